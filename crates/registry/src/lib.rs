@@ -1,0 +1,1 @@
+//! Caisson registry.
