@@ -1,1 +1,70 @@
-fn main() {}
+//! The house's tools: `cargo xtask <command>`.
+//!
+//! One program without heavy dependencies instead of make and shell. `.ci/run` calls
+//! `cargo xtask test`, which asks everything that a reviewer would.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for developers: talking is its job"
+)]
+
+mod bench;
+mod docs;
+mod fuzz;
+mod house;
+mod packages;
+mod steps;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  test                 Everything CI asks: packages, format, clippy, tidy, unit and real-kernel tests
+  ready                What review will ask, without the kernel: format, clippy, tidy, unit tests
+  tidy                 The house's own rules; --shrink tightens the ratchet, --accept admits crossers
+  it [FILTER...]       Real-kernel tests whose names contain a filter
+  crash [--kills N]    The crash tests with N kills (1000)
+  bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
+  docs [--check]       Generated pages; --check refuses stale ones
+  fuzz --seconds N     Every fuzz target for N seconds (needs cargo-fuzz and a nightly compiler)
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => test::everything(),
+        ["ready"] => test::ready(),
+        ["tidy", rest @ ..] => tidy::command(rest),
+        ["it", filters @ ..] => test::real_kernel(filters),
+        ["crash"] => test::crash(test::NIGHTLY_KILLS),
+        ["crash", "--kills", count] => match count.parse() {
+            Ok(count) => test::crash(count),
+            Err(_) => return usage(),
+        },
+        ["bench"] | ["bench", "quick"] => bench::command(bench::Extent::Quick),
+        ["bench", "full"] => bench::command(bench::Extent::Full),
+        ["docs"] => docs::command(docs::Mode::Write),
+        ["docs", "--check"] => docs::command(docs::Mode::Check),
+        ["fuzz", "--seconds", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::command(seconds),
+            Err(_) => return usage(),
+        },
+        _ => return usage(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
+}

@@ -1,1 +1,2 @@
 //! Caisson api.
+pub mod docker_json;

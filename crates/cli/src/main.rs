@@ -1,1 +1,34 @@
-fn main() {}
+//! The front door: words in, words out. Parses, calls one verb of the engine, prints, exits.
+
+mod commands;
+mod errors;
+mod flags;
+#[allow(dead_code, reason = "shapes of later issues' objects stand beside today's")]
+mod output;
+mod run_flags;
+mod streams;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use flags::Outcome;
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    // Our own processes first: a monitor parses no flags.
+    if let Some(code) = commands::internal::monitor(&argv) {
+        return code;
+    }
+    match flags::parse(&argv) {
+        Outcome::Run(invocation) => commands::dispatch(&invocation),
+        Outcome::Print(text) => {
+            commands::print(&text);
+            ExitCode::SUCCESS
+        }
+        Outcome::Fail(failure) => {
+            errors::complain(&failure.text);
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}

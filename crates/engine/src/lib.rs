@@ -1,1 +1,226 @@
-//! Caisson engine.
+//! The hall: the verbs, and the only room that knows all the others.
+//!
+//! A verb is a method of [`Engine`] that works with no process of ours alive but the container's
+//! own monitor. It returns values and reports progress through an [`observer::Observer`]; it never
+//! prints. The engine is synchronous and single-threaded up to the start of a container.
+
+pub mod config;
+pub mod container;
+pub mod error;
+pub mod facts;
+pub mod image;
+pub mod observer;
+
+mod events;
+
+use std::path::{Path, PathBuf};
+
+pub use error::EngineError;
+pub use monitor::client::Connection;
+pub use monitor::protocol;
+pub use runtime::{Failure, FailureKind};
+pub use storage::containers::{ContainerRecord, StoredContainer};
+use storage::store::Store;
+use sys::Context;
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Persistent root.
+    pub root: PathBuf,
+    /// Run root.
+    pub run_root: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self { root: "/var/lib/caisson".into(), run_root: "/run/caisson".into() }
+    }
+}
+
+/// An opened engine.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    config: config::Config,
+}
+
+impl Engine {
+    /// Opens the engine; makes the store where there is none.
+    ///
+    /// # Errors
+    /// A store that cannot be used, with the reason.
+    pub fn open(roots: &Roots, config: config::Config) -> Result<Self, EngineError> {
+        Ok(Self { store: Store::open(&roots.root, &roots.run_root)?, config })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The image that a name or id means.
+    ///
+    /// # Errors
+    /// `No such image`, or an ambiguous id.
+    pub fn image(&self, text: &str) -> Result<storage::images::ImageRecord, EngineError> {
+        let found = self.store.find_image(text)?;
+        Ok(self.store.image(&found.id)?)
+    }
+
+    /// The id of the image that a name or id means.
+    ///
+    /// # Errors
+    /// As [`Self::image`].
+    pub fn image_id(&self, text: &str) -> Result<String, EngineError> {
+        Ok(self.store.find_image(text)?.id.to_string())
+    }
+
+    /// The read-only directories of an image, topmost first.
+    ///
+    /// # Errors
+    /// Where the image is gone.
+    pub fn image_lowers(&self, id: &str) -> Result<Vec<PathBuf>, EngineError> {
+        let digest = types::digest::Digest::parse(id)
+            .map_err(|error| EngineError::invalid(error.to_string()))?;
+        Ok(self.store.mount_plan(&digest)?)
+    }
+
+    /// Bytes of an image's files; 0 where it is gone.
+    pub fn image_size(&self, id: &str) -> u64 {
+        let digest = types::digest::Digest::parse(id).ok();
+        digest.and_then(|id| self.store.image(&id).ok()).map_or(0, |image| image.size_bytes)
+    }
+
+    /// What the verbs of images work with.
+    pub fn images(&self) -> image::ImageContext<'_> {
+        image::ImageContext::new(&self.store, &self.config)
+    }
+
+    /// Which containers use which images.
+    ///
+    /// # Errors
+    /// Where containers cannot be listed.
+    pub fn image_users(&self) -> Result<Vec<image::ImageUser>, EngineError> {
+        let user = |stored: StoredContainer| {
+            let image = types::digest::Digest::parse(&stored.record.image_id).ok()?;
+            Some(image::ImageUser {
+                container: stored.record.id,
+                image,
+                is_running: stored.state.status.is_live(),
+            })
+        };
+        Ok(self.containers()?.into_iter().filter_map(user).collect())
+    }
+
+    /// Whether only cgroup v2 is there.
+    pub fn has_unified_cgroups(&self) -> bool {
+        runtime::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified())
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &config::Config {
+        &self.config
+    }
+
+    /// Now, as every document of ours has it.
+    pub fn now(&self) -> String {
+        types::timestamp::Timestamp::now().rfc3339()
+    }
+
+    /// The journal of events.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.store.run_root().join("events")
+    }
+
+    /// Parent of this store's control groups; stores do not meet there.
+    pub fn cgroup_parent(&self) -> String {
+        if self.store.root() == Path::new("/var/lib/caisson") {
+            return "caisson".into();
+        }
+        // FNV-1a: any spread will do, and the name must be the same in every process.
+        let hash = self.store.root().as_os_str().as_encoded_bytes().iter().fold(
+            0xcbf2_9ce4_8422_2325_u64,
+            |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3),
+        );
+        format!("caisson-{:08x}", hash as u32)
+    }
+
+    /// An empty directory on which containers attach their roots, each in its own namespace.
+    pub(crate) fn staging_directory(&self) -> Result<PathBuf, EngineError> {
+        let path = self.store.run_root().join("staging");
+        match rustix::fs::mkdir(&path, rustix::fs::Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(path),
+            Err(errno) => Ok(Err(errno).on("make", path.display()).map(|()| path)?),
+        }
+    }
+
+    /// Arguments of our own binary that act on this store.
+    pub(crate) fn own_arguments(&self, verb: &[&str]) -> Vec<String> {
+        let mut all = vec![
+            "caisson".to_string(),
+            "--root".into(),
+            self.store.root().display().to_string(),
+            "--run-root".into(),
+            self.store.run_root().display().to_string(),
+        ];
+        all.extend(verb.iter().map(|word| (*word).to_string()));
+        all
+    }
+}
+
+/// Signals as descriptors, for whoever waits for a container and its user at once.
+pub mod signals {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    /// Blocks the signals of `mask` (bit n-1 is signal n) and makes them readable.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn descriptor(mask: u64) -> Result<OwnedFd, crate::EngineError> {
+        Ok(sys::caller::signal_descriptor(mask)?)
+    }
+
+    /// The next signal that came, if any.
+    pub fn read(descriptor: impl AsFd) -> Option<i32> {
+        sys::caller::read_signal(descriptor)
+    }
+}
+
+/// Replaces this process by another command of our own binary, from the executable that runs now.
+/// Returns only on failure.
+///
+/// # Errors
+/// Why the command could not be executed.
+pub fn continue_as(arguments: &[String]) -> Result<std::convert::Infallible, EngineError> {
+    let program = sys::mount::read_only_executable().or_else(|_| own_file())?;
+    let list = sys::process::CStrings::new(arguments)?;
+    let environment = sys::process::CStrings::new(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])?;
+    let errno = sys::process::execute_fd(program, &list, &environment);
+    Err(sys::SysError::new("execute", "our own executable", errno).into())
+}
+
+fn own_file() -> Result<std::os::fd::OwnedFd, sys::SysError> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    rustix::fs::openat(CWD, "/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .on("open", "our executable")
+}
+
+/// A connection before there is a monitor: our end, and the one that the monitor gets.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn connection_pair() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), EngineError> {
+    Ok(sys::socket::pair()?)
+}
+
+/// Physical memory in bytes.
+pub fn host_memory_bytes() -> u64 {
+    sys::host::memory_total_bytes()
+}
+
+/// The running kernel's release.
+pub fn kernel_release() -> String {
+    sys::host::kernel_release()
+}
+pub use storage::images as storage_images;

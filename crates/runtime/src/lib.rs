@@ -1,1 +1,29 @@
-//! Caisson runtime.
+//! The machine room: a specification and a root file system become a process.
+//!
+//! The specification has the shape of the OCI runtime specification's `config.json`; what that
+//! document cannot say (the layers of the root, a user still to be looked up in the image) stands
+//! beside it in [`Launch`]. Nothing here knows an image, a container record or a terminal.
+//! The kernel is entered through `sys`; the only code that runs between clone and exec is `init`.
+
+pub mod capabilities;
+pub mod cgroup;
+pub mod launch;
+pub mod seccomp;
+pub mod spec;
+
+mod console;
+mod failure;
+mod init;
+mod limits;
+mod join;
+mod mounts;
+mod program;
+mod rootfs;
+mod start;
+pub mod users;
+
+pub use failure::{Failure, FailureKind};
+pub use join::{JoinRequest, Joined, join};
+pub use launch::{CgroupRequest, Launch, Layers, RootSource, SeccompRequest, UserRequest};
+pub use rootfs::mount_layers;
+pub use start::{Stdio, Started, start};

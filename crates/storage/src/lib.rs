@@ -1,1 +1,21 @@
-//! Caisson storage.
+//! The cellar: blobs, images, layers, container records, leases, and their collection.
+//!
+//! The file system is the database: one small versioned document per object, made under a temporary
+//! name, synced and renamed. `storage` knows leases, not processes. See [`store`] for the layout.
+
+pub mod blobs;
+pub mod chain;
+pub mod collect;
+pub mod compression;
+pub mod containers;
+pub mod error;
+pub mod images;
+pub mod layer;
+pub mod layers;
+pub mod lease;
+pub mod refs;
+pub mod store;
+pub mod tar;
+
+pub use error::StorageError;
+pub use store::Store;

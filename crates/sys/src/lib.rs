@@ -1,1 +1,20 @@
-//! Caisson sys.
+//! The foundations: the kernel made safe. The only room with `unsafe`.
+//!
+//! Everything above speaks typed descriptors and typed errors; what rustix has is used from there
+//! directly, what it lacks (clone3, mount_setattr, capset, seccomp …) has one function per call here.
+
+pub mod atomic;
+pub mod bpf;
+pub mod error;
+pub mod host;
+pub mod caller;
+pub mod lock;
+pub mod journal;
+pub mod loopback;
+pub mod mount;
+pub mod process;
+pub mod rootfs;
+pub mod programs;
+pub mod socket;
+
+pub use error::{Context, SysError};

@@ -5,4 +5,33 @@
 //! serve our own versioned records on disk, which belong to `storage`.
 
 pub mod container;
+pub mod csv;
+pub mod digest;
+pub mod env;
+pub mod event;
+pub mod filter;
+pub mod flags;
+pub mod go_syntax;
+#[cfg(test)]
+mod golden;
+pub mod id;
+pub mod image;
+#[cfg(test)]
+mod image_tests;
+pub mod lexical_path;
 pub mod mount;
+pub mod mount_flag;
+pub mod names;
+pub mod pattern;
+pub mod platform;
+pub mod port;
+#[cfg(test)]
+mod property_tests;
+pub mod reference;
+pub mod restart;
+pub mod signal;
+pub mod state;
+pub mod timestamp;
+pub mod tmpfs_flag;
+pub mod units;
+pub mod volume_flag;

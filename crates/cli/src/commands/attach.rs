@@ -1,0 +1,190 @@
+//! `attach` and `start`: joining a container's streams.
+
+use std::process::ExitCode;
+
+use engine::protocol::{Attach, Kind};
+use engine::{Connection, Engine, EngineError};
+use types::state::Status;
+
+use super::container::each;
+use crate::errors;
+use crate::flags::Invocation;
+use crate::run_flags;
+use crate::streams::{self, Outcome, Session};
+use crate::terminal::{self, DetachKeys};
+
+/// A session with these properties; keys detach only where they are typed.
+pub(crate) fn session(
+    tty: bool,
+    stdin: bool,
+    proxy_signals: bool,
+    detach_keys: Option<Vec<u8>>,
+) -> Session {
+    let keys = match detach_keys {
+        _ if !stdin || !tty => Vec::new(),
+        Some(keys) => keys,
+        None => run_flags::DETACH_KEYS_DEFAULT.to_vec(),
+    };
+    Session { stdin, tty, proxy_signals, detach_keys: DetachKeys::new(keys) }
+}
+
+/// What an ended session means for this process.
+pub(crate) fn end_session(
+    engine: &Engine,
+    invocation: &Invocation,
+    id: &str,
+    outcome: Result<Outcome, EngineError>,
+) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Ended(code)) => {
+            let _ = engine.reap(id);
+            ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255))
+        }
+        Ok(Outcome::Detached) => {
+            errors::complain("read escape sequence");
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(255)),
+        Ok(Outcome::Lost) => match engine.wait(id, engine::container::stop::WaitFor::NotRunning) {
+            Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
+            Err(_) => ExitCode::from(255),
+        },
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn keys(invocation: &Invocation) -> Result<Option<Vec<u8>>, ExitCode> {
+    run_flags::detach_keys(invocation.matches.get_str("detach-keys")).map_err(|error| {
+        let failure = error.failure(invocation.program, "attach");
+        errors::complain(&failure.text);
+        ExitCode::from(failure.exit_code)
+    })
+}
+
+fn no_terminal(tty: bool, stdin: bool) -> bool {
+    tty && stdin && !terminal::is_terminal(rustix::stdio::stdin())
+}
+
+pub(crate) fn attach(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let keys = match keys(invocation) {
+        Ok(keys) => keys,
+        Err(code) => return code,
+    };
+    let key = matches.args.first().map_or("", String::as_str);
+    let stored = match engine.container(key) {
+        Ok(stored) => stored,
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            return ExitCode::from(1);
+        }
+    };
+    let refusal = match stored.state.status {
+        Status::Running => None,
+        Status::Paused => Some("You cannot attach to a paused container, unpause it first"),
+        Status::Restarting => Some("You cannot attach to a restarting container, wait until it is running"),
+        _ => Some("You cannot attach to a stopped container, start it first"),
+    };
+    if let Some(text) = refusal {
+        errors::complain(text);
+        return ExitCode::from(1);
+    }
+    let spec = &stored.record.spec;
+    let stdin = spec.open_stdin && !matches.get_bool("no-stdin");
+    if no_terminal(spec.tty, stdin) {
+        errors::complain("the input device is not a TTY");
+        return ExitCode::from(1);
+    }
+    let signals = streams::take_signals();
+    let connected = engine.connect_running(&stored.record.id).and_then(|(_, connection)| {
+        let attach = Attach { stdin, stdout: true, stderr: true, owner: false };
+        connection.send(Kind::Attach, &attach)?;
+        if spec.tty {
+            let [rows, columns] = terminal::size();
+            connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
+        }
+        Ok(connection)
+    });
+    let mut connection: Connection = match connected {
+        Ok(connection) => connection,
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            return ExitCode::from(1);
+        }
+    };
+    let raw = if spec.tty && stdin { terminal::RawMode::enter() } else { None };
+    let proxy = matches.get_bool("sig-proxy") && !spec.tty;
+    let outcome =
+        streams::attached(&mut connection, session(spec.tty, stdin, proxy, keys), signals.as_ref());
+    drop(raw);
+    end_session(engine, invocation, &stored.record.id, outcome)
+}
+
+pub(crate) fn start(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let interactive = matches.get_bool("interactive");
+    if !matches.get_bool("attach") && !interactive {
+        return each(invocation, |key| {
+            let started = engine.start(key, None)?;
+            for warning in started.warnings {
+                errors::complain(&format!("WARNING: {warning}"));
+            }
+            Ok(key.to_string())
+        });
+    }
+    let [key] = matches.args.as_slice() else {
+        errors::complain("you cannot start and attach multiple containers at once");
+        return ExitCode::from(1);
+    };
+    start_attached(engine, invocation, key, interactive)
+}
+
+fn start_attached(
+    engine: &Engine,
+    invocation: &Invocation,
+    key: &str,
+    interactive: bool,
+) -> ExitCode {
+    let keys = match keys(invocation) {
+        Ok(keys) => keys,
+        Err(code) => return code,
+    };
+    let fail = |error: &EngineError| {
+        errors::report(invocation.program, error);
+        ExitCode::from(1)
+    };
+    let stored = match engine.container(key) {
+        Ok(stored) => stored,
+        Err(error) => return fail(&error),
+    };
+    let spec = &stored.record.spec;
+    let stdin = interactive && spec.open_stdin;
+    if no_terminal(spec.tty, stdin) {
+        errors::complain("the input device is not a TTY");
+        return ExitCode::from(1);
+    }
+    let signals = streams::take_signals();
+    let attach = Attach { stdin, stdout: true, stderr: true, owner: true };
+    let started = engine::connection_pair().and_then(|(ours, theirs)| {
+        let connection = Connection::from_socket(ours);
+        connection.send(Kind::Attach, &attach)?;
+        if spec.tty {
+            let [rows, columns] = terminal::size();
+            connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
+        }
+        engine.start(&stored.record.id, Some(&theirs))?;
+        Ok(connection)
+    });
+    let mut connection = match started {
+        Ok(connection) => connection,
+        Err(error) => return fail(&error),
+    };
+    let raw = if spec.tty && stdin { terminal::RawMode::enter() } else { None };
+    let session = session(spec.tty, stdin, !spec.tty, keys);
+    let outcome = streams::attached(&mut connection, session, signals.as_ref());
+    drop(raw);
+    end_session(engine, invocation, &stored.record.id, outcome)
+}

@@ -1,0 +1,311 @@
+//! `cp` and `export`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use engine::container::filesystem::{FollowLink, PathKind, pack_host, through_pipe, unpack_host};
+use engine::{Engine, EngineError};
+use types::units::human_size;
+
+use super::fail_text;
+use crate::errors;
+use crate::flags::Invocation;
+use crate::terminal;
+
+/// One side of a copy.
+#[derive(Debug, PartialEq, Eq)]
+enum Side {
+    Container(String, String),
+    Host(String),
+    Stream,
+}
+
+/// `CONTAINER:PATH`, unless it begins like a path of the host.
+fn side(text: &str) -> Side {
+    if text == "-" {
+        return Side::Stream;
+    }
+    match text.split_once(':') {
+        _ if text.starts_with('/') || text.starts_with('.') => Side::Host(text.into()),
+        Some((container, path)) if !container.is_empty() => {
+            Side::Container(container.into(), path.into())
+        }
+        _ => Side::Host(text.into()),
+    }
+}
+
+pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let [from, to] = matches.args.as_slice() else { return ExitCode::from(1) };
+    let follow =
+        if matches.get_bool("follow-link") { FollowLink::Yes } else { FollowLink::No };
+    let archive = matches.get_bool("archive");
+    let quiet = matches.get_bool("quiet");
+    let result = match (side(from), side(to)) {
+        (Side::Container(..), Side::Container(..)) => {
+            return plain_failure("copying between containers is not supported");
+        }
+        (Side::Container(key, path), Side::Stream) => {
+            if terminal::is_terminal(rustix::stdio::stdout()) {
+                return plain_failure("cowardly refusing to save to a terminal. Use the -o flag or redirect");
+            }
+            let mut out = std::io::stdout().lock();
+            engine.copy_from(&key, &path, follow, None, &mut out).map(|()| None)
+        }
+        (Side::Stream, Side::Container(key, path)) => {
+            engine.copy_to(&key, &path, true, std::io::stdin().lock()).map(|()| None)
+        }
+        (Side::Container(key, path), Side::Host(local)) => {
+            copy_out(engine, &key, &path, &local, follow, archive).map(Some)
+        }
+        (Side::Host(local), Side::Container(key, path)) => {
+            copy_in(engine, &local, &key, &path, follow, archive).map(Some)
+        }
+        _ => return plain_failure("must specify at least one container source"),
+    };
+    match result {
+        Ok(bytes) => {
+            if let (Some(bytes), false) = (bytes, quiet) {
+                errors::complain(&format!("Successfully copied {} to {to}", human_size(bytes as f64)));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn plain_failure(text: &str) -> ExitCode {
+    errors::complain(text);
+    ExitCode::from(1)
+}
+
+/// Counts what goes through.
+struct Counted<'a> {
+    inner: &'a mut dyn Write,
+    bytes: &'a std::sync::atomic::AtomicU64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(buffer)?;
+        self.bytes.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn copy_out(
+    engine: &Engine,
+    key: &str,
+    source: &str,
+    local: &str,
+    follow: FollowLink,
+    archive: bool,
+) -> Result<u64, EngineError> {
+    // Asked first, so that a wrong name leaves nothing behind.
+    engine.container(key)?;
+    let kind = engine.path_kind(key, source)?;
+    let contents_only = source.ends_with("/.") || source == ".";
+    let base = source.trim_end_matches("/.").trim_end_matches('/');
+    let own_name = base.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/");
+    let target = Path::new(local);
+    let (directory, name) = destination(target, local, kind, own_name, contents_only)?;
+    let bytes = std::sync::atomic::AtomicU64::new(0);
+    let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let owner = if archive { None } else { Some(caller) };
+    // With a new name for a directory its contents go there.
+    let source = match &name {
+        None if kind == Some(PathKind::Directory) && !contents_only => format!("{base}/."),
+        _ => source.to_string(),
+    };
+    through_pipe(
+        |writer| {
+            let mut counted = Counted { inner: writer, bytes: &bytes };
+            engine.copy_from(key, &source, follow, name.as_deref(), &mut counted)
+        },
+        |reader| unpack_host(&directory, owner, reader),
+    )?;
+    Ok(bytes.into_inner())
+}
+
+/// Where a copy goes on the host: the directory, and the name in it (`None`: the contents go into
+/// the directory itself, which is made if missing).
+fn destination(
+    target: &Path,
+    typed: &str,
+    kind: Option<PathKind>,
+    own_name: &str,
+    contents_only: bool,
+) -> Result<(PathBuf, Option<String>), EngineError> {
+    let missing_parent = |path: &Path| {
+        EngineError::invalid(format!("invalid output path: directory {} does not exist", path.display()))
+    };
+    if target.is_dir() {
+        let name = if contents_only || own_name == "/" { None } else { Some(own_name.to_string()) };
+        return Ok((target.to_path_buf(), name));
+    }
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    if !parent.is_dir() {
+        return Err(missing_parent(&parent));
+    }
+    if kind == Some(PathKind::Directory) {
+        if target.exists() {
+            return Err(EngineError::invalid(format!("cannot copy directory to file {typed}")));
+        }
+        std::fs::create_dir(target)
+            .map_err(|error| EngineError::invalid(format!("cannot make {typed}: {error}")))?;
+        return Ok((target.to_path_buf(), None));
+    }
+    if typed.ends_with('/') {
+        return Err(missing_parent(target));
+    }
+    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok((parent, name))
+}
+
+fn copy_in(
+    engine: &Engine,
+    local: &str,
+    key: &str,
+    target: &str,
+    follow: FollowLink,
+    archive: bool,
+) -> Result<u64, EngineError> {
+    engine.container(key)?;
+    let contents_only = local.ends_with("/.") || local == ".";
+    let mut path = PathBuf::from(local);
+    let link = std::fs::symlink_metadata(&path).map_err(|error| {
+        let reason = if error.kind() == std::io::ErrorKind::NotFound { "no such file or directory" } else { "cannot be read" };
+        EngineError::invalid(format!("lstat {local}: {reason}"))
+    })?;
+    if link.is_symlink() && (follow == FollowLink::Yes || local.ends_with('/')) {
+        path = std::fs::canonicalize(&path)
+            .map_err(|error| EngineError::invalid(format!("cannot follow {local}: {error}")))?;
+    }
+    let is_directory = std::fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_dir());
+    let own_name = std::fs::canonicalize(&path)
+        .ok()
+        .filter(|_| local == "." || local.ends_with('/') || local.ends_with("/.."))
+        .and_then(|full| full.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .or_else(|| Path::new(local).file_name().map(|name| name.to_string_lossy().into_owned()))
+        .unwrap_or_default();
+    let (directory, name) =
+        container_destination(engine, key, target, is_directory, &own_name, contents_only)?;
+    let bytes = std::sync::atomic::AtomicU64::new(0);
+    through_pipe(
+        |writer| {
+            let mut counted = Counted { inner: writer, bytes: &bytes };
+            pack_host(&path, &name, &mut counted)
+        },
+        |reader| engine.copy_to(key, &directory, archive, reader),
+    )?;
+    Ok(bytes.into_inner())
+}
+
+fn container_destination(
+    engine: &Engine,
+    key: &str,
+    target: &str,
+    is_directory: bool,
+    own_name: &str,
+    contents_only: bool,
+) -> Result<(String, String), EngineError> {
+    let full = format!("/{}", target.trim_start_matches('/'));
+    let trimmed = match full.trim_end_matches("/.").trim_end_matches('/') {
+        "" => "/",
+        other => other,
+    };
+    let (parent, last) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+    let parent = if parent.is_empty() { "/" } else { parent };
+    match engine.path_kind(key, trimmed)? {
+        Some(PathKind::Directory) if contents_only => Ok((trimmed.into(), String::new())),
+        Some(PathKind::Directory) => Ok((trimmed.into(), own_name.into())),
+        Some(PathKind::File) if is_directory => {
+            Err(EngineError::invalid(format!("cannot copy directory to file {target}")))
+        }
+        Some(PathKind::File) if target.ends_with('/') => {
+            Err(EngineError::invalid(format!("{target} is no directory")))
+        }
+        Some(PathKind::File) => Ok((parent.into(), last.into())),
+        None => match engine.path_kind(key, parent)? {
+            Some(PathKind::Directory) if is_directory || !target.ends_with('/') => {
+                Ok((parent.into(), last.into()))
+            }
+            _ => Err(EngineError::invalid(format!(
+                "Could not find the file {} in container {key}",
+                if target.ends_with('/') { trimmed } else { parent }
+            ))),
+        },
+    }
+}
+
+pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let key = matches.args.first().map_or("", String::as_str);
+    let path = matches.get_str("output");
+    if path.is_empty() && terminal::is_terminal(rustix::stdio::stdout()) {
+        return plain_failure("cowardly refusing to save to a terminal. Use the -o flag or redirect");
+    }
+    let result = if path.is_empty() {
+        engine.export(key, &mut std::io::stdout().lock())
+    } else {
+        to_file(path, |file| engine.export(key, file))
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(EngineError::Invalid(text)) if text.starts_with("open ") => fail_text(invocation, &text),
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Writes a file whole or not at all: beside its place first, then renamed.
+pub(crate) fn to_file(
+    path: &str,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let fail = |error: std::io::Error| EngineError::invalid(format!("open {path}: {error}"));
+    let target = Path::new(path);
+    // A device or a pipe is written to directly.
+    if target.exists() && !target.is_file() {
+        let mut file = std::fs::OpenOptions::new().write(true).open(target).map_err(fail)?;
+        return write(&mut file);
+    }
+    let temporary = PathBuf::from(format!("{path}.caisson-{}", std::process::id()));
+    let written = std::fs::File::create(&temporary).map_err(fail).and_then(|file| {
+        let mut buffered = std::io::BufWriter::with_capacity(1 << 20, file);
+        write(&mut buffered)?;
+        buffered.flush().map_err(fail)?;
+        std::fs::rename(&temporary, target).map_err(fail)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colon_makes_a_container_unless_the_text_begins_like_a_path() {
+        assert_eq!(side("web:/etc"), Side::Container("web".into(), "/etc".into()));
+        assert_eq!(side("./a:b"), Side::Host("./a:b".into()));
+        assert_eq!(side("/a:b"), Side::Host("/a:b".into()));
+        assert_eq!(side("-"), Side::Stream);
+        assert_eq!(side("file"), Side::Host("file".into()));
+    }
+}

@@ -1,0 +1,220 @@
+//! `inspect` of containers and images: Docker's documents, through a template or as JSON.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use api::docker_json::container_inspect::{
+    ContainerView, EndpointView, GraphDriver, HostView, MountPoint, NetworkView, PathsView,
+    container_inspect,
+};
+use engine::container::plan::{MASKED_PATHS, NetworkMode, READONLY_PATHS, network_mode};
+use engine::{Engine, EngineError, StoredContainer};
+use serde_json::Value;
+use types::container::ContainerSpec;
+use types::mount::MountKind;
+
+use super::{image, print};
+use crate::errors;
+use crate::flags::{Invocation, Verb};
+use crate::output::inspect::{InspectError, Inspector};
+use crate::output::template::GoType;
+use crate::output::typed::container::CONTAINER;
+use crate::output::typed::others::IMAGE;
+use crate::terminal;
+
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Container,
+    Image,
+}
+
+pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let kind = match invocation.command.verb {
+        Verb::ContainerInspect => Kind::Container,
+        Verb::ImageInspect => Kind::Image,
+        _ => match matches.get_str("type") {
+            "" => Kind::Any,
+            "container" => Kind::Container,
+            "image" => Kind::Image,
+            other @ ("network" | "volume" | "node" | "plugin" | "secret" | "service" | "task" | "config") => {
+                errors::complain(&format!("caisson: there are no objects of type {other:?} yet"));
+                return ExitCode::from(1);
+            }
+            other => {
+                errors::complain(&format!("unknown type: {other:?}"));
+                return ExitCode::from(1);
+            }
+        },
+    };
+    let escape = terminal::is_terminal(rustix::stdio::stdout());
+    let mut inspector = match Inspector::new(matches.get_str("format"), escape) {
+        Ok(inspector) => inspector,
+        Err(error) => {
+            errors::complain(&error.to_string());
+            return ExitCode::from(64);
+        }
+    };
+    let with_size = matches.has("size") && matches.get_bool("size");
+    let mut failures = Vec::new();
+    for key in &matches.args {
+        match document(engine, kind, key, with_size) {
+            Ok((ty, document)) => match inspector.add(ty, document) {
+                Ok(()) => {}
+                Err(error @ (InspectError::Execute(_) | InspectError::Parse(_))) => {
+                    failures.push(error.to_string());
+                }
+            },
+            Err(error) => failures.push(missing(invocation, kind, key, &error)),
+        }
+    }
+    print(&inspector.finish());
+    for failure in &failures {
+        errors::complain(failure);
+    }
+    ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+fn missing(invocation: &Invocation, kind: Kind, key: &str, error: &EngineError) -> String {
+    match (kind, error) {
+        (Kind::Any, EngineError::NoSuchContainer(_) | EngineError::NoSuchImage(_)) => {
+            format!("Error: No such object: {key}")
+        }
+        _ => errors::line(invocation.program, error),
+    }
+}
+
+fn document(
+    engine: &Engine,
+    kind: Kind,
+    key: &str,
+    with_size: bool,
+) -> Result<(&'static GoType, Value), EngineError> {
+    if kind != Kind::Image {
+        match engine.container(key) {
+            Ok(stored) => return Ok((&CONTAINER, container(engine, &stored, with_size))),
+            Err(EngineError::NoSuchContainer(_)) if kind == Kind::Any => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match image::inspect_document(engine, key) {
+        Ok(document) => Ok((&IMAGE, document)),
+        Err(_) if kind == Kind::Any => Err(EngineError::NoSuchImage(key.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Docker's document of a container.
+pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bool) -> Value {
+    let (record, spec) = (&stored.record, &stored.record.spec);
+    let (path, args) = record.args.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
+    let directory = engine.store().container_directory(&record.id);
+    let file = |name: &str| directory.join(name).display().to_string();
+    let lowers = engine.image_lowers(&record.image_id).unwrap_or_default();
+    let lowers: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
+    let data = BTreeMap::from([
+        ("ID".to_string(), record.id.clone()),
+        ("LowerDir".to_string(), lowers.join(":")),
+        ("UpperDir".to_string(), file("upper")),
+        ("WorkDir".to_string(), file("work")),
+    ]);
+    let unmasked = spec.privileged || spec.security_opt.iter().any(|o| o == "systempaths=unconfined");
+    let paths = |list: &[&str]| (!unmasked).then(|| list.iter().map(|p| (*p).to_string()).collect());
+    container_inspect(&ContainerView {
+        id: &record.id,
+        created: &record.created,
+        path,
+        args,
+        state: &stored.state,
+        image_id: &record.image_id,
+        name: &record.name,
+        platform: record.platform.split('/').next().unwrap_or("linux"),
+        spec,
+        mounts: &mounts(spec),
+        network: &network(stored),
+        paths: &PathsView {
+            resolv_conf: file("resolv.conf"),
+            hostname: file("hostname"),
+            hosts: file("hosts"),
+            log: if spec.log_driver == "none" { String::new() } else { file("log") },
+        },
+        graph_driver: &GraphDriver { name: "overlay2".into(), data: Some(data) },
+        sizes: with_size.then(|| engine.container_sizes(stored)),
+        exec_ids: &[],
+        host: &HostView {
+            default_runtime: "caisson".into(),
+            default_cgroupns: if engine.has_unified_cgroups() { "private" } else { "host" }.into(),
+            cgroup_v2: engine.has_unified_cgroups(),
+            masked_paths: paths(&MASKED_PATHS),
+            readonly_paths: paths(&READONLY_PATHS),
+            ..HostView::default()
+        },
+    })
+}
+
+fn network(stored: &StoredContainer) -> NetworkView {
+    let spec = &stored.record.spec;
+    let name = match network_mode(spec) {
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+        NetworkMode::Container => return NetworkView::default(),
+    };
+    let sandbox_key = match stored.state.pid {
+        0 => String::new(),
+        pid => format!("/proc/{pid}/ns/net"),
+    };
+    NetworkView {
+        sandbox_key,
+        networks: BTreeMap::from([(name.to_string(), EndpointView::default())]),
+        ports: spec.exposed_ports.iter().map(|port| (port.clone(), Vec::new())).collect(),
+        ..NetworkView::default()
+    }
+}
+
+fn mounts(spec: &ContainerSpec) -> Vec<MountPoint> {
+    let mut all = Vec::new();
+    for bind in &spec.binds {
+        let mut parts = bind.splitn(3, ':');
+        let (source, destination) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let mode = parts.next().unwrap_or("");
+        let options: Vec<&str> = mode.split(',').collect();
+        let propagation = options
+            .iter()
+            .find(|option| option.ends_with("private") || option.ends_with("shared") || option.ends_with("slave"))
+            .copied()
+            .unwrap_or("rprivate");
+        all.push(MountPoint {
+            kind: "bind".into(),
+            source: source.into(),
+            destination: destination.into(),
+            mode: mode.into(),
+            read_write: !options.contains(&"ro"),
+            propagation: propagation.into(),
+            ..MountPoint::default()
+        });
+    }
+    for mount in &spec.mounts {
+        let kind = match mount.kind {
+            MountKind::Bind => "bind",
+            MountKind::Tmpfs => "tmpfs",
+            MountKind::Volume => "volume",
+            MountKind::Image => "image",
+            MountKind::Npipe | MountKind::Cluster => continue,
+        };
+        let propagation = mount.bind.as_ref().map_or("", |bind| bind.propagation.as_str());
+        all.push(MountPoint {
+            kind: kind.into(),
+            source: mount.source.clone(),
+            destination: mount.target.clone(),
+            read_write: !mount.read_only,
+            propagation: match (mount.kind, propagation) {
+                (MountKind::Bind, "") => "rprivate".into(),
+                (_, other) => other.into(),
+            },
+            ..MountPoint::default()
+        });
+    }
+    all
+}

@@ -1,0 +1,46 @@
+//! `caisson internal …`: our own processes, and the generators of documents.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use engine::Engine;
+
+use super::print;
+use crate::errors;
+use crate::flags::{Invocation, generate};
+
+/// Becomes a monitor if that is what the arguments ask for. When the container has ended, this
+/// process goes on as the command that removes it, from the same read-only executable.
+pub(crate) fn monitor(argv: &[OsString]) -> Option<ExitCode> {
+    let [_, internal, monitor, _id, attached] = argv else { return None };
+    if internal != "internal" || monitor != "monitor" {
+        return None;
+    }
+    if let Some(next) = monitor::run(attached == "attached") {
+        let _ = engine::continue_as(&next);
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+pub(crate) fn internal(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let words: Vec<&str> = invocation.matches.args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["reap", id] => match engine.reap(id) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                errors::report(invocation.program, &error);
+                ExitCode::from(1)
+            }
+        },
+        ["docs", rest @ ..] => match generate::Form::parse(rest) {
+            Some(form) => {
+                for page in generate::pages(form) {
+                    print(&page.text);
+                }
+                ExitCode::SUCCESS
+            }
+            None => ExitCode::from(1),
+        },
+        _ => ExitCode::from(1),
+    }
+}

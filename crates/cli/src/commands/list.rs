@@ -1,0 +1,204 @@
+//! `ps`: which containers there are, by Docker's filters.
+
+use std::process::ExitCode;
+
+use engine::container::plan::{NetworkMode, network_mode};
+use engine::{Engine, StoredContainer};
+use types::filter::Filters;
+use types::state::Status;
+use types::timestamp::Timestamp;
+
+use super::{fail_text, print};
+use crate::errors;
+use crate::flags::Invocation;
+use crate::output::rows::Clock;
+use crate::output::rows::containers::{
+    ContainerRow, ListFlags, MountName, StatusParts, format_uses_size, list, status_text,
+};
+use crate::output::rows::ports::Port;
+use crate::terminal;
+
+const FILTER_KEYS: [&str; 16] = [
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
+    "name", "network", "publish", "since", "status", "volume", "type",
+];
+
+pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let filters = match Filters::parse(matches.get_list("filter"))
+        .and_then(|filters| filters.check_keys(&FILTER_KEYS).map(|()| filters))
+    {
+        Ok(filters) => filters,
+        Err(error) => return fail_text(invocation, &error.to_string()),
+    };
+    let mut all = match engine.containers() {
+        Ok(all) => all,
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            return ExitCode::from(1);
+        }
+    };
+    let last = if matches.get_bool("latest") { 1 } else { matches.get_int("last") };
+    // Docker: these filters look at containers that do not run, too.
+    let everything = matches.get_bool("all")
+        || last > 0
+        || ["status", "exited", "before", "since"].iter().any(|key| filters.contains(key));
+    if let Err(text) = cut_by_age(&mut all, &filters) {
+        return fail_text(invocation, &text);
+    }
+    all.retain(|stored| {
+        (everything || stored.state.status.is_live()) && is_wanted(engine, stored, &filters)
+    });
+    if last > 0 {
+        all.truncate(usize::try_from(last).unwrap_or(usize::MAX));
+    }
+    let format = matches.get_str("format");
+    let with_size = matches.get_bool("size") || format_uses_size(format).unwrap_or(false);
+    let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
+    let rows: Vec<ContainerRow> =
+        all.iter().map(|stored| row(engine, stored, &clock, with_size)).collect();
+    let flags = ListFlags {
+        format,
+        quiet: matches.get_bool("quiet"),
+        no_trunc: matches.get_bool("no-trunc"),
+        escape_control: terminal::is_terminal(rustix::stdio::stdout()),
+    };
+    match list(&rows, flags, with_size, &clock) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            errors::complain(&format_failure(&error.to_string()));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Lists word template errors in their own way.
+pub(crate) fn format_failure(text: &str) -> String {
+    text.to_string()
+}
+
+fn cut_by_age(all: &mut Vec<StoredContainer>, filters: &Filters) -> Result<(), String> {
+    for key in ["before", "since"] {
+        for value in filters.values(key) {
+            let at = all.iter().position(|stored| {
+                stored.record.name == value.trim_start_matches('/') || stored.record.id.starts_with(value)
+            });
+            let Some(at) = at else { return Err(format!("No such container: {value}")) };
+            match key {
+                // Newest first: what was made before stands behind it.
+                "before" => drop(all.drain(..=at)),
+                _ => all.truncate(at),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bool {
+    let (record, state) = (&stored.record, &stored.state);
+    let health = state.health.as_ref().map_or("none", |health| health.status.as_str());
+    filters.matches_prefix("id", &record.id)
+        && (filters.matches_pattern("name", &record.name)
+            || filters.matches_pattern("name", &format!("/{}", record.name)))
+        && filters.matches_labels("label", &record.spec.labels)
+        && filters.matches_exactly("status", state.status.as_str())
+        && filters.any("exited", |code| {
+            state.status == Status::Exited && code.parse() == Ok(state.exit_code)
+        })
+        && filters.any("health", |wanted| wanted == health)
+        && filters.any("ancestor", |image| is_ancestor(engine, stored, image))
+        && filters.any("network", |network| network == network_name(stored))
+        && filters.any("volume", |volume| {
+            record.spec.binds.iter().any(|bind| bind.split(':').any(|part| part == volume))
+                || record.spec.mounts.iter().any(|m| m.target == volume || m.source == volume)
+        })
+        && filters.any("expose", |port| {
+            let port = if port.contains('/') { port.to_string() } else { format!("{port}/tcp") };
+            record.spec.exposed_ports.contains(&port)
+        })
+        && filters.any("publish", |_| false)
+        && filters.any("is-task", |wanted| wanted == "false")
+        && filters.any("isolation", |wanted| wanted == "default")
+}
+
+fn is_ancestor(engine: &Engine, stored: &StoredContainer, image: &str) -> bool {
+    let id = &stored.record.image_id;
+    stored.record.spec.image == image
+        || id.trim_start_matches("sha256:").starts_with(image.trim_start_matches("sha256:"))
+        || engine.image_id(image).is_ok_and(|found| found == *id)
+}
+
+/// The name of the network a container is in.
+pub(crate) fn network_name(stored: &StoredContainer) -> String {
+    match network_mode(&stored.record.spec) {
+        NetworkMode::Host => "host".into(),
+        NetworkMode::None => "none".into(),
+        NetworkMode::Container => String::new(),
+    }
+}
+
+/// A time of ours in nanoseconds.
+pub(crate) fn time_ns(text: &str) -> Option<i64> {
+    Timestamp::parse_rfc3339(text).ok().map(|time| time.unix_ns() as i64)
+}
+
+/// A container as lists show it.
+pub(crate) fn row(
+    engine: &Engine,
+    stored: &StoredContainer,
+    clock: &Clock,
+    with_size: bool,
+) -> ContainerRow {
+    let (record, state) = (&stored.record, &stored.state);
+    let status = status_text(
+        StatusParts {
+            status: state.status,
+            exit_code: (!state.exit_unknown).then_some(state.exit_code),
+            started_ns: time_ns(&state.started_at),
+            finished_ns: time_ns(&state.finished_at),
+            health: state.health.as_ref().map(|health| health.status.as_str()),
+        },
+        clock,
+    );
+    let sizes = if with_size { engine.container_sizes(stored) } else { (0, 0) };
+    let ports = record.spec.exposed_ports.iter().filter_map(|port| exposed(port));
+    ContainerRow {
+        id: record.id.clone(),
+        names: vec![record.name.clone()],
+        image: record.spec.image.clone(),
+        image_id: record.image_id.clone(),
+        command: record.args.join(" "),
+        created_s: time_ns(&record.created).unwrap_or(0) / 1_000_000_000,
+        ports: if state.status.is_live() { ports.collect() } else { Vec::new() },
+        labels: record.spec.labels.clone(),
+        state: state.status.as_str().to_string(),
+        status,
+        mounts: mounts(stored),
+        networks: vec![network_name(stored)].into_iter().filter(|name| !name.is_empty()).collect(),
+        size_rw: sizes.0,
+        size_root_fs: sizes.1,
+    }
+}
+
+fn exposed(port: &str) -> Option<Port> {
+    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    Some(Port {
+        ip: String::new(),
+        private: number.parse().ok()?,
+        public: 0,
+        protocol: protocol.to_string(),
+    })
+}
+
+fn mounts(stored: &StoredContainer) -> Vec<MountName> {
+    let spec = &stored.record.spec;
+    let binds = spec.binds.iter().filter_map(|bind| bind.split(':').next());
+    let sources = spec.mounts.iter().map(|mount| mount.source.as_str());
+    binds
+        .chain(sources.filter(|source| !source.is_empty()))
+        .map(|source| MountName { source: source.to_string(), ..MountName::default() })
+        .collect()
+}

@@ -1,0 +1,145 @@
+//! Commands: each calls one verb of the engine and prints what comes back.
+
+mod attach;
+mod container;
+mod copy;
+mod exec;
+mod image;
+mod inspect;
+pub(crate) mod internal;
+mod list;
+mod logs;
+mod look;
+mod progress;
+mod run;
+mod system;
+mod update;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::{Engine, Roots};
+
+use crate::errors;
+use crate::flags::{Invocation, Verb};
+
+/// Writes to standard output. A reader that has gone is no error: `caisson ps | head -1`.
+pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Prints a line.
+pub(crate) fn print_line(text: &str) {
+    print(&format!("{text}\n"));
+}
+
+/// Carries out a command.
+pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
+    for notice in &invocation.notices {
+        print_line(notice);
+    }
+    if let Err(text) = refuse_remote(invocation) {
+        errors::complain(&text);
+        return ExitCode::from(1);
+    }
+    let engine = match open(invocation) {
+        Ok(engine) => engine,
+        Err(text) => {
+            errors::complain(&text);
+            let run = matches!(invocation.command.verb, Verb::Run | Verb::Create | Verb::Exec);
+            return ExitCode::from(if run { 125 } else { 1 });
+        }
+    };
+    carry_out(&engine, invocation)
+}
+
+fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    match invocation.command.verb {
+        Verb::Run => run::run(engine, invocation),
+        Verb::Create => run::create(engine, invocation),
+        Verb::Exec => exec::exec(engine, invocation),
+        Verb::Attach => attach::attach(engine, invocation),
+        Verb::Start => attach::start(engine, invocation),
+        Verb::Stop => container::stop(engine, invocation),
+        Verb::Kill => container::kill(engine, invocation),
+        Verb::Restart => container::restart(engine, invocation),
+        Verb::Rm => container::rm(engine, invocation),
+        Verb::Wait => container::wait(engine, invocation),
+        Verb::Pause => container::set_paused(engine, invocation, true),
+        Verb::Unpause => container::set_paused(engine, invocation, false),
+        Verb::Rename => container::rename(engine, invocation),
+        Verb::Update => update::update(engine, invocation),
+        Verb::Ps => list::ps(engine, invocation),
+        Verb::Logs => logs::logs(engine, invocation),
+        Verb::Top => look::top(engine, invocation),
+        Verb::Stats => look::stats(engine, invocation),
+        Verb::Port => look::port(engine, invocation),
+        Verb::Diff => look::diff(engine, invocation),
+        Verb::Events => look::events(engine, invocation),
+        Verb::Copy => copy::cp(engine, invocation),
+        Verb::Export => copy::export(engine, invocation),
+        Verb::Inspect | Verb::ContainerInspect | Verb::ImageInspect => {
+            inspect::inspect(engine, invocation)
+        }
+        Verb::Commit => image::commit(invocation),
+        Verb::Pull => image::pull(engine, invocation),
+        Verb::Images => image::images(engine, invocation),
+        Verb::Tag => image::tag(engine, invocation),
+        Verb::Rmi => image::rmi(engine, invocation),
+        Verb::ImagePrune => image::image_prune(engine, invocation),
+        Verb::History => image::history(engine, invocation),
+        Verb::Load => image::load(engine, invocation),
+        Verb::Save => image::save(engine, invocation),
+        Verb::Import => image::import(engine, invocation),
+        Verb::Info => system::info(engine, invocation),
+        Verb::Version => system::version(invocation),
+        Verb::ContainerPrune => system::container_prune(engine, invocation),
+        Verb::SystemPrune => system::system_prune(engine, invocation),
+        Verb::SystemDf => system::system_df(engine, invocation),
+        Verb::Internal => internal::internal(engine, invocation),
+    }
+}
+
+/// Says what is wrong with a request, as an error of the engine; exit code 1.
+pub(crate) fn fail_text(invocation: &Invocation, text: &str) -> ExitCode {
+    errors::report(invocation.program, &engine::EngineError::invalid(text));
+    ExitCode::from(1)
+}
+
+/// Another machine's engine is never acted on silently as if it were this one's.
+fn refuse_remote(invocation: &Invocation) -> Result<(), String> {
+    let Ok(host) = std::env::var("DOCKER_HOST") else { return Ok(()) };
+    if host.is_empty() || invocation.command.verb == Verb::Internal {
+        return Ok(());
+    }
+    Err(format!(
+        "caisson: DOCKER_HOST is set to {host}, and Caisson acts on this machine only; unset it to go on: env -u DOCKER_HOST …"
+    ))
+}
+
+fn open(invocation: &Invocation) -> Result<Engine, String> {
+    let named = std::env::var_os("CAISSON_CONFIG").map(PathBuf::from);
+    let home = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let user = home.map(|home| home.join("caisson/config.toml"));
+    let config = engine::config::load(named.as_deref(), user.as_deref())
+        .map_err(|error| format!("caisson: {}", errors::chain(&error)))?;
+    let defaults = Roots::default();
+    let choose = |flag: &Option<String>, variable: &str, setting: &Option<PathBuf>, default| {
+        flag.clone()
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from))
+            .or_else(|| setting.clone())
+            .unwrap_or(default)
+    };
+    let globals = &invocation.globals;
+    let roots = Roots {
+        root: choose(&globals.root, "CAISSON_ROOT", &config.root, defaults.root),
+        run_root: choose(&globals.run_root, "CAISSON_RUN_ROOT", &config.run_root, defaults.run_root),
+    };
+    Engine::open(&roots, config).map_err(|error| format!("caisson: {}", errors::chain(&error)))
+}

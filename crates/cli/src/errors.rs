@@ -1,0 +1,57 @@
+//! Errors for people: one line on standard error, a hint where there is one.
+
+use std::error::Error;
+use std::io::Write;
+
+use engine::EngineError;
+
+use crate::flags::parse::Program;
+
+/// Writes lines to standard error; a closed one is no reason to fail.
+#[expect(clippy::print_stderr, reason = "the one place that speaks to standard error")]
+pub(crate) fn complain(text: &str) {
+    if std::io::stderr().write_all(b"").is_ok() {
+        eprintln!("{text}");
+    }
+}
+
+/// Says what failed. Called as `docker`, in Docker's words, which scripts look for.
+pub(crate) fn report(program: Program, error: &EngineError) {
+    complain(&line(program, error));
+}
+
+/// [`report`] for `run` and `create`, whose errors Docker begins with its own name.
+pub(crate) fn report_run(program: Program, error: &EngineError) {
+    match program {
+        Program::Docker => complain(&format!(
+            "docker: {}\n\nRun 'docker run --help' for more information",
+            line(program, error)
+        )),
+        Program::Caisson => complain(&line(program, error)),
+    }
+}
+
+/// The line for an error.
+pub(crate) fn line(program: Program, error: &EngineError) -> String {
+    let prefix = match program {
+        Program::Docker => "Error response from daemon: ",
+        Program::Caisson => "caisson: ",
+    };
+    format!("{prefix}{}", chain(error))
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Causes that the outer text already tells are not told twice.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,86 @@
+//! Docker's commands that Caisson does not have: each is refused by name with the reason.
+
+/// Why a command is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Planned; the text says what it comes with.
+    Later(&'static str),
+    /// It only makes sense with Swarm.
+    Swarm,
+    /// Not planned; the text says why or what to use.
+    Never(&'static str),
+}
+
+const BUILDING: &str = "building images";
+const NETWORKS: &str = "bridge networks";
+const VOLUMES: &str = "named volumes";
+const REGISTRY: &str = "pushing and signing in to registries";
+
+/// Command words, in full, and why they are missing. A group's word covers its commands.
+pub(super) static MISSING: &[(&str, Missing)] = &[
+    ("bake", Missing::Later(BUILDING)),
+    ("build", Missing::Later(BUILDING)),
+    ("builder", Missing::Later(BUILDING)),
+    ("buildx", Missing::Later(BUILDING)),
+    (
+        "checkpoint",
+        Missing::Never("checkpoints are not supported; pause keeps a container in memory"),
+    ),
+    ("compose", Missing::Later("Compose files")),
+    ("config", Missing::Swarm),
+    (
+        "context",
+        Missing::Later("the client of remote machines; Caisson acts on this machine"),
+    ),
+    ("image build", Missing::Later(BUILDING)),
+    ("image push", Missing::Later(REGISTRY)),
+    ("login", Missing::Later(REGISTRY)),
+    ("logout", Missing::Later(REGISTRY)),
+    ("manifest", Missing::Later(REGISTRY)),
+    ("network", Missing::Later(NETWORKS)),
+    ("node", Missing::Swarm),
+    (
+        "plugin",
+        Missing::Never("there is no daemon that could load plugins"),
+    ),
+    ("push", Missing::Later(REGISTRY)),
+    ("search", Missing::Later(REGISTRY)),
+    ("secret", Missing::Swarm),
+    ("service", Missing::Swarm),
+    ("stack", Missing::Swarm),
+    ("swarm", Missing::Swarm),
+    (
+        "system dial-stdio",
+        Missing::Never("there is no daemon to connect to"),
+    ),
+    (
+        "trust",
+        Missing::Never("Docker's content trust service is gone; digests are always verified"),
+    ),
+    ("volume", Missing::Later(VOLUMES)),
+];
+
+/// The reason why `words` (one or two command words) are missing, with the name refused.
+pub(super) fn missing(first: &str, second: Option<&str>) -> Option<(&'static str, Missing)> {
+    let matches = |name: &str| match name.split_once(' ') {
+        None => name == first,
+        Some((group, word)) => group == first && second == Some(word),
+    };
+    MISSING.iter().find(|(name, _)| matches(name)).copied()
+}
+
+impl Missing {
+    /// The one line that says so.
+    pub(super) fn line(self, program: &str, name: &str) -> String {
+        match self {
+            Self::Later(with) => {
+                format!("{program}: '{name}' is not built yet: it comes with {with}")
+            }
+            Self::Swarm => format!(
+                "{program}: '{name}' needs Swarm, and Caisson has no Swarm: \
+                 for several machines use Kubernetes"
+            ),
+            Self::Never(reason) => format!("{program}: '{name}' is not supported: {reason}"),
+        }
+    }
+}

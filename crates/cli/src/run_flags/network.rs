@@ -1,0 +1,134 @@
+//! Networks, ports, name servers and hosts.
+
+use std::collections::BTreeSet;
+
+use types::container::{ContainerSpec, NetworkAttachment};
+use types::env::parse_extra_host;
+use types::port::{ContainerPort, parse_expose, parse_publish};
+
+use super::{FlagError, is_of_container};
+use crate::flags::Matches;
+
+/// `-p`, `-P` and `--expose`.
+pub(super) fn ports(matches: &Matches, spec: &mut ContainerSpec) -> Result<(), FlagError> {
+    let mut exposed: BTreeSet<ContainerPort> = BTreeSet::new();
+    for text in matches.get_list("publish") {
+        let mappings = parse_publish(text).map_err(FlagError::usage)?;
+        exposed.extend(mappings.iter().map(|mapping| mapping.container));
+    }
+    for text in matches.get_list("expose") {
+        exposed.extend(parse_expose(text).map_err(FlagError::usage)?);
+    }
+    spec.publish = matches.get_list("publish").to_vec();
+    spec.publish_all = matches.get_bool("publish-all");
+    spec.exposed_ports = exposed.iter().map(ToString::to_string).collect();
+    Ok(())
+}
+
+/// `--network` and what belongs to it.
+pub(super) fn networks(matches: &Matches, spec: &mut ContainerSpec) -> Result<(), FlagError> {
+    let mut attachments: Vec<NetworkAttachment> = Vec::new();
+    let (mut has_user_defined, mut has_other) = (false, false);
+    for text in matches.get_list("network") {
+        let attachment = crate::flags::parse_network(text).map_err(FlagError::Usage)?;
+        if attachment.target.is_empty() {
+            return Err(FlagError::Usage("no name set for network".to_owned()));
+        }
+        if attachments
+            .iter()
+            .any(|other| other.target == attachment.target)
+        {
+            return Err(FlagError::Usage(format!(
+                "network \"{}\" is specified multiple times",
+                attachment.target
+            )));
+        }
+        *if is_user_defined(&attachment.target) {
+            &mut has_user_defined
+        } else {
+            &mut has_other
+        } = true;
+        attachments.push(attachment);
+    }
+    if has_user_defined && has_other {
+        let text = "conflicting options: cannot attach both user-defined and non-user-defined \
+                    network-modes";
+        return Err(FlagError::Usage(text.to_owned()));
+    }
+    if attachments.len() > 1 && has_other {
+        let text = "Container cannot be connected to network endpoints: ";
+        let names: Vec<_> = attachments
+            .iter()
+            .map(|other| other.target.as_str())
+            .collect();
+        return Err(FlagError::Engine(format!("{text}{}", names.join(", "))));
+    }
+    spec.networks = attachments;
+    spec.dns = matches
+        .get_list("dns")
+        .iter()
+        .map(|text| text.trim().to_owned())
+        .collect();
+    spec.dns_options = matches.get_list("dns-option").to_vec();
+    spec.dns_search = matches
+        .get_list("dns-search")
+        .iter()
+        .map(|text| search_domain(text))
+        .collect();
+    for text in matches.get_list("add-host") {
+        spec.extra_hosts
+            .push(parse_extra_host(text).map_err(FlagError::usage)?);
+    }
+    Ok(())
+}
+
+/// As Docker keeps it: blanks and the final dot gone, except for `.` itself.
+fn search_domain(text: &str) -> String {
+    let text = text.trim_matches(' ');
+    if text == "." {
+        text.to_owned()
+    } else {
+        text.trim_end_matches('.').to_owned()
+    }
+}
+
+/// True for a network that `network create` would have made.
+pub(super) fn is_user_defined(target: &str) -> bool {
+    !matches!(target, "default" | "bridge" | "host" | "none") && !target.starts_with("container:")
+}
+
+/// What Docker's daemon refuses of a network mode together with other settings.
+pub(super) fn check_conflicts(spec: &ContainerSpec) -> Result<(), FlagError> {
+    let target = spec
+        .networks
+        .first()
+        .map_or("", |network| network.target.as_str());
+    let refuse = |what: &str| Err(FlagError::Engine(format!("conflicting options: {what}")));
+    if spec.uts_mode == "host" && !spec.hostname.is_empty() {
+        return refuse("hostname and the UTS mode");
+    }
+    if !target.starts_with("container:") {
+        return Ok(());
+    }
+    if !is_of_container(target) {
+        return Err(FlagError::Engine(
+            "invalid container format container:<name|id>".to_owned(),
+        ));
+    }
+    if !spec.hostname.is_empty() {
+        return refuse("hostname and the network mode");
+    }
+    if !spec.dns.is_empty() {
+        return refuse("dns and the network mode");
+    }
+    if !spec.extra_hosts.is_empty() {
+        return refuse("custom host-to-IP mapping and the network mode");
+    }
+    if !spec.publish.is_empty() || spec.publish_all {
+        return refuse("port publishing and the container type network mode");
+    }
+    if !spec.exposed_ports.is_empty() {
+        return refuse("port exposing and the container type network mode");
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What Docker can and Caisson cannot yet: refused by name, with the nearest thing that works.
+//!
+//! The issue that builds one of these deletes its lines here and in the flag table.
+
+use types::container::{ContainerSpec, NetworkAttachment};
+use types::mount::MountKind;
+use types::volume_flag::VolumeFlag;
+
+use super::FlagError;
+use super::network::is_user_defined;
+
+/// The names under which people ask for the usual runtime.
+const RUNTIMES: &[&str] = &[
+    "",
+    "caisson",
+    "runc",
+    "crun",
+    "io.containerd.runc.v2",
+    "io.containerd.runtime.v1.linux",
+];
+const LOG_DRIVERS: &[&str] = &["", "json-file", "local", "none"];
+/// Log drivers that Docker has and we have not.
+const OTHER_LOG_DRIVERS: &[&str] = &[
+    "awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog",
+];
+
+/// Refuses what is not built; gives warnings about what has no effect.
+pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
+    networks(spec)?;
+    volumes(spec)?;
+    if !RUNTIMES.contains(&spec.runtime.as_str()) {
+        return Err(FlagError::Engine(format!(
+            "unknown or invalid runtime name: {}; Caisson has one runtime, its own",
+            spec.runtime
+        )));
+    }
+    let driver = spec.log_driver.as_str();
+    if OTHER_LOG_DRIVERS.contains(&driver) {
+        return Err(FlagError::NotYet(format!(
+            "log driver '{driver}' is not built yet; use json-file, and read the log with \
+             'logs --follow'"
+        )));
+    }
+    if !LOG_DRIVERS.contains(&driver) {
+        let text = format!("logger: no log driver named '{driver}' is registered");
+        return Err(FlagError::Engine(text));
+    }
+    let mut warnings = Vec::new();
+    let is_on_host = spec.networks.iter().any(|network| network.target == "host");
+    if is_on_host && (!spec.publish.is_empty() || spec.publish_all) {
+        let text = "WARNING: Published ports are discarded when using host network mode";
+        warnings.push(text.to_owned());
+    }
+    Ok(warnings)
+}
+
+fn networks(spec: &ContainerSpec) -> Result<(), FlagError> {
+    if let Some(network) = spec
+        .networks
+        .iter()
+        .find(|network| is_user_defined(&network.target))
+    {
+        return Err(FlagError::NotYet(format!(
+            "network '{}': named networks come with bridge networks, which are not built yet; use \
+             --network host, none or container:NAME",
+            network.target
+        )));
+    }
+    let has_options = |network: &&NetworkAttachment| {
+        let bare = NetworkAttachment {
+            target: network.target.clone(),
+            ..Default::default()
+        };
+        **network != bare
+    };
+    if let Some(network) = spec.networks.iter().find(has_options) {
+        return Err(FlagError::NotYet(format!(
+            "network '{}': aliases, addresses and driver options come with bridge networks, which \
+             are not built yet; give the name alone",
+            network.target
+        )));
+    }
+    let needs_no_bridge = spec
+        .networks
+        .iter()
+        .any(|network| matches!(network.target.as_str(), "host" | "none"));
+    if needs_no_bridge {
+        return Ok(());
+    }
+    let what = match (spec.publish.first(), spec.publish_all) {
+        (Some(port), _) => format!("-p {port}"),
+        (None, true) => "-P".to_owned(),
+        (None, false) => return Ok(()),
+    };
+    Err(FlagError::NotYet(format!(
+        "{what}: published ports come with bridge networks, which are not built yet; with \
+         --network host the container's ports are the host's"
+    )))
+}
+
+fn volumes(spec: &ContainerSpec) -> Result<(), FlagError> {
+    let named =
+        |text: &str| VolumeFlag::parse(text).is_ok_and(|volume| volume.kind == MountKind::Volume);
+    if let Some(volume) = spec.binds.iter().find(|text| named(text)) {
+        return Err(FlagError::NotYet(format!(
+            "-v {volume}: named volumes are not built yet; bind a directory of the host with \
+             -v /path:/path"
+        )));
+    }
+    if let Some(volume) = spec.volumes.first() {
+        return Err(FlagError::NotYet(format!(
+            "-v {volume}: anonymous volumes are not built yet; bind a directory of the host with \
+             -v /path:{volume}, or use --tmpfs {volume}"
+        )));
+    }
+    for mount in &spec.mounts {
+        let kind = match mount.kind {
+            MountKind::Bind | MountKind::Tmpfs => continue,
+            MountKind::Volume => "volumes",
+            MountKind::Image => "image mounts",
+            MountKind::Npipe => "Windows pipes",
+            MountKind::Cluster => "Swarm's cluster volumes",
+        };
+        return Err(FlagError::NotYet(format!(
+            "--mount at {}: {kind} are not built yet; use type=bind or type=tmpfs",
+            mount.target
+        )));
+    }
+    Ok(())
+}

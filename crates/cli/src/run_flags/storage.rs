@@ -1,0 +1,124 @@
+//! Volumes, mounts, memory file systems and devices.
+
+use std::collections::BTreeSet;
+
+use types::container::{ContainerSpec, DeviceMapping};
+use types::lexical_path::clean;
+use types::mount::MountKind;
+use types::mount_flag::{make_source_absolute, parse_mount};
+use types::tmpfs_flag::TmpfsFlag;
+use types::volume_flag::{ShortVolume, VolumeFlag};
+
+use super::{Caller, FlagError};
+use crate::flags::Matches;
+
+/// `-v`, `--mount` and `--tmpfs`.
+pub(super) fn volumes(
+    matches: &Matches,
+    caller: &Caller<'_>,
+    spec: &mut ContainerSpec,
+) -> Result<(), FlagError> {
+    let mut targets = BTreeSet::new();
+    let mut given: BTreeSet<&str> = BTreeSet::new();
+    for text in matches.get_list("volume") {
+        ShortVolume::parse(text).map_err(FlagError::usage)?;
+        // The same text twice is one volume, as in Docker, which keeps a set.
+        if !given.insert(text) {
+            continue;
+        }
+        let mut volume = VolumeFlag::parse(text).map_err(FlagError::engine)?;
+        volume.make_absolute(caller.working_directory);
+        take_target(&mut targets, &volume.target)?;
+        if volume.kind == MountKind::Volume && volume.source.is_empty() {
+            spec.volumes.push(volume.target);
+        } else {
+            spec.binds.push(volume.to_string());
+        }
+    }
+    for text in matches.get_list("mount") {
+        let mut mount = parse_mount(text).map_err(FlagError::engine)?;
+        make_source_absolute(&mut mount, caller.working_directory);
+        take_target(&mut targets, &mount.target)?;
+        spec.mounts.push(mount);
+    }
+    for text in matches.get_list("tmpfs") {
+        let tmpfs = TmpfsFlag::parse(text).map_err(FlagError::engine)?;
+        take_target(&mut targets, &tmpfs.target)?;
+        spec.tmpfs.insert(tmpfs.target, tmpfs.options);
+    }
+    Ok(())
+}
+
+fn take_target(targets: &mut BTreeSet<String>, target: &str) -> Result<(), FlagError> {
+    if targets.insert(target.to_owned()) {
+        return Ok(());
+    }
+    Err(FlagError::Engine(format!(
+        "Duplicate mount point: {target}"
+    )))
+}
+
+/// `--device` and `--device-cgroup-rule`.
+pub(super) fn devices(matches: &Matches, spec: &mut ContainerSpec) -> Result<(), FlagError> {
+    for text in matches.get_list("device") {
+        if is_cdi_name(text) {
+            return Err(FlagError::NotYet(format!(
+                "--device {text}: devices by CDI name are not built yet; give the device files, \
+                 such as --device /dev/dri/card0"
+            )));
+        }
+        spec.resources
+            .devices
+            .push(parse_device(text).map_err(FlagError::Usage)?);
+    }
+    spec.resources.device_cgroup_rules = matches.get_list("device-cgroup-rule").to_vec();
+    Ok(())
+}
+
+/// `vendor.com/class=name`.
+fn is_cdi_name(text: &str) -> bool {
+    let Some((kind, name)) = text.split_once('=') else {
+        return false;
+    };
+    let part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic()) && !part.contains([':', '/'])
+    };
+    !name.is_empty()
+        && kind
+            .split_once('/')
+            .is_some_and(|(vendor, class)| part(vendor) && part(class))
+}
+
+/// Reads `/dev/x`, `/dev/x:rw`, `/dev/x:/dev/y`, `/dev/x:/dev/y:rwm`.
+fn parse_device(text: &str) -> Result<DeviceMapping, String> {
+    let bad_format = || format!("bad format for path: {text}");
+    let parts: Vec<&str> = text.split(':').collect();
+    let (host, container, permissions) = match parts[..] {
+        [host] => (host, host, "rwm"),
+        [host, mode] if is_device_mode(mode) => (host, host, mode),
+        [host, container] => (host, container, "rwm"),
+        [host, container, mode] if is_device_mode(mode) => (host, container, mode),
+        [_, _, mode] if !parts[0].is_empty() => return Err(format!("bad mode specified: {mode}")),
+        _ => return Err(bad_format()),
+    };
+    if host.is_empty() {
+        return Err(bad_format());
+    }
+    if !container.starts_with('/') {
+        return Err(format!("{container} is not an absolute path"));
+    }
+    Ok(DeviceMapping {
+        host_path: host.to_owned(),
+        container_path: clean(container),
+        permissions: permissions.to_owned(),
+    })
+}
+
+/// Some of `r`, `w` and `m`, each at most once.
+fn is_device_mode(mode: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    !mode.is_empty()
+        && mode
+            .bytes()
+            .all(|letter| b"rwm".contains(&letter) && seen.insert(letter))
+}

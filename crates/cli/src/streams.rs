@@ -1,0 +1,191 @@
+//! Between the user and a container: standard streams, signals, terminal size.
+//!
+//! One loop over `poll`. Output is written as it comes, and while it cannot be written nothing is
+//! read, so that a slow reader slows the container and loses nothing. Input is only sent when the
+//! monitor takes it: otherwise both sides could wait for each other.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use engine::protocol::{self, Ended, Kind, Resize, Signal};
+use engine::{Connection, EngineError};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::terminal::{self, DetachKeys, Typed};
+
+const SIGNAL_CHILD: i32 = 17;
+const SIGNAL_WINDOW: i32 = 28;
+/// SIGPIPE, SIGCHLD and SIGURG stay ours, as in Docker's client; the stops cannot be had anyway.
+const NOT_PROXIED: [i32; 5] = [9, 13, SIGNAL_CHILD, 19, 23];
+
+/// How an attached session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The container ended with this code.
+    Ended(i32),
+    /// The user typed the detach keys.
+    Detached,
+    /// A signal for us, because none is proxied.
+    Interrupted(i32),
+    /// The monitor was killed: what became of the container must be asked.
+    Lost,
+}
+
+/// What of the user's side takes part.
+pub(crate) struct Session {
+    /// Standard input is sent.
+    pub(crate) stdin: bool,
+    /// The container's streams are a terminal.
+    pub(crate) tty: bool,
+    /// Signals go to the container.
+    pub(crate) proxy_signals: bool,
+    /// Keys that detach.
+    pub(crate) detach_keys: DetachKeys,
+}
+
+/// Blocks all signals and makes them readable; done before a container starts, so that none is lost.
+pub(crate) fn take_signals() -> Option<OwnedFd> {
+    let all = !0u64 & !bit(9) & !bit(19) & !bit(SIGNAL_CHILD);
+    sys_signals(all)
+}
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+fn sys_signals(mask: u64) -> Option<OwnedFd> {
+    engine::signals::descriptor(mask).ok()
+}
+
+/// Runs an attached session to its end.
+pub(crate) fn attached(
+    connection: &mut Connection,
+    mut session: Session,
+    signals: Option<&OwnedFd>,
+) -> Result<Outcome, EngineError> {
+    let mut input_open = session.stdin;
+    let mut pending: Option<Vec<u8>> = None;
+    loop {
+        let ready = wait(connection, signals, input_open, pending.is_some());
+        if ready.socket
+            && let Some(outcome) = receive(connection)?
+        {
+            return Ok(outcome);
+        }
+        if ready.signal
+            && let Some(signals) = signals
+            && let Some(outcome) = forward_signal(connection, &session, signals)
+        {
+            return Ok(outcome);
+        }
+        if ready.room
+            && let Some(bytes) = pending.take()
+        {
+            // A monitor that is gone is noticed by the next receive.
+            let _ = connection.send_raw(Kind::Input, &bytes);
+        }
+        if ready.input && pending.is_none() {
+            let mut buffer = vec![0u8; protocol::CHUNK_BYTES_MAX];
+            match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+                Ok(count @ 1..) => match session.detach_keys.filter(&buffer[..count]) {
+                    Typed::Input(bytes) if bytes.is_empty() => {}
+                    Typed::Input(bytes) => pending = Some(bytes),
+                    Typed::Detach(_) => return Ok(Outcome::Detached),
+                },
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                _ => {
+                    input_open = false;
+                    let _ = connection.send_raw(Kind::InputEnd, b"");
+                }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ready {
+    socket: bool,
+    room: bool,
+    signal: bool,
+    input: bool,
+}
+
+fn wait(
+    connection: &Connection,
+    signals: Option<&OwnedFd>,
+    input_open: bool,
+    has_pending: bool,
+) -> Ready {
+    let socket_flags = if has_pending { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let mut fds = vec![PollFd::from_borrowed_fd(connection.as_fd(), socket_flags)];
+    if let Some(signals) = signals {
+        fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
+    }
+    let with_input = input_open && !has_pending;
+    if with_input {
+        fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
+    }
+    if poll(&mut fds, None).is_err() {
+        return Ready::default();
+    }
+    let seen = |index: usize| !fds[index].revents().is_empty();
+    Ready {
+        socket: fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+        room: fds[0].revents().contains(PollFlags::OUT),
+        signal: signals.is_some() && seen(1),
+        input: with_input && seen(fds.len() - 1),
+    }
+}
+
+fn receive(connection: &mut Connection) -> Result<Option<Outcome>, EngineError> {
+    let Some(packet) = connection.receive()? else { return Ok(Some(Outcome::Lost)) };
+    match packet.kind {
+        Kind::Output => write_all(rustix::stdio::stdout(), &packet.body),
+        Kind::ErrorOutput => write_all(rustix::stdio::stderr(), &packet.body),
+        Kind::Ended => {
+            let code = serde_json::from_slice::<Ended>(&packet.body).map_or(255, |e| e.code);
+            return Ok(Some(Outcome::Ended(code)));
+        }
+        _ => {}
+    }
+    Ok(None)
+}
+
+/// Writes everything; a reader that is gone must not end us before the container did.
+pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn forward_signal(
+    connection: &Connection,
+    session: &Session,
+    signals: &OwnedFd,
+) -> Option<Outcome> {
+    let number = engine::signals::read(signals)?;
+    if session.tty && number == SIGNAL_WINDOW {
+        let [rows, columns] = terminal::size();
+        let _ = connection.send(Kind::Resize, &Resize { rows, columns });
+        return None;
+    }
+    if session.proxy_signals {
+        if !NOT_PROXIED.contains(&number) {
+            let _ = connection.send(Kind::Signal, &Signal { number, by_user: false });
+        }
+        return None;
+    }
+    matches!(number, 1 | 2 | 3 | 15).then_some(Outcome::Interrupted(number))
+}
+
+/// Flushes standard output of this process.
+pub(crate) fn flush() {
+    let _ = std::io::stdout().flush();
+}

@@ -1,0 +1,348 @@
+//! A container's files seen from outside: `diff`, `export`, `cp`, sizes.
+//!
+//! A running container's root is reached through its first process, a stopped one's is mounted
+//! detached: nothing is attached in the host's namespace. Every path of the container resolves
+//! beneath that root, whatever links it holds and whoever swaps them meanwhile (CVE-2018-15664).
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use storage::containers::StoredContainer;
+use storage::layer::diff::diff;
+use storage::layer::pack::{PackMode, PackOptions, pack_object, pack_tree};
+use storage::layer::unpack::{ApplyMode, Replace, UnpackOptions, Whiteouts, unpack};
+use sys::Context;
+use sys::lock::Lock;
+use sys::rootfs::Dir;
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::error::text;
+
+/// Files below one directory that are counted for a size.
+const FILES_MAX: u64 = 10_000_000;
+/// Links that `cp -L` follows.
+const LINKS_MAX: usize = 40;
+
+/// A container's root, and what keeps it.
+pub struct Mounted {
+    /// The root.
+    pub root: Dir,
+    // A stopped container must not be started while its upper directory is mounted here.
+    _lock: Option<Lock>,
+}
+
+fn plain() -> PackOptions {
+    PackOptions { mode: PackMode::Plain, ..PackOptions::default() }
+}
+
+impl Engine {
+    /// Opens a container's root.
+    ///
+    /// # Errors
+    /// Where it cannot be mounted.
+    pub fn mounted(&self, stored: &StoredContainer) -> Result<Mounted, EngineError> {
+        let id = &stored.record.id;
+        if stored.state.status.is_live() && stored.state.pid > 0 {
+            let pidfd = sys::process::open_pidfd(stored.state.pid)?;
+            let path = format!("/proc/{}/root", stored.state.pid);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open root of", id)?;
+            // The pid was the container's while the descriptor was had, if it still is.
+            if sys::host::start_time(stored.state.pid) == Some(stored.state.start_time) {
+                drop(pidfd);
+                return Ok(Mounted { root: Dir::from_fd(root), _lock: None });
+            }
+        }
+        let lock =
+            self.store().lock_container(id).map_err(|error| EngineError::of_container(error, id))?;
+        let alive = self.store().container_run_directory(id).join(monitor::protocol::LOCK);
+        if alive.exists() {
+            // An ending monitor still has the root mounted.
+            let _ended = Lock::acquire(&alive)?;
+        }
+        let directory = self.store().container_directory(id);
+        let layers = runtime::Layers {
+            lowers: self.image_lowers(&stored.record.image_id)?,
+            upper: directory.join("upper"),
+            work: directory.join("work"),
+            volatile: false,
+        };
+        let tree = runtime::mount_layers(&layers)?;
+        Ok(Mounted { root: Dir::from_fd(tree), _lock: Some(lock) })
+    }
+
+    /// What a container changed: letter and path.
+    ///
+    /// # Errors
+    /// Where its files cannot be read.
+    pub fn diff(&self, key: &str) -> Result<Vec<(char, String)>, EngineError> {
+        let stored = self.container(key)?;
+        let upper = self.store().container_directory(&stored.record.id).join("upper");
+        let open = |path: &Path| Dir::open(path).map_err(|error| text("read files", &error));
+        let lowers = self
+            .image_lowers(&stored.record.image_id)?
+            .iter()
+            .map(|path| open(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let changes =
+            diff(&open(&upper)?, &lowers).map_err(|error| text("compare files", &error))?;
+        Ok(changes
+            .into_iter()
+            .map(|change| (change.kind.letter(), change.path.display().to_string()))
+            .collect())
+    }
+
+    /// Writes a container's whole file system as a tar.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or the archive not written.
+    pub fn export(&self, key: &str, sink: &mut dyn Write) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        let mounted = self.mounted(&stored)?;
+        let root = open_directory(&mounted.root, Path::new("/"))?;
+        pack_tree(root.as_fd(), b"", sink, &plain()).map_err(|error| text("export", &error))?;
+        self.announce(&stored.record, "export", &[]);
+        Ok(())
+    }
+
+    /// Bytes that a container wrote, and of its whole file system.
+    pub fn container_sizes(&self, stored: &StoredContainer) -> (i64, i64) {
+        let upper = self.store().container_directory(&stored.record.id).join("upper");
+        let mut left = FILES_MAX;
+        let written = tree_bytes(&upper, &mut left);
+        let image = self.image_size(&stored.record.image_id);
+        (i64::try_from(written).unwrap_or(i64::MAX), i64::try_from(written + image).unwrap_or(i64::MAX))
+    }
+
+    /// Packs a path of a container as a tar whose first name is `rename` (else its own).
+    ///
+    /// # Errors
+    /// Docker's words where the path does not exist.
+    pub fn copy_from(
+        &self,
+        key: &str,
+        source: &str,
+        follow: FollowLink,
+        rename: Option<&str>,
+        sink: &mut dyn Write,
+    ) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        let mounted = self.mounted(&stored)?;
+        let place = locate(&mounted.root, source, follow, &stored.record.name)?;
+        let own = place.name.to_string_lossy().into_owned();
+        let name = rename.unwrap_or(&own);
+        if place.is_root || place.contents_only {
+            let directory = open_directory(&mounted.root, &place.path)?;
+            let prefix = if place.contents_only { String::new() } else { format!("{name}/") };
+            pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &PackOptions { include_root: true, ..plain() })
+                .map_err(|error| text("copy", &error))?;
+            return Ok(());
+        }
+        let (parent, base) = mounted
+            .root
+            .open_parent(&place.path)
+            .map_err(|error| text("copy", &error))?;
+        pack_object(parent.as_fd(), &base, name.as_bytes(), sink, &plain())
+            .map_err(|error| text("copy", &error))?;
+        Ok(())
+    }
+
+    /// Unpacks a tar into a directory of a container.
+    ///
+    /// # Errors
+    /// Docker's words where the directory does not exist; what is wrong with the archive.
+    pub fn copy_to(
+        &self,
+        key: &str,
+        directory: &str,
+        keep_owner: bool,
+        source: impl Read,
+    ) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        if stored.record.spec.read_only {
+            return Err(EngineError::conflict(
+                "container rootfs is marked read-only",
+            ));
+        }
+        let mounted = self.mounted(&stored)?;
+        let options = UnpackOptions {
+            mode: ApplyMode::Merged,
+            whiteouts: Whiteouts::Literal,
+            replace: Replace::SameKind,
+            base: PathBuf::from(directory),
+            root_metadata: false,
+            owner: if keep_owner { None } else { Some((0, 0)) },
+            ..UnpackOptions::default()
+        };
+        unpack(source, &mounted.root, &options).map_err(|error| text("copy", &error))?;
+        Ok(())
+    }
+
+    /// What a path of a container is.
+    ///
+    /// # Errors
+    /// Docker's words where it does not exist.
+    pub fn path_kind(&self, key: &str, path: &str) -> Result<Option<PathKind>, EngineError> {
+        let stored = self.container(key)?;
+        let mounted = self.mounted(&stored)?;
+        match mounted.root.metadata(Path::new(path)) {
+            Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => PathKind::Directory,
+                _ => PathKind::File,
+            })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(text("look at path", &error)),
+        }
+    }
+}
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    /// A directory, or a link to one.
+    Directory,
+    /// Anything else.
+    File,
+}
+
+/// Whether a link as the source of a copy means its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowLink {
+    /// The link itself is copied.
+    No,
+    /// What it points to is copied.
+    Yes,
+}
+
+struct Place {
+    path: PathBuf,
+    name: std::ffi::OsString,
+    is_root: bool,
+    contents_only: bool,
+}
+
+fn locate(root: &Dir, source: &str, follow: FollowLink, name: &str) -> Result<Place, EngineError> {
+    let missing = || {
+        EngineError::invalid(format!("Could not find the file {source} in container {name}"))
+    };
+    let contents_only = source.ends_with("/.") || source == ".";
+    let trimmed = source.trim_end_matches("/.").trim_end_matches('/');
+    let mut path = PathBuf::from(format!("/{}", trimmed.trim_start_matches('/')));
+    let own_name = path.file_name().map_or_else(|| "/".into(), OsStr::to_os_string);
+    if follow == FollowLink::Yes || contents_only || source.ends_with('/') {
+        for _ in 0..LINKS_MAX {
+            let Ok(target) = root.read_link(&path) else { break };
+            let parent = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+            path = parent.join(target);
+        }
+    }
+    root.symlink_metadata(&path).map_err(|_| missing())?;
+    let is_root = path == Path::new("/");
+    Ok(Place { path, name: own_name, is_root, contents_only })
+}
+
+fn open_directory(root: &Dir, path: &Path) -> Result<std::os::fd::OwnedFd, EngineError> {
+    root.open_dir(path).map_err(|error| text("open directory", &error))
+}
+
+/// Bytes of the files below a directory, each file once.
+fn tree_bytes(directory: &Path, left: &mut u64) -> u64 {
+    let Ok(root) = Dir::open(directory) else { return 0 };
+    let mut seen = std::collections::HashSet::new();
+    let mut pending = vec![PathBuf::from("/")];
+    let mut sum = 0;
+    while let Some(path) = pending.pop() {
+        for item in root.read_dir(&path).unwrap_or_default() {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return sum;
+            }
+            let child = path.join(&item.name);
+            let Ok(stat) = root.symlink_metadata(&child) else { continue };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => pending.push(child),
+                FileType::RegularFile if stat.st_nlink == 1 || seen.insert(stat.st_ino) => {
+                    sum += u64::try_from(stat.st_size).unwrap_or(0);
+                }
+                _ => {}
+            }
+        }
+    }
+    sum
+}
+
+/// Runs a packer in a thread and an unpacker here, with a pipe between. For commands that clone no
+/// container.
+///
+/// # Errors
+/// The packer's error first: the unpacker then only saw a cut archive.
+pub fn through_pipe(
+    pack: impl FnOnce(&mut File) -> Result<(), EngineError> + Send,
+    take: impl FnOnce(File) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let (reader, writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).on("make", "pipe")?;
+    std::thread::scope(|scope| {
+        let packing = scope.spawn(move || pack(&mut File::from(writer)));
+        let taken = take(File::from(reader));
+        match packing.join() {
+            Ok(Err(error)) if taken.is_ok() || !is_broken_pipe(&error) => Err(error),
+            Ok(_) => taken,
+            Err(_) => Err(EngineError::conflict("packing files failed")),
+        }
+    })
+}
+
+fn is_broken_pipe(error: &EngineError) -> bool {
+    error.to_string().contains("Broken pipe")
+}
+
+/// Packs a path of the host, for `cp` into a container.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn pack_host(path: &Path, rename: &str, sink: &mut dyn Write) -> Result<(), EngineError> {
+    let stat = rustix::fs::lstat(path).on("read", path.display())?;
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_directory {
+        let directory = sys::atomic::open_directory(path)?;
+        let prefix = if rename.is_empty() { String::new() } else { format!("{rename}/") };
+        let options = PackOptions { include_root: !rename.is_empty(), ..plain() };
+        pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &options)
+            .map_err(|error| text("copy", &error))?;
+        return Ok(());
+    }
+    let parent = sys::atomic::open_directory(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    pack_object(parent.as_fd(), name, rename.as_bytes(), sink, &plain())
+        .map_err(|error| text("copy", &error))?;
+    Ok(())
+}
+
+/// Unpacks a tar into a directory of the host, for `cp` out of a container. The archive was made by
+/// us from a container that may be hostile: it stays beneath the directory.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn unpack_host(
+    directory: &Path,
+    owner: Option<(u32, u32)>,
+    source: impl Read,
+) -> Result<(), EngineError> {
+    let root = Dir::open(directory).map_err(|error| text("open directory", &error))?;
+    let options = UnpackOptions {
+        mode: ApplyMode::Merged,
+        whiteouts: Whiteouts::Literal,
+        replace: Replace::SameKind,
+        root_metadata: false,
+        owner,
+        ..UnpackOptions::default()
+    };
+    unpack(source, &root, &options).map_err(|error| text("copy", &error))?;
+    Ok(())
+}

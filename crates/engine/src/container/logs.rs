@@ -1,0 +1,250 @@
+//! Reading a container's log: the files that rotation left, oldest first, then what comes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use monitor::log::Entry;
+use rustix::fs::inotify;
+use sys::Context;
+use types::timestamp::Timestamp;
+
+use crate::Engine;
+use crate::error::EngineError;
+
+/// A rotated log has at most so many files.
+const FILES_MAX: u32 = 1000;
+/// A follower looks at least so often whether the container still runs.
+const LOOK_MS: i64 = 200;
+
+/// What of a log is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogRequest {
+    /// Only the last lines.
+    pub tail: Option<u64>,
+    /// Only what was written at or after this time.
+    pub since: Option<Timestamp>,
+    /// Only what was written before this time.
+    pub until: Option<Timestamp>,
+    /// Go on until the container ends.
+    pub follow: bool,
+}
+
+/// Whether the reader wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    More,
+    /// Enough.
+    Stop,
+}
+
+impl Engine {
+    /// Reads a container's log, entry by entry.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`], or a log that cannot be read.
+    pub fn logs(
+        &self,
+        key: &str,
+        request: &LogRequest,
+        take: &mut dyn FnMut(&Entry) -> Next,
+    ) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        if stored.record.spec.log_driver == "none" {
+            return Err(EngineError::conflict(
+                "configured logging driver does not support reading",
+            ));
+        }
+        let path = self.store().container_directory(&stored.record.id).join("log");
+        let watch = if request.follow { Some(Watch::begin(&path)?) } else { None };
+        let files = read_all(&path)?;
+        let mut start = match request.tail {
+            Some(count) => tail(&files, count),
+            None => (0, 0),
+        };
+        for bytes in files.iter().skip(start.0) {
+            if hand_over(&bytes[start.1..], request, take) == Next::Stop {
+                return Ok(());
+            }
+            start.1 = 0;
+        }
+        let Some(watch) = watch else { return Ok(()) };
+        let read_bytes = files.last().map_or(0, Vec::len) as u64;
+        drop(files);
+        self.follow(&stored.record.id, &path, read_bytes, watch, request, take)
+    }
+
+    fn follow(
+        &self,
+        id: &str,
+        path: &Path,
+        read_bytes: u64,
+        watch: Watch,
+        request: &LogRequest,
+        take: &mut dyn FnMut(&Entry) -> Next,
+    ) -> Result<(), EngineError> {
+        use std::io::{Seek, SeekFrom};
+        let mut file = None;
+        let mut offset = read_bytes;
+        let mut pending = Vec::new();
+        loop {
+            // Asked before reading: what was written before the end is still read after it.
+            let ended = self.observe(id).map_or(true, |stored| !stored.state.status.is_live());
+            if file.is_none() {
+                file = File::open(path).ok();
+            }
+            if let Some(open) = &mut file {
+                open.seek(SeekFrom::Start(offset)).on("seek in", path.display())?;
+                let count = open.read_to_end(&mut pending).on("read", path.display())?;
+                offset += count as u64;
+                let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                if hand_over(&pending[..whole], request, take) == Next::Stop {
+                    return Ok(());
+                }
+                pending.drain(..whole);
+                if is_put_aside(open, path) {
+                    // The old file is read to its end; go on with the new one.
+                    (file, offset) = (None, 0);
+                    continue;
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+            if request.until.is_some_and(|until| Timestamp::now() >= until) {
+                return Ok(());
+            }
+            watch.wait();
+        }
+    }
+}
+
+fn is_put_aside(open: &File, path: &Path) -> bool {
+    match (rustix::fs::fstat(open), rustix::fs::stat(path)) {
+        (Ok(ours), Ok(there)) => ours.st_ino != there.st_ino,
+        _ => false,
+    }
+}
+
+/// The content of all files, oldest first. While it is read, a rotation may move a file on: then
+/// entries could be missed, so the newest file's identity is checked at the end.
+fn read_all(path: &Path) -> Result<Vec<Vec<u8>>, EngineError> {
+    for _ in 0..5 {
+        let before = rustix::fs::stat(path).map(|stat| stat.st_ino).ok();
+        let mut files = Vec::new();
+        for number in (1..FILES_MAX).take_while(|number| numbered(path, *number).exists()).collect::<Vec<_>>().into_iter().rev() {
+            files.extend(std::fs::read(numbered(path, number)).ok());
+        }
+        match std::fs::read(path) {
+            Ok(bytes) => files.push(bytes),
+            // Created, never started: an empty log.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => files.push(Vec::new()),
+            Err(error) => {
+                Err::<(), _>(error).on("read", path.display())?;
+            }
+        }
+        if rustix::fs::stat(path).map(|stat| stat.st_ino).ok() == before {
+            cut_torn_end(&mut files);
+            return Ok(files);
+        }
+    }
+    Err(EngineError::conflict("the log is being rotated too fast to be read; try again"))
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    PathBuf::from(format!("{}.{number}", path.display()))
+}
+
+/// The last entry may be half-written.
+fn cut_torn_end(files: &mut [Vec<u8>]) {
+    if let Some(last) = files.last_mut() {
+        let whole = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        last.truncate(whole);
+    }
+}
+
+/// Where the last `count` entries begin: file and offset.
+fn tail(files: &[Vec<u8>], count: u64) -> (usize, usize) {
+    let mut left = count;
+    for (index, bytes) in files.iter().enumerate().rev() {
+        let mut end = bytes.len();
+        while end > 0 {
+            if left == 0 {
+                return (index, end);
+            }
+            left -= 1;
+            end = bytes[..end - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        }
+        if left == 0 {
+            return (index, 0);
+        }
+    }
+    (0, 0)
+}
+
+fn hand_over(
+    bytes: &[u8],
+    request: &LogRequest,
+    take: &mut dyn FnMut(&Entry) -> Next,
+) -> Next {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        // A line that a full disk tore is skipped.
+        let Ok(entry) = serde_json::from_slice::<Entry>(line) else { continue };
+        if request.since.is_some() || request.until.is_some() {
+            let Ok(time) = Timestamp::parse_rfc3339(&entry.time) else { continue };
+            if request.since.is_some_and(|since| time < since) {
+                continue;
+            }
+            if request.until.is_some_and(|until| time >= until) {
+                return Next::Stop;
+            }
+        }
+        if take(&entry) == Next::Stop {
+            return Next::Stop;
+        }
+    }
+    Next::More
+}
+
+/// Wakes when the log's directory changes.
+struct Watch(std::os::fd::OwnedFd);
+
+impl Watch {
+    fn begin(path: &Path) -> Result<Self, EngineError> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let watch = inotify::init(flags).on("watch", "log")?;
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let what = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO;
+        inotify::add_watch(&watch, directory, what).on("watch", directory.display())?;
+        Ok(Self(watch))
+    }
+
+    fn wait(&self) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use std::os::fd::AsFd;
+        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK_MS * 1_000_000 };
+        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        let _ = poll(&mut fds, Some(&timeout));
+        let mut events = [0u8; 4096];
+        while matches!(rustix::io::read(&self.0, &mut events), Ok(1..)) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_spans_files() {
+        let files = [b"1\n2\n3\n".to_vec(), b"4\n5\n".to_vec()];
+        for (count, expected) in
+            [(0, (1, 4)), (1, (1, 2)), (2, (1, 0)), (3, (0, 4)), (5, (0, 0)), (9, (0, 0))]
+        {
+            assert_eq!(tail(&files, count), expected, "{count}");
+        }
+        assert_eq!(tail(&[Vec::new()], 3), (0, 0));
+    }
+}

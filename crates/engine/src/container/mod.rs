@@ -1,0 +1,17 @@
+//! The verbs of containers.
+
+pub mod create;
+pub mod execute;
+pub mod filesystem;
+pub mod logs;
+pub mod observe;
+pub mod options;
+pub mod plan;
+pub mod remove;
+pub mod restart;
+pub mod start;
+pub mod stop;
+pub mod watch;
+
+mod facts;
+mod files;

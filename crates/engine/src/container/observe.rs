@@ -1,0 +1,110 @@
+//! The truth about containers, and its silent repair.
+//!
+//! A state on disk that says "running" is believed while the monitor's lock is held. Where it is
+//! free, the monitor was killed: a container that still runs gets a new one; one that does not is
+//! written down as ended. A container of an earlier boot cannot run.
+
+use storage::containers::StoredContainer;
+use sys::lock;
+use types::container::RestartKind;
+use types::state::Status;
+
+use crate::Engine;
+use crate::error::EngineError;
+
+impl Engine {
+    /// A container by id, name or beginning of an id, as it truly is.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`], or an ambiguous beginning.
+    pub fn container(&self, key: &str) -> Result<StoredContainer, EngineError> {
+        let of = |error| EngineError::of_container(error, key);
+        let id = self.store().find_container(key).map_err(of)?;
+        self.observe(&id).map_err(|error| match error {
+            EngineError::NoSuchContainer(_) => EngineError::NoSuchContainer(key.to_string()),
+            other => other,
+        })
+    }
+
+    /// All containers as they truly are, newest first. Damaged records are left out; `doctor` names them.
+    ///
+    /// # Errors
+    /// Where the store cannot be listed.
+    pub fn containers(&self) -> Result<Vec<StoredContainer>, EngineError> {
+        let mut all = Vec::new();
+        for id in self.store().container_ids()? {
+            if let Ok(stored) = self.observe(&id) {
+                all.push(stored);
+            }
+        }
+        all.sort_by(|a, b| b.record.created.cmp(&a.record.created).then(a.record.id.cmp(&b.record.id)));
+        Ok(all)
+    }
+
+    /// One container as it truly is.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`].
+    pub fn observe(&self, id: &str) -> Result<StoredContainer, EngineError> {
+        let stored = self.read(id)?;
+        if !stored.state.status.is_live() || self.is_watched(id) {
+            return Ok(stored);
+        }
+        // A monitor writes its last state before it lets go of its lock.
+        let stored = self.read(id)?;
+        if !stored.state.status.is_live() || self.is_watched(id) {
+            return Ok(stored);
+        }
+        self.repair(id).or(Ok(stored))
+    }
+
+    fn read(&self, id: &str) -> Result<StoredContainer, EngineError> {
+        self.store().read_container(id).map_err(|error| EngineError::of_container(error, id))
+    }
+
+    fn is_watched(&self, id: &str) -> bool {
+        lock::is_held(&self.store().container_run_directory(id).join(monitor::protocol::LOCK))
+    }
+
+    fn repair(&self, id: &str) -> Result<StoredContainer, EngineError> {
+        let lock = self.store().lock_container(id)?;
+        let mut stored = self.read(id)?;
+        if !stored.state.status.is_live() || self.is_watched(id) {
+            return Ok(stored);
+        }
+        let state = &mut stored.state;
+        let same_boot = state.boot_id == sys::host::boot_id();
+        if same_boot && state.pid > 0 && sys::host::start_time(state.pid) == Some(state.start_time) {
+            self.spawn_monitor(&stored.record, true, None)?;
+            return self.read(id);
+        }
+        let was_restarting = state.status == Status::Restarting;
+        state.status = Status::Exited;
+        state.pid = 0;
+        if !was_restarting {
+            state.exit_code = 255;
+            state.exit_unknown = true;
+            state.finished_at = self.now();
+        }
+        self.store().write_container_state(id, state)?;
+        if same_boot {
+            self.release(&stored.record);
+        }
+        if stored.record.spec.auto_remove {
+            self.store().remove_container(&stored.record)?;
+            return Err(EngineError::NoSuchContainer(id.to_string()));
+        }
+        let wanted = match stored.record.spec.restart.kind {
+            RestartKind::No => false,
+            // An unknown end counts as a failure.
+            RestartKind::Always | RestartKind::UnlessStopped | RestartKind::OnFailure => {
+                !stored.state.stopped_by_user
+            }
+        };
+        if same_boot && wanted {
+            self.spawn_monitor(&stored.record, false, None)?;
+        }
+        drop(lock);
+        self.read(id)
+    }
+}

@@ -1,0 +1,210 @@
+//! Starting: plan, monitor, the monitor's word.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use monitor::job::{Job, LogOptions};
+use monitor::protocol;
+use storage::containers::{ContainerRecord, make_run_directory};
+use sys::lock::Lock;
+use types::container::Healthcheck;
+use types::event::Event;
+
+use super::plan::NetworkMode;
+use super::{facts, files, plan};
+use crate::Engine;
+use crate::error::EngineError;
+
+const SECOND_NS: i64 = 1_000_000_000;
+const STOP_TIMEOUT_S: i64 = 10;
+
+impl Engine {
+    /// Starts a container. `client` is the far end of a socket pair on which the caller has
+    /// already asked to attach.
+    ///
+    /// # Errors
+    /// Why it does not run; the container stays, as created.
+    pub fn start(
+        &self,
+        key: &str,
+        client: Option<&OwnedFd>,
+    ) -> Result<protocol::Started, EngineError> {
+        let stored = self.container(key)?;
+        let id = &stored.record.id;
+        let of = |error| EngineError::of_container(error, key);
+        let _lock = self.store().lock_container(id).map_err(of)?;
+        let stored = self.store().read_container(id).map_err(of)?;
+        match stored.state.status {
+            types::state::Status::Paused => Err(EngineError::conflict(
+                "cannot start a paused container, try unpause instead",
+            )),
+            status if status.is_live() => Ok(protocol::Started { pid: stored.state.pid, warnings: Vec::new() }),
+            _ => self.spawn_monitor(&stored.record, false, client),
+        }
+    }
+
+    /// Makes a container's monitor and waits for its word. The container is locked by the caller.
+    pub(crate) fn spawn_monitor(
+        &self,
+        record: &ContainerRecord,
+        adopt: bool,
+        client: Option<&OwnedFd>,
+    ) -> Result<protocol::Started, EngineError> {
+        let run_directory = make_run_directory(self.store(), &record.id)?;
+        // An ending monitor still holds its lock for a moment.
+        let alive = Lock::acquire(&run_directory.join(protocol::LOCK))?.into_fd();
+        let job = self.job(record, run_directory, adopt)?;
+        if !adopt {
+            files::write(&job.directory, record, &job.launch)?;
+        }
+        let channel = monitor::spawn::spawn(&job, &alive, client)?;
+        drop(alive);
+        Ok(monitor::client::started(channel)?)
+    }
+
+    fn job(
+        &self,
+        record: &ContainerRecord,
+        run_directory: std::path::PathBuf,
+        adopt: bool,
+    ) -> Result<Job, EngineError> {
+        let spec = &record.spec;
+        let lowers = self.image_lowers(&record.image_id)?;
+        let mut host = facts::gather(self, record, lowers)?;
+        host.joined = self.joined_pids(record)?;
+        let launch = plan::plan(record, &host)?;
+        let stop_signal = match spec.stop_signal.as_str() {
+            "" => libc_sigterm(),
+            text => types::signal::Signal::parse(text).map(types::signal::Signal::number).map_err(|error| EngineError::invalid(error.to_string()))?,
+        };
+        Ok(Job {
+            id: record.id.clone(),
+            attributes: event_attributes(record),
+            directory: host.directory.clone(),
+            run_directory,
+            journal: self.journal(),
+            launch,
+            tty: spec.tty,
+            open_stdin: spec.open_stdin,
+            stdin_once: spec.stdin_once,
+            log: log_options(spec)?,
+            restart: spec.restart.clone(),
+            health: health_check(spec.healthcheck.as_ref()),
+            stop_signal,
+            stop_timeout_s: spec.stop_timeout.unwrap_or(STOP_TIMEOUT_S),
+            auto_remove: spec.auto_remove,
+            monitors_cgroup: format!("{}/monitors", self.cgroup_parent()),
+            adopt,
+            reap_arguments: self.own_arguments(&["internal", "reap"]),
+        })
+    }
+
+    /// Pids of the containers whose namespaces this one joins.
+    fn joined_pids(&self, record: &ContainerRecord) -> Result<plan::JoinedPids, EngineError> {
+        let spec = &record.spec;
+        let network = match plan::network_mode(spec) {
+            NetworkMode::Container => {
+                spec.networks.first().map_or("", |network| network.target.as_str())
+            }
+            _ => "",
+        };
+        Ok(plan::JoinedPids {
+            network: self.joined_pid(network, "network")?,
+            pid: self.joined_pid(&spec.pid_mode, "PID")?,
+            ipc: self.joined_pid(&spec.ipc_mode, "IPC")?,
+        })
+    }
+
+    fn joined_pid(&self, mode: &str, what: &str) -> Result<Option<i32>, EngineError> {
+        let Some(key) = mode.strip_prefix("container:") else { return Ok(None) };
+        let other = self.container(key)?;
+        if !other.state.status.is_live() || other.state.pid == 0 {
+            return Err(EngineError::conflict(format!(
+                "cannot join {what} namespace of a non running container: {}",
+                other.record.name
+            )));
+        }
+        Ok(Some(other.state.pid))
+    }
+
+    /// Appends an event about a container to the journal.
+    pub(crate) fn announce(&self, record: &ContainerRecord, action: &str, more: &[(&str, String)]) {
+        let mut attributes = event_attributes(record);
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
+        self.append_event(&Event {
+            kind: "container".into(),
+            action: action.into(),
+            id: record.id.clone(),
+            attributes,
+            time_ns: sys::journal::now_ns(),
+        });
+    }
+}
+
+fn libc_sigterm() -> i32 {
+    rustix::process::Signal::TERM.as_raw()
+}
+
+fn event_attributes(record: &ContainerRecord) -> BTreeMap<String, String> {
+    let mut attributes = record.spec.labels.clone();
+    attributes.insert("image".into(), record.spec.image.clone());
+    attributes.insert("name".into(), record.name.clone());
+    attributes
+}
+
+/// Docker's defaults filled in; `None` where there is no check.
+fn health_check(check: Option<&Healthcheck>) -> Option<Healthcheck> {
+    let check = check.filter(|check| {
+        check.test.first().is_some_and(|kind| kind != "NONE") && check.test.len() > 1
+    })?;
+    let or = |value: i64, default: i64| if value > 0 { value } else { default };
+    Some(Healthcheck {
+        test: check.test.clone(),
+        interval_ns: or(check.interval_ns, 30 * SECOND_NS),
+        timeout_ns: or(check.timeout_ns, 30 * SECOND_NS),
+        start_period_ns: check.start_period_ns,
+        start_interval_ns: or(check.start_interval_ns, 5 * SECOND_NS),
+        retries: if check.retries > 0 { check.retries } else { 3 },
+    })
+}
+
+/// `--log-driver` and `--log-opt`.
+///
+/// # Errors
+/// A driver or option that is not known, by name.
+pub(crate) fn log_options(
+    spec: &types::container::ContainerSpec,
+) -> Result<LogOptions, EngineError> {
+    let mut options = LogOptions::default();
+    match spec.log_driver.as_str() {
+        "" | "json-file" | "local" => {}
+        "none" => options.disabled = true,
+        other => {
+            return Err(EngineError::invalid(format!(
+                "logger: no log driver named '{other}' is registered (json-file, local and none are)"
+            )));
+        }
+    }
+    for (key, value) in &spec.log_options {
+        let invalid =
+            || EngineError::invalid(format!("invalid value {value:?} for log opt '{key}'"));
+        match key.as_str() {
+            "max-size" if value == "-1" => options.file_bytes_max = 0,
+            "max-size" => {
+                let bytes = types::units::from_human_size(value).map_err(|_| invalid())?;
+                options.file_bytes_max = u64::try_from(bytes).map_err(|_| invalid())?;
+            }
+            "max-file" => {
+                options.files_max = value.parse().ok().filter(|n| *n > 0).ok_or_else(invalid)?;
+            }
+            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env"
+            | "env-regex" | "tag" => {}
+            other => {
+                return Err(EngineError::invalid(format!(
+                    "unknown log opt '{other}' for json-file log driver"
+                )));
+            }
+        }
+    }
+    Ok(options)
+}

@@ -1,0 +1,172 @@
+//! Stopping, killing, freezing, waiting: requests to the monitor.
+
+use monitor::client::{Connection, Packet};
+use monitor::protocol::{self, Kind};
+use storage::containers::StoredContainer;
+use types::state::Status;
+
+use crate::Engine;
+use crate::error::EngineError;
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// The container does not run (any more).
+    NotRunning,
+    /// It ends once more.
+    NextExit,
+}
+
+impl Engine {
+    /// Connects to a container's monitor; `None` where the container does not run.
+    pub(crate) fn connect(
+        &self,
+        stored: &StoredContainer,
+    ) -> Result<Option<Connection>, EngineError> {
+        if !stored.state.status.is_live() {
+            return Ok(None);
+        }
+        let run_directory = self.store().container_run_directory(&stored.record.id);
+        match Connection::open(&run_directory) {
+            Ok(connection) => Ok(Some(connection)),
+            // It has ended between our look and now.
+            Err(error)
+                if matches!(
+                    error.errno,
+                    rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A connection to the monitor of a running container.
+    ///
+    /// # Errors
+    /// Docker's words where it does not run.
+    pub fn connect_running(
+        &self,
+        key: &str,
+    ) -> Result<(StoredContainer, Connection), EngineError> {
+        let stored = self.container(key)?;
+        match self.connect(&stored)? {
+            Some(connection) => Ok((stored, connection)),
+            None => Err(EngineError::conflict(format!("container {} is not running", stored.record.id))),
+        }
+    }
+
+    /// Asks a container to stop; the answer is awaited with [`Self::finish_stop`].
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`].
+    pub fn begin_stop(
+        &self,
+        key: &str,
+        stop: protocol::Stop,
+    ) -> Result<(StoredContainer, Option<Connection>), EngineError> {
+        let stored = self.container(key)?;
+        let connection = self.connect(&stored)?;
+        if let Some(connection) = &connection {
+            // A monitor that ends right now has nothing left to stop.
+            let _ = connection.send(Kind::Stop, &stop);
+        }
+        Ok((stored, connection))
+    }
+
+    /// Waits until a container that was asked to stop has stopped.
+    ///
+    /// # Errors
+    /// The monitor's refusal.
+    pub fn finish_stop(
+        &self,
+        stored: &StoredContainer,
+        connection: Option<Connection>,
+    ) -> Result<(), EngineError> {
+        if let Some(mut connection) = connection {
+            connection.answer()?;
+            self.announce(&stored.record, "stop", &[]);
+        }
+        if stored.record.spec.auto_remove {
+            self.reap(&stored.record.id)?;
+        }
+        Ok(())
+    }
+
+    /// Stops a container and waits for it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`], or the monitor's refusal.
+    pub fn stop(&self, key: &str, stop: protocol::Stop) -> Result<(), EngineError> {
+        let (stored, connection) = self.begin_stop(key, stop)?;
+        self.finish_stop(&stored, connection)
+    }
+
+    /// Sends a signal to a container's first process, as `kill`.
+    ///
+    /// # Errors
+    /// Docker's words where it does not run.
+    pub fn kill(&self, key: &str, number: i32) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        let Some(mut connection) = self.connect(&stored)? else {
+            return Err(EngineError::conflict(format!(
+                "cannot kill container: {key}: container {} is not running",
+                stored.record.id
+            )));
+        };
+        connection.send(Kind::Signal, &protocol::Signal { number, by_user: true })?;
+        connection.answer()?;
+        self.announce(&stored.record, "kill", &[("signal", number.to_string())]);
+        Ok(())
+    }
+
+    /// Freezes or thaws a container.
+    ///
+    /// # Errors
+    /// Docker's words where it is not running, or not (already) paused.
+    pub fn set_paused(&self, key: &str, paused: bool) -> Result<(), EngineError> {
+        let (stored, mut connection) = self.connect_running(key)?;
+        let name = &stored.record.id;
+        match (stored.state.status, paused) {
+            (Status::Paused, true) => {
+                return Err(EngineError::conflict(format!("container {name} is already paused")));
+            }
+            (Status::Running, false) => {
+                return Err(EngineError::conflict(format!("container {name} is not paused")));
+            }
+            (Status::Restarting, _) => {
+                return Err(EngineError::conflict(format!(
+                    "container {name} is restarting, wait until the container is running"
+                )));
+            }
+            _ => {}
+        }
+        connection.send(if paused { Kind::Pause } else { Kind::Resume }, &())?;
+        Ok(connection.answer()?)
+    }
+
+    /// Waits for a container to end and returns its exit code.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`].
+    pub fn wait(&self, key: &str, condition: WaitFor) -> Result<i32, EngineError> {
+        let stored = self.container(key)?;
+        let Some(mut connection) = self.connect(&stored)? else {
+            if condition == WaitFor::NextExit {
+                return Ok(0);
+            }
+            // Ended between our two looks, perhaps: then the later word counts.
+            let code = self.observe(&stored.record.id).map_or(stored.state.exit_code, |now| now.state.exit_code);
+            return Ok(code);
+        };
+        connection.send(Kind::Wait, &())?;
+        while let Some(Packet { kind, body, .. }) = connection.receive()? {
+            if kind == Kind::Ended {
+                return Ok(serde_json::from_slice::<protocol::Ended>(&body).map_or(255, |e| e.code));
+            }
+        }
+        // The monitor was killed: the next look repairs, and knows what can be known.
+        self.wait(key, condition)
+    }
+}

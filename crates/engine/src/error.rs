@@ -1,0 +1,93 @@
+//! What a verb can fail with. The kind decides exit code and, later, HTTP status; the text is for
+//! people, in Docker's words where Docker has words.
+
+use runtime::{Failure, FailureKind};
+use storage::containers::ContainerError;
+use sys::SysError;
+
+/// A failed verb.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No container has this name or id.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// No image has this name or id.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    /// The request contradicts what is.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// A container or process could not be started.
+    #[error("{0}")]
+    Start(Failure),
+    /// A record.
+    #[error(transparent)]
+    Container(ContainerError),
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] storage::error::StorageError),
+    /// Images.
+    #[error(transparent)]
+    Image(#[from] crate::image::ImageError),
+    /// The kernel.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+}
+
+impl EngineError {
+    /// A request that is wrong.
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::Invalid(text.into())
+    }
+
+    /// A request that contradicts what is.
+    pub fn conflict(text: impl Into<String>) -> Self {
+        Self::Conflict(text.into())
+    }
+
+    /// Docker's exit code for `run`, `create` and `exec`: 125, 126 or 127.
+    pub fn start_code(&self) -> i32 {
+        match self {
+            Self::Start(failure) => failure.kind.exit_code(),
+            _ => FailureKind::Setup.exit_code(),
+        }
+    }
+
+    /// An error about the container that the user called `key`.
+    pub fn of_container(error: ContainerError, key: &str) -> Self {
+        match error {
+            ContainerError::Missing => Self::NoSuchContainer(key.to_string()),
+            ContainerError::Ambiguous => Self::invalid(format!(
+                "Multiple IDs found with provided prefix: {key}"
+            )),
+            other => Self::Container(other),
+        }
+    }
+}
+
+impl From<ContainerError> for EngineError {
+    fn from(error: ContainerError) -> Self {
+        Self::Container(error)
+    }
+}
+
+impl From<Failure> for EngineError {
+    fn from(failure: Failure) -> Self {
+        Self::Start(failure)
+    }
+}
+
+/// An error of a lower room as text, with its causes.
+pub(crate) fn text(what: &str, error: &dyn std::error::Error) -> EngineError {
+    let mut line = format!("cannot {what}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    EngineError::Invalid(line)
+}

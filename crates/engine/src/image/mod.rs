@@ -1,0 +1,104 @@
+//! Images: pulled, loaded, imported, listed, tagged, saved and removed.
+//!
+//! Every verb is a function of an [`ImageContext`]. Threads exist only inside [`pull`] and are
+//! joined when it returns: whoever called may go on to clone a container.
+
+mod archive;
+pub mod builtin;
+pub mod changes;
+mod error;
+mod glob;
+pub mod history;
+pub mod import;
+mod ingest;
+pub mod inspect;
+mod legacy;
+pub mod list;
+pub mod load;
+pub mod prune;
+pub mod pull;
+pub mod remove;
+pub mod save;
+pub mod tag;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use registry::{Client, Credentials, Registries, RegistryConfig};
+use storage::refs::Found;
+use storage::store::Store;
+use types::digest::Digest;
+
+use crate::config::Config;
+pub use error::ImageError;
+use error::Result;
+
+/// What the verbs on images work with.
+#[derive(Debug)]
+pub struct ImageContext<'a> {
+    store: &'a Store,
+    config: &'a Config,
+}
+
+/// A container that uses an image, for refusals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageUser {
+    /// The container's id.
+    pub container: String,
+    /// The image's id.
+    pub image: Digest,
+    /// Whether it runs.
+    pub is_running: bool,
+}
+
+impl<'a> ImageContext<'a> {
+    /// Images of this store, from registries of this configuration.
+    pub fn new(store: &'a Store, config: &'a Config) -> Self {
+        Self { store, config }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// The image that a name or id means.
+    ///
+    /// # Errors
+    /// `No such image`, an ambiguous id, or a text that is neither.
+    pub fn find(&self, text: &str) -> Result<Found> {
+        Ok(self.store.find_image(text)?)
+    }
+
+    /// A client for the configured registries.
+    pub(crate) fn client(&self) -> Client {
+        let settings = self.config.registries.iter();
+        let by_name = settings
+            .map(|(name, settings)| {
+                let config = RegistryConfig {
+                    mirrors: settings.mirrors.clone(),
+                    location: settings.location.clone(),
+                    insecure: settings.insecure,
+                };
+                (name.clone(), config)
+            })
+            .collect();
+        let credentials = docker_config().map(|path| Credentials::load(&path)).unwrap_or_default();
+        Client::new(Registries { by_name, credentials })
+    }
+
+    /// Sweeps what no reference, no container of `users` and no live lease leads to.
+    fn collect(&self, users: &[ImageUser]) -> Result<storage::collect::Collected> {
+        let in_use: BTreeSet<Digest> = users.iter().map(|user| user.image.clone()).collect();
+        Ok(self.store.collect::<storage::StorageError>(|| Ok(in_use))?)
+    }
+}
+
+/// Docker's configuration file, where `login` keeps accounts.
+fn docker_config() -> Option<PathBuf> {
+    let directory = match std::env::var_os("DOCKER_CONFIG") {
+        Some(directory) if !directory.is_empty() => PathBuf::from(directory),
+        _ => PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
+    };
+    Some(directory.join("config.json"))
+}

@@ -1,0 +1,131 @@
+//! The command's side of a monitor's socket.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use runtime::Failure;
+use serde::Serialize;
+use sys::{Context, SysError};
+
+use crate::protocol::{self, Kind, PACKET_BYTES_MAX};
+
+/// A connection to a monitor.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// One packet from a monitor.
+#[derive(Debug)]
+pub struct Packet {
+    /// What it is.
+    pub kind: Kind,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Descriptors that came with it.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Connection {
+    /// Connects to the monitor of a run directory.
+    ///
+    /// # Errors
+    /// `ENOENT` or `ECONNREFUSED` where there is none.
+    pub fn open(run_directory: &Path) -> Result<Self, SysError> {
+        sys::socket::connect(run_directory, protocol::SOCKET).map(Self::from_socket)
+    }
+
+    /// Takes an end of a socket pair whose other end a monitor has.
+    pub fn from_socket(socket: OwnedFd) -> Self {
+        Self { socket, buffer: Vec::new() }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// `EPIPE` where the monitor is gone.
+    pub fn send(&self, kind: Kind, body: &impl Serialize) -> Result<(), SysError> {
+        self.send_with(kind, body, &[])
+    }
+
+    /// Sends a request with descriptors.
+    ///
+    /// # Errors
+    /// `EPIPE` where the monitor is gone.
+    pub fn send_with(
+        &self,
+        kind: Kind,
+        body: &impl Serialize,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), SysError> {
+        sys::socket::send(&self.socket, &protocol::json_packet(kind, body), fds)
+            .on("speak to", "monitor")
+    }
+
+    /// Sends raw bytes, waiting where the monitor is busy.
+    ///
+    /// # Errors
+    /// `EPIPE` where the monitor is gone.
+    pub fn send_raw(&self, kind: Kind, body: &[u8]) -> Result<(), SysError> {
+        sys::socket::send(&self.socket, &protocol::packet(kind, body), &[]).on("speak to", "monitor")
+    }
+
+    /// The next packet; `None` where the monitor is gone.
+    ///
+    /// # Errors
+    /// Where the socket fails, or the monitor speaks another version.
+    pub fn receive(&mut self) -> Result<Option<Packet>, SysError> {
+        self.buffer.resize(PACKET_BYTES_MAX, 0);
+        let (length, fds) = match sys::socket::receive(&self.socket, &mut self.buffer) {
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => other.on("hear from", "monitor")?,
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let (kind, body) = protocol::split(&self.buffer[..length])
+            .ok_or_else(|| SysError::new("understand", "monitor", rustix::io::Errno::PROTO))?;
+        Ok(Some(Packet { kind, body: body.to_vec(), fds }))
+    }
+
+    /// Waits for the answer to a request that is only carried out or not.
+    ///
+    /// # Errors
+    /// The monitor's refusal; a monitor that ends meanwhile has carried out what ends it.
+    pub fn answer(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.receive()? {
+                None => return Ok(()),
+                Some(Packet { kind: Kind::Done, .. }) => return Ok(()),
+                Some(Packet { kind: Kind::Failed, body, .. }) => return Err(failure(&body)),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Waits for a new monitor's word on its start.
+///
+/// # Errors
+/// Why the container does not run.
+pub fn started(channel: OwnedFd) -> Result<protocol::Started, Failure> {
+    let mut connection = Connection::from_socket(channel);
+    match connection.receive()? {
+        Some(Packet { kind: Kind::Started, body, .. }) => serde_json::from_slice(&body)
+            .map_err(|_| Failure::setup("the monitor's answer cannot be read")),
+        Some(Packet { body, .. }) => Err(failure(&body)),
+        None => Err(Failure::setup("the monitor ended before the container was started")),
+    }
+}
+
+/// The failure in a packet's body.
+pub fn failure(body: &[u8]) -> Failure {
+    serde_json::from_slice(body).unwrap_or_else(|_| Failure::setup("the monitor's answer cannot be read"))
+}

@@ -1,0 +1,67 @@
+//! The job document: all that a monitor must know, handed over on a descriptor.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use runtime::Launch;
+use serde::{Deserialize, Serialize};
+use types::container::{Healthcheck, RestartPolicy};
+
+/// A monitor's job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The container's id.
+    pub id: String,
+    /// Attributes of its events: `name`, `image` and its labels.
+    pub attributes: BTreeMap<String, String>,
+    /// The container's directory in the store: `state` and `log` are written there.
+    pub directory: PathBuf,
+    /// The container's directory in the run root: sockets, pipes, the lock.
+    pub run_directory: PathBuf,
+    /// The journal of events.
+    pub journal: PathBuf,
+    /// How to start it.
+    pub launch: Launch,
+    /// Its streams are a terminal.
+    pub tty: bool,
+    /// Standard input is kept open.
+    pub open_stdin: bool,
+    /// Standard input ends with the first client that had it.
+    pub stdin_once: bool,
+    /// Where its output goes.
+    pub log: LogOptions,
+    /// When to start it again.
+    pub restart: RestartPolicy,
+    /// Its health check, defaults filled in.
+    pub health: Option<Healthcheck>,
+    /// Signal of `stop`.
+    pub stop_signal: i32,
+    /// Seconds until `stop` kills; -1 is never.
+    pub stop_timeout_s: i64,
+    /// Remove it when it ends.
+    pub auto_remove: bool,
+    /// Where monitors are put among control groups.
+    pub monitors_cgroup: String,
+    /// The container runs already, and its monitor was killed.
+    pub adopt: bool,
+    /// Arguments of our own binary that remove or release a container, without the id.
+    pub reap_arguments: Vec<String>,
+}
+
+/// Where a container's output goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOptions {
+    /// Keep no log at all.
+    pub disabled: bool,
+    /// A file is put aside at this size; 0 is never.
+    pub file_bytes_max: u64,
+    /// How many files are kept.
+    pub files_max: u32,
+}
+
+impl Default for LogOptions {
+    /// 10 MB × 3: a forgotten container does not fill the disk.
+    fn default() -> Self {
+        Self { disabled: false, file_bytes_max: 10_000_000, files_max: 3 }
+    }
+}

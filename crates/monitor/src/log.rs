@@ -1,0 +1,242 @@
+//! The log: one JSON line per line of output, as Docker's json-file has it, put aside by size.
+//!
+//! `log` is written, `log.1` is the one before, and so on. A line longer than 16 KiB becomes
+//! several entries of which only the last ends in a newline.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use sys::{Context, SysError};
+
+use crate::job::LogOptions;
+
+/// An entry's text is at most this long.
+pub const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The text, with its newline unless it goes on in the next entry.
+    pub log: String,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// RFC 3339 with nanoseconds.
+    pub time: String,
+}
+
+/// Where output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, or the terminal.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// The log of one container.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    options: LogOptions,
+    file: Option<File>,
+    size_bytes: u64,
+    /// Begun lines per stream.
+    pending: [Vec<u8>; 2],
+    /// Entries to be written in one go.
+    batch: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log in `directory`, going on where it ends.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn open(directory: &Path, options: LogOptions) -> Result<Self, SysError> {
+        let path = directory.join("log");
+        let mut log = Self {
+            path,
+            options,
+            file: None,
+            size_bytes: 0,
+            pending: [Vec::new(), Vec::new()],
+            batch: Vec::new(),
+        };
+        if !log.options.disabled {
+            log.reopen()?;
+        }
+        Ok(log)
+    }
+
+    fn reopen(&mut self) -> Result<(), SysError> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(CWD, &self.path, flags, Mode::from_raw_mode(0o640))
+            .on("open", self.path.display())?;
+        self.size_bytes = rustix::fs::fstat(&fd).map_or(0, |stat| stat.st_size as u64);
+        self.file = Some(File::from(fd));
+        Ok(())
+    }
+
+    /// Takes output. A full disk loses entries, never the container.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8], now: &str) {
+        if self.file.is_none() {
+            return;
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let pending = &mut self.pending[stream as usize];
+            let room = LINE_BYTES_MAX - pending.len();
+            let window = &rest[..rest.len().min(room)];
+            let (taken, whole) = match window.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (at + 1, true),
+                None => (window.len(), window.len() == room),
+            };
+            if whole && pending.is_empty() {
+                let (line, after) = rest.split_at(taken);
+                append_entry(&mut self.batch, line, stream, now);
+                rest = after;
+                continue;
+            }
+            pending.extend_from_slice(&rest[..taken]);
+            rest = &rest[taken..];
+            if whole {
+                let line = std::mem::take(pending);
+                append_entry(&mut self.batch, &line, stream, now);
+            }
+        }
+        self.flush();
+    }
+
+    /// Writes begun lines, because their stream has ended.
+    pub fn finish(&mut self, now: &str) {
+        for stream in [Stream::Output, Stream::Error] {
+            let line = std::mem::take(&mut self.pending[stream as usize]);
+            if !line.is_empty() && self.file.is_some() {
+                append_entry(&mut self.batch, &line, stream, now);
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let limit = self.options.file_bytes_max;
+        if limit > 0 && self.size_bytes > 0 && self.size_bytes + self.batch.len() as u64 > limit {
+            self.rotate();
+        }
+        if let Some(file) = &mut self.file {
+            if file.write_all(&self.batch).is_ok() {
+                self.size_bytes += self.batch.len() as u64;
+            } else {
+                // A torn last entry would spoil the next one: begin it on a line of its own.
+                let _ = file.write_all(b"\n");
+            }
+        }
+        self.batch.clear();
+        self.batch.shrink_to(LINE_BYTES_MAX);
+    }
+
+    fn rotate(&mut self) {
+        let name = |number: u32| match number {
+            0 => self.path.clone(),
+            number => PathBuf::from(format!("{}.{number}", self.path.display())),
+        };
+        if self.options.files_max <= 1 {
+            let _ = rustix::fs::unlink(name(0));
+        }
+        for number in (1..self.options.files_max).rev() {
+            let _ = rustix::fs::rename(name(number - 1), name(number));
+        }
+        let _ = self.reopen();
+    }
+}
+
+fn append_entry(batch: &mut Vec<u8>, line: &[u8], stream: Stream, now: &str) {
+    batch.extend_from_slice(b"{\"log\":");
+    let text = String::from_utf8_lossy(line);
+    if serde_json::to_writer(&mut *batch, &text).is_err() {
+        return;
+    }
+    let name = match stream {
+        Stream::Output => "stdout",
+        Stream::Error => "stderr",
+    };
+    batch.extend_from_slice(b",\"stream\":\"");
+    batch.extend_from_slice(name.as_bytes());
+    batch.extend_from_slice(b"\",\"time\":\"");
+    batch.extend_from_slice(now.as_bytes());
+    batch.extend_from_slice(b"\"}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("caisson-log-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn entries(path: &Path) -> Vec<Entry> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_whole_entries_and_streams_do_not_mix() {
+        let directory = directory("lines");
+        let mut log = Log::open(&directory, LogOptions::default()).unwrap();
+        log.write(Stream::Output, b"one\ntw", "t1");
+        log.write(Stream::Error, b"bad\n", "t2");
+        log.write(Stream::Output, b"o\nrest \xff", "t3");
+        log.finish("t4");
+        let seen: Vec<_> =
+            entries(&directory.join("log")).into_iter().map(|e| (e.log, e.stream)).collect();
+        let expected = [
+            ("one\n", "stdout"),
+            ("bad\n", "stderr"),
+            ("two\n", "stdout"),
+            ("rest \u{fffd}", "stdout"),
+        ];
+        assert_eq!(seen, expected.map(|(a, b)| (a.to_string(), b.to_string())));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_long_line_is_cut_into_entries_that_join_to_it() {
+        let directory = directory("long");
+        let mut log = Log::open(&directory, LogOptions::default()).unwrap();
+        let line = [vec![b'x'; 40_000], vec![b'\n']].concat();
+        log.write(Stream::Output, &line[..5_000], "t");
+        log.write(Stream::Output, &line[5_000..], "t");
+        let seen = entries(&directory.join("log"));
+        assert_eq!(seen.len(), 3);
+        assert_eq!(seen.iter().map(|e| e.log.len()).sum::<usize>(), line.len());
+        assert!(seen[2].log.ends_with('\n') && !seen[1].log.ends_with('\n'));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_full_log_is_put_aside_and_old_ones_go() {
+        let directory = directory("rotate");
+        let options = LogOptions { disabled: false, file_bytes_max: 500, files_max: 2 };
+        let mut log = Log::open(&directory, options).unwrap();
+        for number in 0..100 {
+            log.write(Stream::Output, format!("line {number}\n").as_bytes(), "t");
+        }
+        let mut names: Vec<_> = std::fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["log", "log.1"]);
+        assert_eq!(entries(&directory.join("log")).last().unwrap().log, "line 99\n");
+        assert!(std::fs::metadata(directory.join("log.1")).unwrap().len() <= 500);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,182 @@
+//! What commands and monitors say to each other: packets on a Unix socket.
+//!
+//! A packet is the protocol version, a kind, and a body (JSON or raw bytes).
+//!
+//! ```text
+//! command → monitor                                   monitor → command
+//!   Attach {stdin, stdout, stderr, owner}               Output, ErrorOutput   raw bytes
+//!   Input raw bytes · InputEnd                          Ended {code}          the container ended
+//!   Resize {rows, columns}                              Started {pid}         a start or exec runs
+//!   Signal {number, by_user}                            Failed {kind, text}   it does not
+//!   Stop {signal, timeout}                              Done                  the request is carried out
+//!   Pause · Resume · Update {resources, restart}
+//!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
+//!   Wait                                                Ended when the container ends for good
+//! ```
+//! Version 1. A monitor answers a version that it does not know with `Failed`.
+
+use serde::{Deserialize, Serialize};
+use types::container::{Resources, RestartPolicy};
+
+/// Version spoken here.
+pub const VERSION: u8 = 1;
+/// The longest packet.
+pub const PACKET_BYTES_MAX: usize = 64 * 1024;
+/// The most stream bytes in one packet.
+pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
+/// Name of a monitor's socket in its run directory.
+pub const SOCKET: &str = "monitor";
+/// Name of the file that a monitor locks for life.
+pub const LOCK: &str = "alive";
+
+/// Kinds of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the table above says each")]
+pub enum Kind {
+    Attach = b'A',
+    Input = b'I',
+    InputEnd = b'E',
+    Resize = b'W',
+    Signal = b'K',
+    Stop = b'S',
+    Pause = b'P',
+    Resume = b'U',
+    Update = b'L',
+    Execute = b'X',
+    Wait = b'Q',
+    Output = b'1',
+    ErrorOutput = b'2',
+    Ended = b'Z',
+    Started = b'+',
+    Failed = b'-',
+    Done = b'=',
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        use Kind as K;
+        [
+            K::Attach, K::Input, K::InputEnd, K::Resize, K::Signal, K::Stop, K::Pause, K::Resume,
+            K::Update, K::Execute, K::Wait, K::Output, K::ErrorOutput, K::Ended, K::Started,
+            K::Failed, K::Done,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Builds a packet.
+pub fn packet(kind: Kind, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(body.len() + 2);
+    bytes.extend_from_slice(&[VERSION, kind as u8]);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// Builds a packet with a JSON body.
+pub fn json_packet(kind: Kind, body: &impl Serialize) -> Vec<u8> {
+    packet(kind, &serde_json::to_vec(body).expect("invariant: our own messages have JSON forms"))
+}
+
+/// Splits a packet; `None` where version or kind is unknown.
+pub fn split(bytes: &[u8]) -> Option<(Kind, &[u8])> {
+    match bytes {
+        [VERSION, kind, body @ ..] => Some((Kind::from_byte(*kind)?, body)),
+        _ => None,
+    }
+}
+
+/// Which streams a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// It will send input.
+    pub stdin: bool,
+    /// It takes standard output.
+    pub stdout: bool,
+    /// It takes standard error.
+    pub stderr: bool,
+    /// The container waits for it when it is slow, and it removes the container at the end.
+    pub owner: bool,
+}
+
+/// Size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
+/// A signal for the container's first process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Its number.
+    pub number: i32,
+    /// `kill` by a user, after which no policy starts the container again; not a proxied signal.
+    pub by_user: bool,
+}
+
+/// A request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Other than the container's own.
+    pub signal: Option<i32>,
+    /// Seconds until SIGKILL, other than the container's own; -1 is never.
+    pub timeout_s: Option<i64>,
+}
+
+/// New limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// All limits, old and new.
+    pub resources: Option<Resources>,
+    /// New policy.
+    pub restart: Option<RestartPolicy>,
+}
+
+/// A process to run in the container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execute {
+    /// Id of the exec instance, for events.
+    pub id: String,
+    /// Program, environment, capabilities.
+    pub process: runtime::spec::Process,
+    /// Who it is.
+    pub user: runtime::UserRequest,
+    /// Without a filter (`--privileged`).
+    pub unconfined: bool,
+    /// Nobody waits for it.
+    pub detached: bool,
+}
+
+/// How the container or a process in it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Code, or 128 + signal.
+    pub code: i32,
+}
+
+/// What was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Pid as the host sees it.
+    pub pid: i32,
+    /// What this kernel lacks of what was asked for.
+    pub warnings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_splits_into_what_it_was_made_of() {
+        let bytes = packet(Kind::Output, b"abc");
+        assert_eq!(split(&bytes), Some((Kind::Output, &b"abc"[..])));
+        assert_eq!(split(&[2, b'1']), None);
+        assert_eq!(split(&[1, b'?']), None);
+        assert_eq!(split(&[]), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! What commands ask of a monitor, carried out.
+
+use types::state::Status;
+
+use crate::joined::{self, Process, Purpose};
+use crate::protocol::{
+    self, Attach, Execute, Kind, PACKET_BYTES_MAX, Resize, Signal, Started, Stop, Update,
+};
+use crate::run::Monitor;
+use crate::state;
+
+impl Monitor {
+    /// Takes what a client sent, packet by packet, until it has nothing more.
+    pub(crate) fn hear(&mut self, index: usize) {
+        let mut buffer = vec![0u8; PACKET_BYTES_MAX];
+        while let Some(client) = self.clients.get_mut(index) {
+            let (length, fds) = match sys::socket::receive(&client.socket, &mut buffer) {
+                Ok((0, _)) => {
+                    client.gone = true;
+                    return;
+                }
+                Ok(received) => received,
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(_) => {
+                    client.gone = true;
+                    return;
+                }
+            };
+            match protocol::split(&buffer[..length]) {
+                Some((kind, body)) => self.obey(index, kind, body, fds),
+                None => self.refuse(index, "this monitor speaks protocol version 1; stop and start the container to renew it"),
+            }
+            // Input that does not fit waits in the socket.
+            if self.input.len() >= crate::run::INPUT_BYTES_MAX {
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, index: usize, kind: Kind, body: &[u8], fds: Vec<std::os::fd::OwnedFd>) {
+        match kind {
+            Kind::Input => {
+                if !self.input_ends {
+                    self.input.extend_from_slice(body);
+                    self.feed_input();
+                }
+            }
+            Kind::InputEnd => {
+                self.input_ends |= self.job.stdin_once;
+                self.feed_input();
+            }
+            Kind::Attach => {
+                if let Some(attach) = parse::<Attach>(body) {
+                    self.clients[index].attach = attach;
+                    self.clients[index].waits = true;
+                }
+            }
+            Kind::Wait => self.clients[index].waits = true,
+            Kind::Resize => {
+                if let (Some(size), Some(container)) = (parse::<Resize>(body), &self.container) {
+                    container.resize(size.rows, size.columns);
+                    state::announce(
+                        &self.job,
+                        "resize",
+                        &[("height", size.rows.to_string()), ("width", size.columns.to_string())],
+                    );
+                }
+            }
+            Kind::Signal => self.signal(index, body),
+            Kind::Stop => self.stop(index, body),
+            Kind::Pause => self.freeze(index, true),
+            Kind::Resume => self.freeze(index, false),
+            Kind::Update => self.update(index, body),
+            Kind::Execute => self.execute(index, body, fds),
+            _ => self.refuse(index, "a monitor takes no such request"),
+        }
+    }
+
+    fn signal(&mut self, index: usize, body: &[u8]) {
+        let Some(signal) = parse::<Signal>(body) else {
+            return self.refuse(index, "the request has no signal");
+        };
+        if signal.by_user && (signal.number == libc::SIGKILL || signal.number == self.job.stop_signal)
+        {
+            self.state.stopped_by_user = true;
+            self.cancel_restart();
+            state::save(&self.job, &self.state);
+        }
+        let Some(container) = &self.container else {
+            return self.done(index);
+        };
+        let sent = sys::process::signal(&container.pidfd, signal.number);
+        match sent {
+            Err(error) if error.errno != rustix::io::Errno::SRCH => {
+                self.refuse(index, &error.to_string());
+            }
+            _ => self.done(index),
+        }
+    }
+
+    fn stop(&mut self, index: usize, body: &[u8]) {
+        let Some(stop) = parse::<Stop>(body) else {
+            return self.refuse(index, "the request is no stop");
+        };
+        self.clients[index].awaits_stop = true;
+        self.state.stopped_by_user = true;
+        self.cancel_restart();
+        state::save(&self.job, &self.state);
+        let Some(container) = &self.container else { return };
+        let number = stop.signal.unwrap_or(self.job.stop_signal);
+        let timeout_s = stop.timeout_s.unwrap_or(self.job.stop_timeout_s);
+        let _ = sys::process::signal(&container.pidfd, if timeout_s == 0 { libc::SIGKILL } else { number });
+        if self.state.status == Status::Paused {
+            // A frozen process takes no signal but by thawing.
+            let _ = container.cgroup.thaw();
+            self.state.status = Status::Running;
+        }
+        self.kill_at_ns = (timeout_s >= 0)
+            .then(|| sys::journal::now_ns().saturating_add(timeout_s.saturating_mul(1_000_000_000)));
+    }
+
+    fn freeze(&mut self, index: usize, freeze: bool) {
+        let Some(container) = &self.container else {
+            return self.refuse(index, "the container is not running");
+        };
+        let result = if freeze { container.cgroup.freeze() } else { container.cgroup.thaw() };
+        if let Err(error) = result {
+            return self.refuse(index, &error.to_string());
+        }
+        self.state.status = if freeze { Status::Paused } else { Status::Running };
+        state::save(&self.job, &self.state);
+        state::announce(&self.job, if freeze { "pause" } else { "unpause" }, &[]);
+        self.done(index);
+    }
+
+    fn update(&mut self, index: usize, body: &[u8]) {
+        let Some(update) = parse::<Update>(body) else {
+            return self.refuse(index, "the request is no update");
+        };
+        if let (Some(resources), Some(container)) = (&update.resources, &mut self.container) {
+            if let Err(error) = container.cgroup.update(resources) {
+                return self.refuse(index, &error.to_string());
+            }
+            self.job.launch.cgroup.resources = resources.clone();
+        }
+        if let Some(restart) = update.restart {
+            self.job.restart = restart;
+        }
+        state::announce(&self.job, "update", &[]);
+        self.done(index);
+    }
+
+    fn execute(&mut self, index: usize, body: &[u8], fds: Vec<std::os::fd::OwnedFd>) {
+        let Some(request) = parse::<Execute>(body) else {
+            return self.refuse(index, "the request is no exec");
+        };
+        let Some(container) = &self.container else {
+            return self.refuse(index, "the container is not running");
+        };
+        let command = request.process.args.join(" ");
+        let joined = match joined::execute(&self.job, container, &request, fds) {
+            Ok(joined) => joined,
+            Err(failure) => {
+                self.clients[index].send(protocol::json_packet(Kind::Failed, &failure));
+                return;
+            }
+        };
+        let id = [("execID", request.id.clone())];
+        state::announce(&self.job, &format!("exec_create: {command}"), &id);
+        state::announce(&self.job, &format!("exec_start: {command}"), &id);
+        let client = &mut self.clients[index];
+        let answer = protocol::json_packet(
+            Kind::Started,
+            &Started { pid: joined.pid, warnings: Vec::new() },
+        );
+        let terminal: Vec<_> = joined.terminal.iter().map(std::os::fd::AsFd::as_fd).collect();
+        if sys::socket::send(&client.socket, &answer, &terminal).is_err() {
+            client.gone = true;
+        }
+        let number = sys::process::raw_number(&client.socket) as u64;
+        self.processes.push(Process {
+            id: request.id,
+            pidfd: joined.pidfd,
+            purpose: Purpose::Command { client: (!request.detached).then_some(number) },
+        });
+    }
+
+    fn done(&mut self, index: usize) {
+        self.clients[index].send(protocol::packet(Kind::Done, b""));
+    }
+
+    fn refuse(&mut self, index: usize, text: &str) {
+        let failure = runtime::Failure::setup(text);
+        self.clients[index].send(protocol::json_packet(Kind::Failed, &failure));
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}

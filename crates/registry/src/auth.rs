@@ -1,0 +1,215 @@
+//! What a registry asks for before it answers: Basic or a bearer token.
+//!
+//! | registry | client |
+//! |---|---|
+//! | 401, `WWW-Authenticate: Bearer realm="…",service="…",scope="…"` | `GET realm?service=…&scope=…`, with the account if there is one |
+//! | realm: `{"token":"…"}` | the first request again with `Authorization: Bearer …` |
+//!
+//! The realm must be HTTPS or the registry's own host: otherwise any registry could have an account
+//! sent to wherever it likes, readable on the way.
+
+use serde::Deserialize;
+
+use crate::config::{Endpoint, Trust};
+use crate::credentials::Account;
+use crate::error::{RegistryError, Result};
+use crate::http::{Ask, Method, Transport, encode_query, origin};
+
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// What still fits into a header everywhere.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// What a `WWW-Authenticate` header asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    Basic,
+    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+impl Challenge {
+    /// Reads one header; `None` for schemes that we do not have.
+    pub(crate) fn parse(header: &str) -> Option<Self> {
+        let header = header.trim();
+        let (scheme, rest) = header.split_once(' ').unwrap_or((header, ""));
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Some(Self::Basic);
+        }
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let (mut realm, mut service, mut scope) = (None, None, None);
+        for (key, value) in parameters(rest) {
+            match key.to_ascii_lowercase().as_str() {
+                "realm" => realm = Some(value),
+                "service" => service = Some(value),
+                "scope" => scope = Some(value),
+                _ => {}
+            }
+        }
+        Some(Self::Bearer { realm: realm?, service, scope })
+    }
+}
+
+/// The value of the `Authorization` header that answers a challenge; `None`: no account, no token.
+pub(crate) fn answer(
+    transport: &Transport,
+    challenge: &Challenge,
+    endpoint: &Endpoint,
+    repository: &str,
+    account: Option<&Account>,
+) -> Result<Option<String>> {
+    let (realm, service, scope) = match challenge {
+        Challenge::Basic => return Ok(account.map(Account::basic)),
+        Challenge::Bearer { realm, service, scope } => (realm, service, scope),
+    };
+    let (trust, plain) = allowed(realm, endpoint)?;
+    let default = format!("repository:{repository}:pull");
+    let scope = scope.as_ref().unwrap_or(&default);
+    let separator = if realm.contains('?') { '&' } else { '?' };
+    let mut url = format!("{realm}{separator}scope={}", encode_query(scope));
+    if let Some(service) = service {
+        url.push_str(&format!("&service={}", encode_query(service)));
+    }
+    let basic = account.map(Account::basic);
+    let answer = transport.send(&Ask {
+        method: Method::Get,
+        url: &url,
+        trust,
+        plain,
+        authorization: basic.as_deref(),
+        accept: Some("application/json"),
+        offset: 0,
+    })?;
+    match answer.status() {
+        200 => {}
+        // The account is not good for this repository: the registry itself will say so.
+        401 | 403 => return Ok(None),
+        _ => return Err(crate::client::refusal(answer)),
+    }
+    let protocol = |what: &str| RegistryError::Protocol { url: realm.clone(), what: what.into() };
+    let bytes = answer.read(ANSWER_BYTES_MAX)?;
+    let parsed: TokenAnswer =
+        serde_json::from_slice(&bytes).map_err(|_| protocol("it gives no token"))?;
+    let token = parsed.token.filter(|token| !token.is_empty()).or(parsed.access_token);
+    let token = token.ok_or_else(|| protocol("it gives no token"))?;
+    if token.len() > TOKEN_BYTES_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(protocol("its token does not fit into a header"));
+    }
+    Ok(Some(format!("Bearer {token}")))
+}
+
+/// How a realm may be asked: like the registry itself on its own host, else by verified HTTPS.
+fn allowed(realm: &str, endpoint: &Endpoint) -> Result<(Trust, bool)> {
+    let refused = |reason| RegistryError::Refused {
+        url: endpoint.base.clone(),
+        target: realm.to_owned(),
+        reason,
+    };
+    let Some((scheme, host, _)) = origin(realm) else {
+        return Err(refused("it is no http or https address"));
+    };
+    let own = origin(&endpoint.base).is_some_and(|(_, own, _)| own == host);
+    match scheme.as_str() {
+        "https" if own => Ok((endpoint.trust, false)),
+        "https" => Ok((Trust::Verified, false)),
+        "http" if own && endpoint.trust == Trust::Any => Ok((Trust::Any, true)),
+        _ => Err(refused("tokens are asked for by HTTPS or from the registry's own host")),
+    }
+}
+
+/// `key=value` pairs, values perhaps quoted.
+fn parameters(text: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = text;
+    while let Some((key, after)) = rest.split_once('=') {
+        let key = key.trim_matches([' ', ',', '\t']).to_owned();
+        let value;
+        if let Some(quoted) = after.strip_prefix('"') {
+            let mut text = String::new();
+            let mut characters = quoted.char_indices();
+            let mut end = quoted.len();
+            while let Some((at, character)) = characters.next() {
+                match character {
+                    '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
+                    '"' => {
+                        end = at + 1;
+                        break;
+                    }
+                    other => text.push(other),
+                }
+            }
+            value = text;
+            rest = &quoted[end..];
+        } else {
+            let end = after.find(',').unwrap_or(after.len());
+            value = after[..end].trim().to_owned();
+            rest = &after[end..];
+        }
+        pairs.push((key, value));
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_with_and_without_quotes() {
+        let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| {
+            let (service, scope) = (service.map(str::to_owned), scope.map(str::to_owned));
+            Some(Challenge::Bearer { realm: realm.to_owned(), service, scope })
+        };
+        for (header, want) in [
+            ("Basic realm=\"x\"", Some(Challenge::Basic)),
+            ("basic", Some(Challenge::Basic)),
+            (
+                "Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:x/y:pull,push\"",
+                bearer("https://a/t", Some("s"), Some("repository:x/y:pull,push")),
+            ),
+            ("bearer realm=https://a/t, service = s", bearer("https://a/t", None, None)),
+            (r#"Bearer realm="a\"b", error="x""#, bearer("a\"b", None, None)),
+            ("Bearer service=\"s\"", None),
+            ("Bearer realm=\"unfinished", bearer("unfinished", None, None)),
+            ("Negotiate", None),
+            ("", None),
+        ] {
+            let got = Challenge::parse(header);
+            match (&got, &want) {
+                // Spaces around `=` are not of the grammar; what matters is that nothing breaks.
+                (Some(Challenge::Bearer { realm: a, .. }), Some(Challenge::Bearer { realm: b, .. }))
+                    if header.contains(" = ") =>
+                {
+                    assert_eq!(a, b);
+                }
+                _ => assert_eq!(got, want, "{header}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_goes_only_to_https_or_to_the_registry_itself() {
+        let endpoint = |base: &str, trust| Endpoint { base: base.into(), trust, is_origin: true };
+        let public = endpoint("https://r.lan", Trust::Verified);
+        let local = endpoint("http://127.0.0.1:5000", Trust::Any);
+        assert_eq!(allowed("https://auth.lan/t", &public).unwrap(), (Trust::Verified, false));
+        assert_eq!(allowed("https://auth.lan/t", &local).unwrap(), (Trust::Verified, false));
+        assert_eq!(allowed("http://127.0.0.1:5001/t", &local).unwrap(), (Trust::Any, true));
+        for (realm, endpoint) in [
+            ("http://auth.lan/t", &public),
+            ("http://r.lan/t", &public),
+            ("http://auth.lan/t", &local),
+            ("file:///etc/passwd", &local),
+            ("", &local),
+        ] {
+            let refused = allowed(realm, endpoint);
+            assert!(matches!(refused, Err(RegistryError::Refused { .. })), "{realm}");
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The client: manifests, blobs and tags of a repository, from its mirrors or its registry.
+//!
+//! A [`Client`] belongs to one command and may be used by several threads of it. The first address
+//! of a repository that answers is asked first from then on. An answer of the registry itself is
+//! final; whatever a mirror answers wrongly is asked of the next one.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use storage::blobs::Hasher;
+use types::digest::{Algorithm, Digest};
+use types::reference::{DEFAULT_TAG, Reference};
+
+use crate::auth::{self, Challenge};
+use crate::blob::BlobReader;
+use crate::config::{Endpoint, Registries, Trust};
+use crate::error::{RegistryError, Result};
+use crate::http::{Answer, Ask, Method, Transport, origin};
+
+/// As the distribution specification: a registry need not accept larger ones.
+pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+/// The longest wait that a registry may ask of us before we give up.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+/// Attempts at one address.
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
+const BACK_OFF: Duration = Duration::from_millis(200);
+const ERROR_BYTES_MAX: u64 = 64 << 10;
+const MESSAGE_CHARACTERS_MAX: usize = 300;
+const TAGS_BYTES_MAX: u64 = 16 << 20;
+
+/// Every kind of manifest that we understand, and schema 1 last so that it can be refused by name.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// A client for all registries, with what it learned of them.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) transport: Transport,
+    registries: Registries,
+    /// `Authorization` by address and repository.
+    authorizations: Mutex<BTreeMap<(String, String), String>>,
+    back_off: Duration,
+}
+
+/// A manifest or index as the registry gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// The bytes, to be kept as they are.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// What the registry says they are; may be empty.
+    pub media_type: String,
+}
+
+/// A tag or a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selector<'a> {
+    /// A tag.
+    Tag(&'a str),
+    /// A digest.
+    Digest(&'a Digest),
+}
+
+impl<'a> Selector<'a> {
+    /// What a reference asks for: its digest, else its tag, else `latest`.
+    pub fn of(reference: &'a Reference) -> Self {
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Self::Digest(digest),
+            (None, tag) => Self::Tag(tag.unwrap_or(DEFAULT_TAG)),
+        }
+    }
+
+    fn as_str(self) -> &'a str {
+        match self {
+            Self::Tag(tag) => tag,
+            Self::Digest(digest) => digest.as_str(),
+        }
+    }
+}
+
+/// A repository in a registry.
+#[derive(Debug)]
+pub struct Repository<'c> {
+    client: &'c Client,
+    name: Reference,
+    endpoints: Vec<Endpoint>,
+    preferred: AtomicUsize,
+}
+
+/// What is asked of a repository, without its address.
+#[derive(Clone, Copy)]
+pub(crate) struct Want<'a> {
+    pub(crate) method: Method,
+    /// After `/v2/<name>/`.
+    pub(crate) path: &'a str,
+    pub(crate) accept: Option<&'a str>,
+    pub(crate) offset: u64,
+}
+
+impl Client {
+    /// A client that knows these registries.
+    pub fn new(registries: Registries) -> Self {
+        Self {
+            transport: Transport::default(),
+            registries,
+            authorizations: Mutex::default(),
+            back_off: BACK_OFF,
+        }
+    }
+
+    /// The same, waiting so long before the second attempt; tests wait less.
+    #[must_use]
+    pub fn with_back_off(mut self, back_off: Duration) -> Self {
+        self.back_off = back_off;
+        self
+    }
+
+    /// The repository of a reference.
+    ///
+    /// # Errors
+    /// Where the configuration names an address that is none, or plain HTTP that is not allowed.
+    pub fn repository(&self, reference: &Reference) -> Result<Repository<'_>> {
+        let endpoints = self.registries.endpoints(reference.domain())?;
+        let name = reference.clone().without_tag_and_digest();
+        Ok(Repository { client: self, name, endpoints, preferred: AtomicUsize::new(0) })
+    }
+
+    /// Starts the download of any `http` or `https` address, as `import` has it. Returns the length
+    /// if it is told.
+    ///
+    /// # Errors
+    /// Where nobody answers, or not with success.
+    pub fn download(&self, url: &str) -> Result<(Option<u64>, Box<dyn Read + Send>)> {
+        if origin(url).is_none_or(|(scheme, ..)| !matches!(scheme.as_str(), "http" | "https")) {
+            return Err(RegistryError::InvalidUrl { url: url.to_owned() });
+        }
+        let ask = Ask {
+            method: Method::Get,
+            url,
+            trust: Trust::Verified,
+            plain: url.starts_with("http://"),
+            authorization: None,
+            accept: None,
+            offset: 0,
+        };
+        let answer = self.retry(|| {
+            let answer = self.transport.send(&ask)?;
+            if answer.status() == 200 { Ok(answer) } else { Err(refusal(answer)) }
+        })?;
+        Ok((answer.length(), Box::new(answer.into_reader())))
+    }
+
+    fn retry<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        let mut number = 0;
+        loop {
+            match attempt() {
+                Err(error) if number + 1 < ATTEMPTS_MAX && error.is_transient() => {
+                    let asked = match &error {
+                        RegistryError::TooManyRequests { retry_after, .. } => *retry_after,
+                        _ => None,
+                    };
+                    std::thread::sleep(asked.unwrap_or_else(|| self.wait(number)));
+                    number += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The pause after a failed attempt: twice as long each time.
+    pub(crate) fn wait(&self, number: u32) -> Duration {
+        self.back_off.saturating_mul(1 << number.min(8))
+    }
+}
+
+impl<'c> Repository<'c> {
+    /// The digest that a tag means now, where the registry tells without sending the manifest.
+    ///
+    /// # Errors
+    /// As [`Self::manifest`].
+    pub fn head(&self, selector: Selector<'_>) -> Result<Option<Digest>> {
+        let path = format!("manifests/{}", selector.as_str());
+        let want = Want { method: Method::Head, path: &path, accept: Some(ACCEPT), offset: 0 };
+        let answer = self.ask(&want).map_err(|error| self.explain(error, selector))?;
+        Ok(answer.header("docker-content-digest").and_then(|text| Digest::parse(text).ok()))
+    }
+
+    /// Fetches a manifest or index and checks its bytes against its digest.
+    ///
+    /// # Errors
+    /// Where it is not there, may not be read, is too large, or is not what its digest says.
+    pub fn manifest(&self, selector: Selector<'_>) -> Result<FetchedManifest> {
+        let path = format!("manifests/{}", selector.as_str());
+        let want = Want { method: Method::Get, path: &path, accept: Some(ACCEPT), offset: 0 };
+        let read = |answer: Answer| {
+            let url = answer.url.clone();
+            let media_type = answer.header("content-type").unwrap_or_default();
+            let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+            let told = answer.header("docker-content-digest").map(Digest::parse);
+            let bytes = answer.read(MANIFEST_BYTES_MAX)?;
+            let expected = match (selector, told) {
+                (Selector::Digest(digest), _) => Some(digest.clone()),
+                (Selector::Tag(_), Some(Ok(digest))) => Some(digest),
+                (Selector::Tag(_), Some(Err(error))) => {
+                    return Err(RegistryError::Protocol { url, what: error.to_string() });
+                }
+                (Selector::Tag(_), None) => None,
+            };
+            let algorithm = expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&bytes);
+            let digest = hasher.finish();
+            match expected {
+                Some(expected) if expected != digest => {
+                    Err(RegistryError::DigestMismatch { url, expected, actual: digest })
+                }
+                _ => Ok(FetchedManifest { bytes, digest, media_type }),
+            }
+        };
+        self.ask_and(&want, read).map_err(|error| self.explain(error, selector))
+    }
+
+    /// Starts the download of a blob of `size` bytes. What is read is not verified here.
+    ///
+    /// # Errors
+    /// Where it is not there or may not be read.
+    pub fn blob<'r>(&'r self, digest: &Digest, size: u64) -> Result<BlobReader<'r, 'c>> {
+        BlobReader::open(self, digest, size)
+    }
+
+    /// All tags.
+    ///
+    /// # Errors
+    /// Where they may not be read.
+    pub fn tags(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Tags {
+            tags: Option<Vec<String>>,
+        }
+        let want = Want { method: Method::Get, path: "tags/list", accept: None, offset: 0 };
+        let read = |answer: Answer| {
+            let url = answer.url.clone();
+            let bytes = answer.read(TAGS_BYTES_MAX)?;
+            let what = "it gives no list of tags".to_owned();
+            let tags: Tags = serde_json::from_slice(&bytes)
+                .map_err(|_| RegistryError::Protocol { url, what })?;
+            Ok(tags.tags.unwrap_or_default())
+        };
+        self.ask_and(&want, read).map_err(|error| self.explain(error, Selector::Tag("")))
+    }
+
+    pub(crate) fn client(&self) -> &'c Client {
+        self.client
+    }
+
+    pub(crate) fn familiar(&self) -> String {
+        self.name.familiar_name()
+    }
+
+    pub(crate) fn ask(&self, want: &Want<'_>) -> Result<Answer> {
+        self.ask_and(want, Ok)
+    }
+
+    /// Asks the addresses in turn and reads the answer of the first that has one.
+    fn ask_and<T>(&self, want: &Want<'_>, read: impl Fn(Answer) -> Result<T>) -> Result<T> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let order = (first..self.endpoints.len()).chain(0..first);
+        let mut failure = None;
+        for at in order {
+            let endpoint = &self.endpoints[at];
+            match self.client.retry(|| self.ask_endpoint(endpoint, want).and_then(&read)) {
+                Ok(value) => {
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok(value);
+                }
+                // The registry has spoken. What a mirror says, the registry may know better.
+                Err(error) if endpoint.is_origin && !error.is_unreachable() => return Err(error),
+                Err(error) => failure = Some(prefer(failure, error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| RegistryError::InvalidUrl { url: self.familiar() }))
+    }
+
+    /// Asks one address, and once more with what it wants for authentication.
+    fn ask_endpoint(&self, endpoint: &Endpoint, want: &Want<'_>) -> Result<Answer> {
+        let url = format!("{}/v2/{}/{}", endpoint.base, self.name.path(), want.path);
+        let key = (endpoint.base.clone(), self.name.path().to_owned());
+        let known = self.authorizations().get(&key).cloned();
+        let send = |authorization: Option<&str>| {
+            self.client.transport.send(&Ask {
+                method: want.method,
+                url: &url,
+                trust: endpoint.trust,
+                plain: endpoint.trust == Trust::Any,
+                authorization,
+                accept: want.accept,
+                offset: want.offset,
+            })
+        };
+        let answer = send(known.as_deref())?;
+        if answer.status() != 401 {
+            return accept(answer);
+        }
+        let challenge = answer.headers("www-authenticate").find_map(Challenge::parse);
+        let Some(challenge) = challenge else { return accept(answer) };
+        let account = endpoint.is_origin.then(|| self.account()).flatten();
+        let transport = &self.client.transport;
+        let path = self.name.path();
+        let Some(authorization) = auth::answer(transport, &challenge, endpoint, path, account)?
+        else {
+            return accept(answer);
+        };
+        let answer = accept(send(Some(&authorization))?)?;
+        self.authorizations().insert(key, authorization);
+        Ok(answer)
+    }
+
+    fn account(&self) -> Option<&'c crate::credentials::Account> {
+        self.client.registries.credentials.get(self.name.domain())
+    }
+
+    fn authorizations(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
+        // A poisoned map is still a map: a panic elsewhere leaves no half-written entry.
+        self.client.authorizations.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Turns a bare status into what it means for a manifest.
+    fn explain(&self, error: RegistryError, selector: Selector<'_>) -> RegistryError {
+        let RegistryError::Status { status, message, url } = error else { return error };
+        let repository = self.familiar();
+        match (status, selector) {
+            (401 | 403, _) => RegistryError::AccessDenied { repository, message },
+            (404, _) if message.starts_with("repository name") => {
+                RegistryError::NameUnknown { repository, message }
+            }
+            (404, Selector::Tag(tag)) if !tag.is_empty() => {
+                RegistryError::ManifestUnknown { reference: format!("{repository}:{tag}"), message }
+            }
+            (404, Selector::Digest(digest)) => RegistryError::ManifestUnknown {
+                reference: format!("{repository}@{digest}"),
+                message,
+            },
+            (404, Selector::Tag(_)) => RegistryError::NameUnknown { repository, message },
+            _ => RegistryError::Status { status, message, url },
+        }
+    }
+}
+
+/// Of several failures the one that says more: an answer rather than silence.
+fn prefer(old: Option<RegistryError>, new: RegistryError) -> RegistryError {
+    match old {
+        Some(old) if !old.is_unreachable() && new.is_unreachable() => old,
+        _ => new,
+    }
+}
+
+fn accept(answer: Answer) -> Result<Answer> {
+    if matches!(answer.status(), 200 | 206) { Ok(answer) } else { Err(refusal(answer)) }
+}
+
+/// The error that an answer other than success is.
+pub(crate) fn refusal(answer: Answer) -> RegistryError {
+    let (url, status) = (answer.url.clone(), answer.status());
+    let seconds = answer.header("retry-after").and_then(|text| text.trim().parse().ok());
+    let retry_after = seconds.map(Duration::from_secs);
+    let message = message(&answer.read(ERROR_BYTES_MAX).unwrap_or_default());
+    if status == 429 {
+        let host = origin(&url).map_or_else(String::new, |(_, host, _)| host);
+        return RegistryError::TooManyRequests { host, retry_after, message };
+    }
+    RegistryError::Status { url, status, message }
+}
+
+/// The registry's own words, fit for a line on a terminal.
+fn message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        #[serde(default)]
+        message: String,
+        #[serde(default)]
+        code: String,
+    }
+    let Ok(errors) = serde_json::from_slice::<Errors>(body) else { return String::new() };
+    let Some(item) = errors.errors.into_iter().next() else { return String::new() };
+    let text = if item.message.is_empty() { item.code } else { item.message };
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(MESSAGE_CHARACTERS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_registry_are_short_and_printable() {
+        let body = br#"{"errors":[{"code":"DENIED","message":"no\u001b[31m way"}]}"#;
+        assert_eq!(message(body), "no [31m way");
+        assert_eq!(message(br#"{"errors":[{"code":"DENIED"}]}"#), "DENIED");
+        assert_eq!(message(br#"{"errors":[]}"#), "");
+        assert_eq!(message(b"<html>"), "");
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(1000));
+        assert_eq!(message(long.as_bytes()).len(), MESSAGE_CHARACTERS_MAX);
+    }
+}

@@ -1,0 +1,182 @@
+//! What can go wrong with a registry, in words that tell a user what to do.
+
+use std::time::Duration;
+
+use types::digest::Digest;
+
+/// A failed conversation with a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Nobody answers: no network, no such host, refused, timed out, or no trust.
+    #[error("cannot reach {url}")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        #[source]
+        source: ureq::Error,
+    },
+    /// The registry wants an account, or the repository is not there: it does not say which.
+    #[error("pull access denied for {repository}, repository does not exist or may require 'docker login'{}", detail(.message))]
+    AccessDenied {
+        /// The repository as the user knows it.
+        repository: String,
+        /// The registry's own words.
+        message: String,
+    },
+    /// The tag or digest is not in the repository.
+    #[error("manifest for {reference} not found: manifest unknown{}", detail(.message))]
+    ManifestUnknown {
+        /// The reference as the user knows it.
+        reference: String,
+        /// The registry's own words.
+        message: String,
+    },
+    /// The repository is not in the registry.
+    #[error("repository {repository} not found: name unknown{}", detail(.message))]
+    NameUnknown {
+        /// The repository as the user knows it.
+        repository: String,
+        /// The registry's own words.
+        message: String,
+    },
+    /// A layer or config that the manifest names is not in the registry.
+    #[error("{repository} lacks the blob {digest}: blob unknown")]
+    BlobUnknown {
+        /// The repository as the user knows it.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+    },
+    /// The registry limits how much we may ask.
+    #[error("toomanyrequests: {host} allows no more requests now{}{}", retry(.retry_after), detail(.message))]
+    TooManyRequests {
+        /// The registry's host.
+        host: String,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+        /// The registry's own words.
+        message: String,
+    },
+    /// Any other refusal.
+    #[error("{url} answers {status}{}", detail(.message))]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The registry's own words.
+        message: String,
+    },
+    /// An answer that breaks the protocol.
+    #[error("{url} answers wrongly: {what}")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Content that is not what its name says.
+    #[error("{url} gives content with the digest {actual}, not {expected}")]
+    DigestMismatch {
+        /// What was asked for.
+        url: String,
+        /// The digest announced.
+        expected: Digest,
+        /// The digest found.
+        actual: Digest,
+    },
+    /// Something larger than our limit for it.
+    #[error("{url} is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A plain HTTP registry that nobody allowed.
+    #[error("{url} is plain HTTP; set insecure = true for this registry to allow that")]
+    Insecure {
+        /// The address.
+        url: String,
+    },
+    /// A configured or announced address that is none.
+    #[error("{url:?} is no http or https address")]
+    InvalidUrl {
+        /// The address.
+        url: String,
+    },
+    /// A redirect or an authentication server that we do not follow.
+    #[error("{url} sends us to {target}, which is refused: {reason}")]
+    Refused {
+        /// Who sent us.
+        url: String,
+        /// Where.
+        target: String,
+        /// Why we do not go.
+        reason: &'static str,
+    },
+    /// A transfer that ended too early, again and again.
+    #[error("the transfer of {url} broke off at {received} of {size} bytes")]
+    Interrupted {
+        /// What was asked for.
+        url: String,
+        /// Bytes that came.
+        received: u64,
+        /// Bytes announced.
+        size: u64,
+        /// The last failure.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RegistryError {
+    /// Whether no registry was there to answer, rather than one that refused.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether another mirror or another attempt may do better.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !is_final(source),
+            Self::Status { status, .. } => *status >= 500,
+            Self::Interrupted { .. } => true,
+            Self::TooManyRequests { retry_after, .. } => {
+                retry_after.is_some_and(|wait| wait <= crate::client::RETRY_AFTER_MAX)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Failures that the next attempt will meet again: waiting for them only makes the user wait.
+fn is_final(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => true,
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::TimedOut
+                | ErrorKind::Interrupted
+        ),
+        _ => false,
+    }
+}
+
+fn detail(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+fn retry(after: &Option<Duration>) -> String {
+    after.map_or_else(String::new, |wait| format!("; try again in {} s", wait.as_secs()))
+}
+
+/// Shorthand of this crate.
+pub type Result<T, E = RegistryError> = std::result::Result<T, E>;

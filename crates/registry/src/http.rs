@@ -1,0 +1,292 @@
+//! One HTTP request of a registry client: agents, trust, redirects.
+//!
+//! Redirects are followed here and not by the library, because two rules are ours: an account or
+//! token goes to the origin it was meant for and nowhere else, and HTTPS is never left for HTTP
+//! where plain HTTP was not allowed.
+
+use std::io::Read;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::http::{Response, Uri, header};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
+
+use crate::config::{Trust, is_loopback};
+use crate::error::{RegistryError, Result};
+use crate::resolver::HostResolver;
+
+const REDIRECTS_MAX: usize = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Until the head of an answer; a registry behind a cold cache takes its time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two pieces of a body: a stalled transfer is broken off and resumed.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_BYTES_MAX: usize = 64 << 10;
+const CONNECTIONS_IDLE_MAX: usize = 8;
+/// Certificate bundles are about 200 KiB.
+const BUNDLE_BYTES_MAX: u64 = 8 << 20;
+/// Where distributions keep the bundle.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// How a resource is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Head,
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a str,
+    pub(crate) trust: Trust,
+    /// Whether plain HTTP is acceptable, also after a redirect.
+    pub(crate) plain: bool,
+    pub(crate) authorization: Option<&'a str>,
+    pub(crate) accept: Option<&'a str>,
+    /// Start at this byte.
+    pub(crate) offset: u64,
+}
+
+/// The head of an answer, and its body to be read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The address that answered in the end.
+    pub(crate) url: String,
+    response: Response<ureq::Body>,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(crate) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.response.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.header("content-length").and_then(|text| text.parse().ok())
+    }
+
+    pub(crate) fn into_reader(self) -> impl Read + Send + 'static {
+        self.response.into_body().into_with_config().limit(u64::MAX).reader()
+    }
+
+    /// The whole body, if it is no larger than `limit`.
+    pub(crate) fn read(self, limit: u64) -> Result<Vec<u8>> {
+        let url = self.url.clone();
+        let mut bytes = Vec::new();
+        if self.length().is_some_and(|length| length > limit) {
+            return Err(RegistryError::TooLarge { url, limit });
+        }
+        let read = self.into_reader().take(limit + 1).read_to_end(&mut bytes);
+        if let Err(source) = read {
+            return Err(RegistryError::Unreachable { url, source: ureq::Error::Io(source) });
+        }
+        if bytes.len() as u64 > limit {
+            return Err(RegistryError::TooLarge { url, limit });
+        }
+        Ok(bytes)
+    }
+}
+
+/// The connections of one client, made when first needed: reading the bundle costs milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Transport {
+    verified: OnceLock<Agent>,
+    any: OnceLock<Agent>,
+    loopback: OnceLock<Agent>,
+}
+
+impl Transport {
+    /// Sends a request and follows redirects.
+    pub(crate) fn send(&self, ask: &Ask<'_>) -> Result<Answer> {
+        let mut url = ask.url.to_owned();
+        let mut authorization = ask.authorization;
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.send_once(ask, &url, authorization)?;
+            if !matches!(answer.status(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            let location = answer.header("location").unwrap_or_default();
+            let target = resolve(&url, location)
+                .ok_or_else(|| RegistryError::InvalidUrl { url: location.to_owned() })?;
+            if target.starts_with("http://") && !ask.plain {
+                let reason = "it leaves HTTPS for plain HTTP";
+                return Err(RegistryError::Refused { url, target, reason });
+            }
+            if origin(&target) != origin(&url) {
+                authorization = None;
+            }
+            url = target;
+        }
+        let what = format!("it redirects more than {REDIRECTS_MAX} times");
+        Err(RegistryError::Protocol { url, what })
+    }
+
+    fn send_once(&self, ask: &Ask<'_>, url: &str, authorization: Option<&str>) -> Result<Answer> {
+        let agent = self.agent(url, ask.trust);
+        let mut request = match ask.method {
+            Method::Get => agent.get(url),
+            Method::Head => agent.head(url),
+        };
+        if let Some(accept) = ask.accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if ask.offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", ask.offset));
+        }
+        let url = url.to_owned();
+        match request.call() {
+            Ok(response) => Ok(Answer { url, response }),
+            Err(source) => Err(RegistryError::Unreachable { url, source }),
+        }
+    }
+
+    fn agent(&self, url: &str, trust: Trust) -> &Agent {
+        let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        if host.is_some_and(|host| is_loopback(&host)) && trust == Trust::Any {
+            // As every client does: a proxy's loopback is not ours.
+            return self.loopback.get_or_init(|| build(Trust::Any, Proxied::Never));
+        }
+        match trust {
+            Trust::Verified => self.verified.get_or_init(|| build(trust, Proxied::AsEnvironment)),
+            Trust::Any => self.any.get_or_init(|| build(trust, Proxied::AsEnvironment)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proxied {
+    AsEnvironment,
+    Never,
+}
+
+fn build(trust: Trust, proxied: Proxied) -> Agent {
+    let tls = match trust {
+        Trust::Verified => TlsConfig::builder().root_certs(roots()),
+        Trust::Any => TlsConfig::builder().disable_verification(true),
+    };
+    let mut config = Config::builder()
+        .tls_config(tls.build())
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .timeout_per_read(Some(READ_TIMEOUT))
+        .max_response_header_size(HEADER_BYTES_MAX)
+        .max_idle_connections_per_host(CONNECTIONS_IDLE_MAX)
+        .user_agent(concat!("caisson/", env!("CARGO_PKG_VERSION")));
+    if proxied == Proxied::Never {
+        config = config.proxy(None);
+    }
+    Agent::with_parts(config.build(), DefaultConnector::new(), HostResolver::default())
+}
+
+/// The host's certificates, or those compiled in where it has none.
+fn roots() -> RootCerts {
+    let named = std::env::var("SSL_CERT_FILE").ok();
+    for path in named.iter().map(String::as_str).chain(BUNDLES) {
+        let Ok(file) = std::fs::File::open(path) else { continue };
+        let mut pem = Vec::new();
+        if file.take(BUNDLE_BYTES_MAX).read_to_end(&mut pem).is_err() {
+            continue;
+        }
+        let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            })
+            .collect();
+        if !certificates.is_empty() {
+            return RootCerts::new_with_certs(&certificates);
+        }
+    }
+    RootCerts::WebPki
+}
+
+/// Scheme, host and port.
+pub(crate) fn origin(url: &str) -> Option<(String, String, u16)> {
+    let uri: Uri = url.parse().ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
+    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+}
+
+/// The address that a `Location` means.
+fn resolve(base: &str, location: &str) -> Option<String> {
+    let location = location.split('#').next().unwrap_or_default();
+    if location.starts_with("http://") || location.starts_with("https://") {
+        return origin(location).map(|_| location.to_owned());
+    }
+    let scheme_end = base.find("://")? + 3;
+    if let Some(rest) = location.strip_prefix("//") {
+        return Some(format!("{}{rest}", &base[..scheme_end]));
+    }
+    let path_start = base[scheme_end..].find('/').map_or(base.len(), |at| scheme_end + at);
+    if location.starts_with('/') {
+        return Some(format!("{}{location}", &base[..path_start]));
+    }
+    if location.is_empty() || location.contains(':') {
+        return None;
+    }
+    let path_end = base.find('?').unwrap_or(base.len());
+    let directory = base[..path_end].rfind('/').filter(|&at| at >= path_start)?;
+    Some(format!("{}/{location}", &base[..directory]))
+}
+
+/// Encodes a value for a query: everything but what certainly means itself.
+pub(crate) fn encode_query(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_resolved_against_the_address_that_gave_it() {
+        let base = "https://r.lan:5000/v2/a/blobs/x?y=/z";
+        for (location, want) in [
+            ("https://cdn.lan/f?t=1#frag", Some("https://cdn.lan/f?t=1")),
+            ("/other", Some("https://r.lan:5000/other")),
+            ("//cdn.lan/f", Some("https://cdn.lan/f")),
+            ("sibling", Some("https://r.lan:5000/v2/a/blobs/sibling")),
+            ("ftp://x/y", None),
+            ("file:/etc/passwd", None),
+            ("https://", None),
+            ("", None),
+        ] {
+            assert_eq!(resolve(base, location).as_deref(), want, "{location}");
+        }
+        assert_eq!(origin("http://H/x"), Some(("http".into(), "h".into(), 80)));
+        assert_eq!(encode_query("a/b:c,d e"), "a%2Fb%3Ac%2Cd%20e");
+    }
+}

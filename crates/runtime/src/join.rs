@@ -1,0 +1,212 @@
+//! `exec`: one more process in a running container, with the container's confinement.
+//!
+//! ```text
+//! monitor                         middle                         process
+//!   fork ───────────────────────▶ join cgroup (by the monitor)
+//!   "G" ────────────────────────▶ join namespaces by pidfd
+//!                                 fork into the pid namespace ─▶ root, user, terminal
+//!   pidfd ◀── "P" + pidfd ─────── exit                           confine, exec
+//!   EOF = running, "F" = failed
+//! ```
+//! The middle process exists because a pid namespace is only entered by a child. The process is
+//! reparented to the monitor (a subreaper), which reaps it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use sys::process::{self, Side};
+use sys::rootfs::Dir;
+use sys::{Context, SysError};
+
+use crate::cgroup::ContainerCgroup;
+use crate::failure::Failure;
+use crate::init::{self, Confinement};
+use crate::launch::{SeccompRequest, UserRequest};
+use crate::seccomp::Program;
+use crate::spec::Process;
+use crate::start::{Stdio, chain, report, seccomp_program};
+use crate::{console, users};
+
+/// What shall run, in which container.
+#[derive(Debug)]
+pub struct JoinRequest<'a> {
+    /// The container's first process.
+    pub init: BorrowedFd<'a>,
+    /// Program, environment, capabilities.
+    pub process: &'a Process,
+    /// Who it is.
+    pub user: &'a UserRequest,
+    /// Its filter.
+    pub seccomp: &'a SeccompRequest,
+    /// `CLONE_NEW*` bits of the namespaces to join: those that the container has of its own.
+    pub namespaces: u64,
+    /// Its control group.
+    pub cgroup: &'a ContainerCgroup,
+}
+
+/// A process that joined: pid, descriptor, and the master of its terminal.
+#[derive(Debug)]
+pub struct Joined {
+    /// Pid as the host sees it.
+    pub pid: i32,
+    /// Descriptor.
+    pub pidfd: OwnedFd,
+    /// Master of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Starts a process in a running container. The caller must be single-threaded and a subreaper.
+///
+/// # Errors
+/// Why it does not run, with the kind that decides the exit code.
+pub fn join(request: &JoinRequest<'_>, stdio: Stdio) -> Result<Joined, Failure> {
+    let program = seccomp_program(request.seccomp, request.process)?;
+    let (ours, theirs) = sys::socket::pair()?;
+    match process::clone_into(0, None)? {
+        Side::Child => {
+            drop(ours);
+            let failure = match middle(request, &stdio, program.as_ref(), theirs.as_fd()) {
+                Ok(()) => process::exit_now(0),
+                Err(failure) => failure,
+            };
+            report(&theirs, &failure);
+            process::exit_now(failure.kind.exit_code());
+        }
+        Side::Parent { pid, pidfd } => {
+            drop(theirs);
+            let result = request
+                .cgroup
+                .attach(pid)
+                .map_err(|error| Failure::setup(chain(&error)))
+                .and_then(|()| {
+                    sys::socket::send(&ours, b"G", &[]).on("release", "process").map_err(Failure::from)
+                })
+                .and_then(|()| hear(&ours));
+            if result.is_err() {
+                let _ = process::signal(&pidfd, libc::SIGKILL);
+            }
+            let _ = process::reap(&pidfd, true);
+            result
+        }
+    }
+}
+
+fn hear(channel: &OwnedFd) -> Result<Joined, Failure> {
+    let mut buffer = [0u8; 16 * 1024];
+    let (mut joined, mut terminal) = (None, None);
+    loop {
+        let (length, mut fds) =
+            sys::socket::receive(channel, &mut buffer).on("hear from", "process")?;
+        match buffer[..length].first() {
+            None => {
+                let (pid, pidfd) =
+                    joined.ok_or_else(|| Failure::setup("the process ended before it began"))?;
+                return Ok(Joined { pid, pidfd, terminal });
+            }
+            Some(b'P') if length == 5 => {
+                let pid = i32::from_ne_bytes([buffer[1], buffer[2], buffer[3], buffer[4]]);
+                joined = fds.pop().map(|pidfd| (pid, pidfd));
+            }
+            Some(b'T') => terminal = fds.pop(),
+            Some(b'F') => {
+                if let Some((_, pidfd)) = joined {
+                    let _ = process::reap(&pidfd, true);
+                }
+                return Err(serde_json::from_slice(&buffer[1..length])
+                    .unwrap_or_else(|_| Failure::setup("the process failed without a reason")));
+            }
+            Some(_) => return Err(Failure::setup("the process speaks an unknown protocol")),
+        }
+    }
+}
+
+fn middle(
+    request: &JoinRequest<'_>,
+    stdio: &Stdio,
+    seccomp: Option<&Program>,
+    channel: BorrowedFd<'_>,
+) -> Result<(), Failure> {
+    process::set_dumpable(false)?;
+    let mut byte = [0u8; 8];
+    match sys::socket::receive(channel, &mut byte) {
+        Ok((1, _)) if byte[0] == b'G' => {}
+        _ => return Err(Failure::setup("the monitor ended before the process was ready")),
+    }
+    process::join_namespaces(request.init, request.namespaces)
+        .map_err(|error| gone_or(error.clone(), error.errno))?;
+    match process::clone_into(0, None)? {
+        Side::Child => {
+            let failure = match enter(request, stdio, seccomp, channel) {
+                Ok(()) => Failure::setup("the process did not run"),
+                Err(failure) => failure,
+            };
+            report(channel, &failure);
+            process::exit_now(failure.kind.exit_code());
+        }
+        Side::Parent { pid, pidfd } => {
+            let mut message = vec![b'P'];
+            message.extend_from_slice(&pid.to_ne_bytes());
+            sys::socket::send(channel, &message, &[pidfd.as_fd()]).on("announce", "process")?;
+            Ok(())
+        }
+    }
+}
+
+fn gone_or(error: SysError, errno: rustix::io::Errno) -> Failure {
+    match errno {
+        rustix::io::Errno::SRCH => Failure::setup("the container has just ended"),
+        _ => error.into(),
+    }
+}
+
+fn enter(
+    request: &JoinRequest<'_>,
+    stdio: &Stdio,
+    seccomp: Option<&Program>,
+    channel: BorrowedFd<'_>,
+) -> Result<(), Failure> {
+    let _ = rustix::process::setsid();
+    let slash = sys::atomic::open_directory(std::path::Path::new("/"))?;
+    let root = Dir::from_fd(slash);
+    let user = users::resolve_in(&root, request.user)?;
+    let directory = root.open_dir(std::path::Path::new(&request.process.cwd)).map_err(|error| Failure {
+        kind: crate::FailureKind::NotFound,
+        text: format!("cannot enter working directory {}: {error}", request.process.cwd),
+    })?;
+    match stdio {
+        Stdio::Streams(fds) => {
+            let streams = [fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()];
+            init::own_streams(&streams, user.uid)?;
+            process::replace_stdio(streams)?;
+        }
+        Stdio::Terminal => {
+            let devpts = root
+                .open_dir(std::path::Path::new("/dev/pts"))
+                .map_err(|error| Failure::setup(format!("cannot give a terminal: {error}")))?;
+            require_devpts(&devpts)?;
+            let console = console::open(&devpts, request.process.console_size)?;
+            sys::socket::send(channel, b"T", &[console.master.as_fd()])
+                .on("hand over", "terminal")?;
+            init::take_terminal(&console.slave, user.uid)?;
+        }
+    }
+    init::confine_and_execute(&Confinement {
+        process: request.process,
+        user,
+        directory: directory.as_fd(),
+        seccomp,
+        init: false,
+    })
+}
+
+/// The container may have put anything at /dev/pts since it started.
+fn require_devpts(directory: &OwnedFd) -> Result<(), Failure> {
+    const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+    let stat = rustix::fs::fstatfs(directory).on("read", "/dev/pts")?;
+    if stat.f_type as u64 != DEVPTS_SUPER_MAGIC {
+        return Err(Failure::setup("cannot give a terminal: /dev/pts of the container is no devpts"));
+    }
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(directory, "ptmx", flags, Mode::empty()).on("open", "/dev/pts/ptmx")?;
+    Ok(())
+}

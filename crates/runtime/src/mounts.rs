@@ -1,0 +1,328 @@
+//! Mounts of a container: options understood, sources taken by descriptor, attached beneath a root.
+//!
+//! Sources of bind mounts are cloned before the new mount namespace is cut off from the host's, so
+//! that a shared source can stay a peer of its clone. Everything that needs the container's own
+//! namespaces (proc, sysfs, mqueue, cgroup) is made by the child when its turn comes.
+//! Targets are resolved beneath the root by `sys::rootfs::Dir`; a mount goes onto a descriptor.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::MountPropagationFlags;
+use sys::mount::{self, Attributes};
+use sys::rootfs::Dir;
+use sys::{Context, SysError};
+
+use crate::failure::Failure;
+use crate::spec::Mount;
+
+/// The options of one mount, understood.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) bind: bool,
+    pub(crate) recursive: bool,
+    pub(crate) attributes: Attributes,
+    /// Read-only also for the mounts below.
+    pub(crate) attributes_recursive: bool,
+    pub(crate) propagation: Option<(MountPropagationFlags, bool)>,
+    pub(crate) data: Vec<(String, String)>,
+}
+
+/// Sorts mount(8) options into attributes, propagation and the file system's own.
+pub(crate) fn parse_options(options: &[String]) -> Options {
+    let mut parsed = Options::default();
+    for option in options {
+        let (set, clear) = match option.as_str() {
+            "ro" => (mount::READ_ONLY, 0),
+            "rro" => {
+                parsed.attributes_recursive = true;
+                (mount::READ_ONLY, 0)
+            }
+            "rw" => (0, mount::READ_ONLY),
+            "nosuid" => (mount::NO_SUID, 0),
+            "suid" => (0, mount::NO_SUID),
+            "nodev" => (mount::NO_DEV, 0),
+            "dev" => (0, mount::NO_DEV),
+            "noexec" => (mount::NO_EXEC, 0),
+            "exec" => (0, mount::NO_EXEC),
+            "noatime" => (mount::NO_ATIME, mount::ATIME_MASK),
+            "strictatime" => (mount::STRICT_ATIME, mount::ATIME_MASK),
+            "relatime" | "atime" => (0, mount::ATIME_MASK),
+            "nodiratime" => (mount::NO_DIR_ATIME, 0),
+            "diratime" => (0, mount::NO_DIR_ATIME),
+            "nosymfollow" => (mount::NO_SYMLINK_FOLLOW, 0),
+            _ => {
+                parse_other(option, &mut parsed);
+                continue;
+            }
+        };
+        parsed.attributes.set = (parsed.attributes.set & !clear) | set;
+        parsed.attributes.clear = (parsed.attributes.clear & !set) | clear;
+    }
+    parsed
+}
+
+fn parse_other(option: &str, parsed: &mut Options) {
+    use MountPropagationFlags as Propagation;
+    let propagation = |name: &str| match name {
+        "private" => Some(Propagation::PRIVATE),
+        "shared" => Some(Propagation::SHARED),
+        "slave" => Some(Propagation::DOWNSTREAM),
+        "unbindable" => Some(Propagation::UNBINDABLE),
+        _ => None,
+    };
+    if let Some(flags) = propagation(option) {
+        parsed.propagation = Some((flags, false));
+    } else if let Some(flags) = option.strip_prefix('r').and_then(propagation) {
+        parsed.propagation = Some((flags, true));
+    } else {
+        match option {
+            "bind" => parsed.bind = true,
+            "rbind" => (parsed.bind, parsed.recursive) = (true, true),
+            "defaults" | "async" | "" => {}
+            _ => {
+                let (key, value) = option.split_once('=').unwrap_or((option, ""));
+                parsed.data.push((key.to_string(), value.to_string()));
+            }
+        }
+    }
+}
+
+/// A mount whose source, if it has one on the host, is already held.
+pub(crate) struct Prepared<'a> {
+    pub(crate) mount: &'a Mount,
+    pub(crate) options: Options,
+    source: Option<(OwnedFd, FileType)>,
+}
+
+/// Understands every mount and takes the sources of bind mounts from the host's tree.
+///
+/// Must run before the namespace is isolated.
+pub(crate) fn prepare(mounts: &[Mount]) -> Result<Vec<Prepared<'_>>, Failure> {
+    mounts.iter().map(prepare_one).collect()
+}
+
+fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
+    let options = parse_options(&mount.options);
+    let is_bind = options.bind || mount.kind == "bind";
+    let source = if is_bind { Some(take_source(mount, &options)?) } else { None };
+    Ok(Prepared { mount, options, source })
+}
+
+fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let path = rustix::fs::openat(CWD, mount.source.as_str(), flags, Mode::empty())
+        .on("open bind source", &mount.source)?;
+    let stat = rustix::fs::fstat(&path).on("read", &mount.source)?;
+    let tree = mount::clone_tree(&path, options.recursive)
+        .map_err(|error| SysError::new("bind", mount.source.clone(), error.errno))?;
+    if options.attributes != Attributes::default() {
+        mount::set_attributes(&tree, options.attributes, options.attributes_recursive)?;
+    }
+    // Without a word the clone is private: nothing is to travel between host and container.
+    let (propagation, recursive) =
+        options.propagation.unwrap_or((MountPropagationFlags::PRIVATE, true));
+    if propagation == MountPropagationFlags::SHARED {
+        require_shared(mount)?;
+    } else {
+        mount::set_propagation(&tree, propagation, recursive)?;
+    }
+    Ok((tree, FileType::from_raw_mode(stat.st_mode)))
+}
+
+/// A clone of a private mount would become a peer of nothing: what is made in the container would
+/// silently not reach the host. So Docker's refusal is ours too.
+fn require_shared(mount: &Mount) -> Result<(), Failure> {
+    let text = sys::atomic::read_limited(Path::new("/proc/self/mountinfo"), 16 << 20)?;
+    let text = String::from_utf8_lossy(&text);
+    let source = std::fs::canonicalize(&mount.source).unwrap_or_default();
+    let holder = text
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(4);
+            let point = fields.next()?;
+            let shared = line.split(" - ").next()?.contains(" shared:");
+            source.starts_with(point).then_some((point.len(), point, shared))
+        })
+        .max_by_key(|(length, ..)| *length);
+    match holder {
+        Some((_, _, true)) => Ok(()),
+        Some((_, point, false)) => Err(Failure::setup(format!(
+            "path {} is mounted on {point} but it is not a shared mount",
+            mount.source
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Attaches a prepared mount beneath `root`; returns the mount for those who need it later.
+pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Failure> {
+    let Prepared { mount, options, source } = prepared;
+    let destination = Path::new(&mount.destination);
+    let (tree, target) = match source {
+        Some((tree, FileType::Directory)) => (tree, directory_target(mount, root)?),
+        Some((tree, _)) => {
+            let target = root.create_file_for_mount(destination).map_err(describe(mount))?;
+            (tree, target)
+        }
+        None => {
+            let target = directory_target(mount, root)?;
+            (new_filesystem(mount, &options, &target)?, target)
+        }
+    };
+    mount::attach(&tree, &target)
+        .map_err(|error| SysError::new("mount on", mount.destination.clone(), error.errno))?;
+    Ok(tree)
+}
+
+/// The directory that a mount goes onto. proc and sysfs only go onto a real directory: an image
+/// with a link there would have them elsewhere, and unmasked (CVE-2023-27561).
+fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
+    let destination = Path::new(&mount.destination);
+    let strict = matches!(mount.kind.as_str(), "proc" | "sysfs")
+        || mount.destination == "/dev" && mount.kind == "tmpfs";
+    if strict {
+        let (parent, name) = root.open_parent(destination).map_err(describe(mount))?;
+        let stat = rustix::fs::statat(&parent, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+        let is_directory =
+            stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
+        if stat.is_ok() && !is_directory {
+            return Err(Failure::setup(format!(
+                "cannot mount {} on {}: the image has no ordinary directory there",
+                mount.kind, mount.destination
+            )));
+        }
+    }
+    root.mkdir_all(destination, 0o755).map_err(describe(mount))
+}
+
+fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
+    let destination = mount.destination.clone();
+    move |error| Failure::setup(format!("cannot mount on {destination}: {error}"))
+}
+
+fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let kind: &'static str = match mount.kind.as_str() {
+        "proc" => "proc",
+        "sysfs" => "sysfs",
+        "tmpfs" => "tmpfs",
+        "devpts" => "devpts",
+        "mqueue" => "mqueue",
+        "cgroup2" => "cgroup2",
+        other => {
+            return Err(Failure::setup(format!(
+                "cannot mount on {}: file system type {other:?} is not known here",
+                mount.destination
+            )));
+        }
+    };
+    let mut data: Vec<(String, String)> = options.data.clone();
+    if kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+        // A tmpfs without a mode takes that of the directory it covers, as Docker's does.
+        let stat = rustix::fs::fstat(target).on("read", &mount.destination)?;
+        data.push(("mode".into(), format!("{:o}", stat.st_mode & 0o7777)));
+        data.push(("uid".into(), stat.st_uid.to_string()));
+        data.push(("gid".into(), stat.st_gid.to_string()));
+    }
+    let pairs: Vec<(&str, &str)> =
+        data.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let tree = mount::new_filesystem(kind, &pairs, options.attributes.set).map_err(|error| {
+        Failure::setup(format!("cannot mount {kind} on {}: {error}", mount.destination))
+    })?;
+    if let Some((propagation, recursive)) = options.propagation {
+        mount::set_propagation(&tree, propagation, recursive)?;
+    }
+    Ok(tree)
+}
+
+/// Hides files by the container's own null device and directories by an empty read-only tmpfs.
+pub(crate) fn mask(root: &Dir, paths: &[String], null: &OwnedFd) -> Result<(), Failure> {
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let Ok(target) = root.open_path(Path::new(path)) else { continue };
+        let stat = rustix::fs::fstat(&target).on("read", path)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let tree = match &empty {
+                // A mount that is attached in this namespace may be cloned; a detached one not
+                // before kernel 6.15.
+                Some(attached) => mount::clone_tree(attached, false)?,
+                None => mount::new_filesystem("tmpfs", &[("nr_inodes", "2"), ("size", "0")], mount::READ_ONLY)?,
+            };
+            mount::attach(&tree, &target).map_err(|error| SysError::new("mask", path.clone(), error.errno))?;
+            empty.get_or_insert(tree);
+        } else {
+            let tree = mount::clone_tree(null, false)?;
+            mount::attach(&tree, &target).map_err(|error| SysError::new("mask", path.clone(), error.errno))?;
+        }
+        verify_covered(root, path, &stat)?;
+    }
+    Ok(())
+}
+
+/// What is at the path now must not be what was there before (CVE-2025-31133).
+fn verify_covered(root: &Dir, path: &str, before: &rustix::fs::Stat) -> Result<(), Failure> {
+    let covered = root.open_path(Path::new(path)).map_err(|error| Failure::setup(error.to_string()))?;
+    let after = rustix::fs::fstat(&covered).on("read", path)?;
+    if (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino) {
+        return Err(Failure::setup(format!("cannot mask {path}: it was replaced meanwhile")));
+    }
+    Ok(())
+}
+
+/// Lets paths only be read.
+pub(crate) fn make_read_only(root: &Dir, paths: &[String]) -> Result<(), Failure> {
+    for path in paths {
+        let Ok(target) = root.open_path(Path::new(path)) else { continue };
+        let tree = mount::clone_tree(&target, true)?;
+        // What the mount forbids already (nosuid, noexec, nodev of /proc) the clone has inherited.
+        mount::set_attributes(&tree, Attributes { set: mount::READ_ONLY, clear: 0 }, true)?;
+        mount::attach(&tree, &target)
+            .map_err(|error| SysError::new("protect", path.clone(), error.errno))?;
+    }
+    Ok(())
+}
+
+/// The container's null device, made sure of: character device 1:3 (CVE-2025-31133).
+pub(crate) fn null_device(root: &Dir) -> Result<OwnedFd, Failure> {
+    let null = root.open_path(Path::new("/dev/null")).map_err(|error| Failure::setup(error.to_string()))?;
+    let stat = rustix::fs::fstat(&null.as_fd()).on("read", "/dev/null")?;
+    let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(1, 3);
+    if !is_null {
+        return Err(Failure::setup("/dev/null in the container is not the null device"));
+    }
+    Ok(null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> Options {
+        parse_options(&text.split(',').map(str::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_fall_into_attributes_propagation_and_data() {
+        let parsed = options("nosuid,strictatime,mode=755,size=65536k,rslave");
+        assert_eq!(parsed.attributes.set, mount::NO_SUID | mount::STRICT_ATIME);
+        assert_eq!(parsed.propagation, Some((MountPropagationFlags::DOWNSTREAM, true)));
+        assert_eq!(parsed.data, [("mode".into(), "755".into()), ("size".into(), "65536k".into())]);
+        assert!(!parsed.bind);
+    }
+
+    #[test]
+    fn the_last_word_on_an_attribute_counts() {
+        assert_eq!(options("ro,rw").attributes, Attributes { set: 0, clear: mount::READ_ONLY });
+        assert_eq!(options("rw,ro").attributes, Attributes { set: mount::READ_ONLY, clear: 0 });
+        assert!(options("rbind,rro").recursive);
+        assert!(options("rbind,rro").attributes_recursive);
+    }
+
+    #[test]
+    fn ro_is_not_taken_for_a_recursive_something() {
+        assert_eq!(options("rprivate").propagation, Some((MountPropagationFlags::PRIVATE, true)));
+        assert_eq!(options("ro").propagation, None);
+    }
+}

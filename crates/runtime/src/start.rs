@@ -1,0 +1,237 @@
+//! The parent's side of a start: control group, clone, handshake.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use sys::process::{self, Side};
+use sys::{Context, SysError};
+
+use crate::capabilities::CapSet;
+use crate::cgroup::{ContainerCgroup, DeviceRules, Layout};
+use crate::failure::Failure;
+use crate::init::{self, Inherited};
+use crate::launch::{Launch, SeccompRequest};
+use crate::seccomp::{self, Program, Profile, Target};
+use crate::spec::{NamespaceKind, Process, Spec};
+
+/// The longest failure text that crosses the channel.
+const FAILURE_BYTES_MAX: usize = 16 * 1024;
+
+/// Where a container's standard streams go.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Its ends of three pipes.
+    Streams([OwnedFd; 3]),
+    /// A terminal of its own; the master comes back in [`Started::terminal`].
+    Terminal,
+}
+
+/// A running container.
+#[derive(Debug)]
+pub struct Started {
+    /// Pid of its first process, as the host sees it.
+    pub pid: i32,
+    /// Descriptor of that process.
+    pub pidfd: OwnedFd,
+    /// Master of its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Its control group.
+    pub cgroup: ContainerCgroup,
+    /// What was asked for and this kernel lacks.
+    pub warnings: Vec<String>,
+}
+
+/// Starts a container. On failure nothing of it is left but files beneath its upper directory.
+///
+/// The caller must be single-threaded.
+///
+/// # Errors
+/// Why it does not run, with the kind that decides the exit code.
+pub fn start(launch: &Launch, stdio: Stdio) -> Result<Started, Failure> {
+    let spec = &launch.spec;
+    let program = seccomp_program(&launch.seccomp, &spec.process)?;
+    let join = open_joined(spec)?;
+    let (mut cgroup, warnings) = create_cgroup(launch)?;
+    match clone_and_wait(launch, stdio, program.as_ref(), &join, &cgroup) {
+        Ok((pid, pidfd, terminal)) => Ok(Started { pid, pidfd, terminal, cgroup, warnings }),
+        Err(failure) => {
+            // The child is reaped; what cannot be removed now is swept by a later command.
+            let _ = cgroup.kill_all();
+            let _ = cgroup.remove();
+            Err(failure)
+        }
+    }
+}
+
+fn create_cgroup(launch: &Launch) -> Result<(ContainerCgroup, Vec<String>), Failure> {
+    let request = &launch.cgroup;
+    let fail = |error: crate::cgroup::CgroupError| Failure::setup(chain(&error));
+    let layout = Layout::detect().map_err(fail)?;
+    let rules = DeviceRules { all: request.all_devices, extra: request.device_rules.clone() };
+    layout.create(&request.parent, &request.id, &request.resources, &rules).map_err(fail)
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+type Cloned = (i32, OwnedFd, Option<OwnedFd>);
+
+fn clone_and_wait(
+    launch: &Launch,
+    stdio: Stdio,
+    seccomp: Option<&Program>,
+    join: &[(NamespaceKind, OwnedFd)],
+    cgroup: &ContainerCgroup,
+) -> Result<Cloned, Failure> {
+    let (ours, theirs) = sys::socket::pair()?;
+    let hierarchies = cgroup.hierarchies();
+    let pid_namespace = join.iter().find(|(kind, _)| *kind == NamespaceKind::Pid);
+    let home = match pid_namespace {
+        Some((_, namespace)) => Some(enter_pid_namespace(namespace)?),
+        None => None,
+    };
+    let side = process::clone_into(new_namespaces(&launch.spec), cgroup.clone_fd());
+    if let Some(home) = home {
+        process::join_namespaces(home, NamespaceKind::Pid.clone_flag())?;
+    }
+    match side? {
+        Side::Child => {
+            drop(ours);
+            let streams = match &stdio {
+                Stdio::Streams(fds) => Some([fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()]),
+                Stdio::Terminal => None,
+            };
+            let inherited = Inherited {
+                channel: theirs.as_fd(),
+                stdio: streams,
+                hierarchies: &hierarchies,
+                seccomp,
+                join,
+            };
+            let failure = init::run(launch, &inherited);
+            report(theirs.as_fd(), &failure);
+            process::exit_now(failure.kind.exit_code());
+        }
+        Side::Parent { pid, pidfd } => {
+            drop(theirs);
+            let outcome = cgroup
+                .attach(pid)
+                .map_err(|error| Failure::setup(chain(&error)))
+                .and_then(|()| {
+                    sys::socket::send(&ours, b"G", &[]).on("release", "container").map_err(Failure::from)
+                })
+                .and_then(|()| listen(&ours));
+            match outcome {
+                Ok(terminal) => Ok((pid, pidfd, terminal)),
+                Err(failure) => {
+                    // A failed cgroup is the better reason than the child's broken channel.
+                    let reason = if failure.text.contains("cannot release") {
+                        listen(&ours).err().unwrap_or(failure)
+                    } else {
+                        failure
+                    };
+                    let _ = process::signal(&pidfd, libc::SIGKILL);
+                    let _ = process::reap(&pidfd, true);
+                    Err(reason)
+                }
+            }
+        }
+    }
+}
+
+/// Reports a failure to whoever holds the other end of the channel.
+pub(crate) fn report(channel: impl AsFd, failure: &Failure) {
+    let mut failure = failure.clone();
+    let mut end = failure.text.len().min(FAILURE_BYTES_MAX / 4);
+    while !failure.text.is_char_boundary(end) {
+        end -= 1;
+    }
+    failure.text.truncate(end);
+    let mut message = vec![b'F'];
+    if serde_json::to_writer(&mut message, &failure).is_ok() {
+        // Nobody listens where the monitor was killed.
+        let _ = sys::socket::send(channel, &message, &[]);
+    }
+}
+
+/// Waits until the program runs (the channel closes by exec) or a failure arrives.
+pub(crate) fn listen(channel: impl AsFd) -> Result<Option<OwnedFd>, Failure> {
+    let mut terminal = None;
+    let mut buffer = vec![0u8; FAILURE_BYTES_MAX];
+    loop {
+        let (length, mut fds) =
+            sys::socket::receive(&channel, &mut buffer).on("hear from", "container")?;
+        match buffer[..length].first() {
+            None => return Ok(terminal),
+            Some(b'T') => terminal = fds.pop(),
+            Some(b'F') => {
+                return Err(serde_json::from_slice(&buffer[1..length])
+                    .unwrap_or_else(|_| Failure::setup("the container failed without a reason")));
+            }
+            Some(_) => return Err(Failure::setup("the container speaks an unknown protocol")),
+        }
+    }
+}
+
+fn new_namespaces(spec: &Spec) -> u64 {
+    spec.linux
+        .namespaces
+        .iter()
+        // The cgroup namespace is made by the child once it is in its groups.
+        .filter(|namespace| namespace.path.is_empty() && namespace.kind != NamespaceKind::Cgroup)
+        .map(|namespace| namespace.kind.clone_flag())
+        .fold(0, |all, flag| all | flag)
+}
+
+fn open_joined(spec: &Spec) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
+    let mut joined = Vec::new();
+    for namespace in spec.linux.namespaces.iter().filter(|namespace| !namespace.path.is_empty()) {
+        let fd = open_namespace(&namespace.path)?;
+        joined.push((namespace.kind, fd));
+    }
+    Ok(joined)
+}
+
+fn open_namespace(path: &str) -> Result<OwnedFd, SysError> {
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .on("open namespace", path)
+}
+
+/// Makes the next child a member of another pid namespace; returns the way back.
+fn enter_pid_namespace(namespace: &OwnedFd) -> Result<OwnedFd, SysError> {
+    let home = open_namespace("/proc/self/ns/pid")?;
+    process::join_namespaces(namespace, NamespaceKind::Pid.clone_flag())?;
+    Ok(home)
+}
+
+/// The filter for a process with these capabilities.
+pub(crate) fn seccomp_program(
+    request: &SeccompRequest,
+    process: &Process,
+) -> Result<Option<Program>, Failure> {
+    let names = process.capabilities.as_ref().map(|sets| sets.bounding.as_slice()).unwrap_or_default();
+    let target = Target {
+        machine: seccomp::Machine::NATIVE,
+        capabilities: CapSet::of_names(names),
+        kernel: sys::host::kernel_version(),
+    };
+    let fail = |error: seccomp::ProfileError| Failure::setup(chain(&error));
+    match request {
+        SeccompRequest::Unconfined => Ok(None),
+        SeccompRequest::Default => Ok(Some(seccomp::default_program(&target))),
+        SeccompRequest::Profile(text) => match Profile::parse(text).map_err(fail)? {
+            // A profile that allows everything needs no filter.
+            None => Ok(None),
+            Some(profile) => profile.program(&target).map(Some).map_err(fail),
+        },
+    }
+}

@@ -1,0 +1,243 @@
+//! Collection: what no reference, no container and no live lease leads to goes.
+//!
+//! Under the images lock, for milliseconds: read the roots, unlink records and blobs that none leads
+//! to, and rename layers into a temporary directory. The layers' bytes are deleted afterwards, when
+//! nobody waits any more. A crash anywhere leaves garbage that the next collection finds.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sys::Context;
+use types::digest::Digest;
+
+use crate::error::Result;
+use crate::layers::{LayerId, key_name};
+use crate::lease::ImagesLock;
+use crate::store::Store;
+
+/// What a collection removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Images whose last record went.
+    pub images: Vec<Digest>,
+    /// Diff ids of layers that went.
+    pub layers: Vec<String>,
+    /// Bytes of blobs and layers.
+    pub bytes: u64,
+}
+
+/// Everything that must stay.
+#[derive(Default)]
+struct Live {
+    images: BTreeSet<Digest>,
+    /// Blobs and keys of layers.
+    digests: BTreeSet<Digest>,
+    layers: BTreeSet<LayerId>,
+}
+
+impl Store {
+    /// Removes what nothing needs. `in_use` gives the images of all containers; it is asked while
+    /// the images lock is held, so that a container being made is seen or waits.
+    ///
+    /// # Errors
+    /// Where the roots cannot be read: then nothing is removed.
+    pub fn collect<E>(
+        &self,
+        in_use: impl FnOnce() -> std::result::Result<BTreeSet<Digest>, E>,
+    ) -> std::result::Result<Collected, E>
+    where
+        E: From<crate::error::StorageError>,
+    {
+        let garbage = self.tmp()?;
+        let lock = self.lock_images()?;
+        let live = self.live(&lock, in_use()?)?;
+        let mut collected = Collected::default();
+        self.unlink_images(&live, &mut collected)?;
+        self.unlink_keys(&live, &mut collected)?;
+        self.move_layers(&live, garbage.path(), &mut collected)?;
+        self.unlink_blobs(&live, &mut collected)?;
+        drop(lock);
+        // The bytes: no lock is held, and a crash leaves them to the next sweep.
+        drop(garbage);
+        self.sweep()?;
+        Ok(collected)
+    }
+
+    fn live(&self, lock: &ImagesLock, in_use: BTreeSet<Digest>) -> Result<Live> {
+        let mut live = Live {
+            images: in_use,
+            ..Live::default()
+        };
+        for record in self.references()? {
+            live.images.insert(record.image);
+            live.digests
+                .extend(record.target.map(|target| target.digest));
+        }
+        let leased = self.leased(lock)?;
+        for key in &leased {
+            live.layers.extend(self.find_layer(key)?);
+        }
+        live.images.extend(leased.iter().cloned());
+        live.digests.extend(leased);
+        for id in &live.images {
+            // A lease names digests of all kinds; most are no images.
+            let Ok(image) = self.image(id) else { continue };
+            live.digests.insert(image.id);
+            live.digests.extend(image.manifest.map(|blob| blob.digest));
+            live.digests.extend(image.other_blobs);
+            for layer in image.layers {
+                live.layers.extend(self.find_layer(&layer.diff_id)?);
+                live.digests.insert(layer.diff_id);
+                live.digests.extend(layer.blob.map(|blob| blob.digest));
+            }
+            live.layers.extend(image.lowers);
+        }
+        for id in &live.layers {
+            let archive = self.layer_info(id)?.and_then(|info| info.archive);
+            live.digests.extend(archive.map(|archive| archive.digest));
+        }
+        Ok(live)
+    }
+
+    fn unlink_images(&self, live: &Live, collected: &mut Collected) -> Result<()> {
+        for id in self.recorded_images()? {
+            if !live.images.contains(&id) {
+                self.remove_image_record(&id)?;
+                collected.images.push(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The names go before the layers: a name never leads to nothing.
+    fn unlink_keys(&self, live: &Live, collected: &mut Collected) -> Result<()> {
+        let kept: BTreeSet<String> = live.digests.iter().map(key_name).collect();
+        for (name, path) in list(&self.path("diffids"))? {
+            // A lock, or a name on its way into place, goes with the key that it belongs to.
+            let key = name.split('.').next().unwrap_or_default();
+            if kept.contains(key) || name.ends_with(".lock") {
+                continue;
+            }
+            let layer = std::fs::read_link(&path).ok();
+            let layer = layer
+                .as_ref()
+                .and_then(|text| LayerId::from_name(text.to_str()?));
+            if key == name && layer.is_some_and(|layer| live.layers.contains(&layer)) {
+                continue;
+            }
+            std::fs::remove_file(&path).on("remove", path.display())?;
+            collected.layers.push(name);
+        }
+        Ok(())
+    }
+
+    fn move_layers(&self, live: &Live, garbage: &Path, collected: &mut Collected) -> Result<()> {
+        for (name, path) in list(&self.path("layers"))? {
+            let id = LayerId::from_name(&name);
+            if id.as_ref().is_some_and(|id| live.layers.contains(id)) {
+                continue;
+            }
+            if let Some(info) = id.and_then(|id| self.layer_info(&id).ok().flatten()) {
+                collected.bytes += info.size_bytes;
+            }
+            let target = garbage.join(&name);
+            std::fs::rename(&path, &target).on("rename", path.display())?;
+        }
+        Ok(())
+    }
+
+    fn unlink_blobs(&self, live: &Live, collected: &mut Collected) -> Result<()> {
+        for (algorithm, directory) in list(&self.path("blobs"))? {
+            for (hex, path) in list(&directory)? {
+                let digest = Digest::parse(&format!("{algorithm}:{hex}"));
+                if digest.is_ok_and(|digest| live.digests.contains(&digest)) {
+                    continue;
+                }
+                collected.bytes += std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                std::fs::remove_file(&path).on("remove", path.display())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(directory: &Path) -> Result<Vec<(String, std::path::PathBuf)>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(directory).on("list", directory.display())? {
+        let entry = entry.on("list", directory.display())?;
+        entries.push((
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.path(),
+        ));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::StorageError;
+    use crate::images::NewImage;
+    use crate::layers::tests::make;
+    use crate::store::tests::Scratch;
+    use types::reference::Reference;
+
+    fn image(store: &Store, lease: &crate::lease::Lease, name: &str) -> Digest {
+        let config = format!(r#"{{"name":"{name}"}}"#);
+        let id = store.put_blob(lease, config.as_bytes()).unwrap();
+        let diff_id = make(store, lease, name, &["etc/name"]);
+        let new = NewImage {
+            id: id.clone(),
+            manifest: None,
+            other_blobs: Vec::new(),
+            layers: vec![(diff_id, None)],
+            os: "linux".into(),
+            architecture: "amd64".into(),
+            variant: String::new(),
+            created: String::new(),
+            config: serde_json::Value::Null,
+        };
+        store.record_image(lease, new).unwrap();
+        id
+    }
+
+    fn collect(store: &Store, in_use: &[&Digest]) -> Collected {
+        let in_use: BTreeSet<Digest> = in_use.iter().map(|&id| id.clone()).collect();
+        store.collect::<StorageError>(|| Ok(in_use)).unwrap()
+    }
+
+    #[test]
+    fn what_a_reference_a_container_or_a_lease_leads_to_stays_and_all_else_goes() {
+        let scratch = Scratch::new();
+        let store = &scratch.store;
+        let lease = store.lease().unwrap();
+        let [named, used, leased] =
+            ["named", "used", "leased"].map(|name| image(store, &lease, name));
+        let name = Reference::parse_normalized("named:1").unwrap();
+        store
+            .set_reference(&store.lock_images().unwrap(), &name, &named, None)
+            .unwrap();
+        // The first lease holds everything.
+        assert_eq!(collect(store, &[&used]), Collected::default());
+        drop(lease);
+        let lease = store.lease().unwrap();
+        lease.need(&leased).unwrap();
+        assert_eq!(collect(store, &[&used]), Collected::default());
+        drop(lease);
+        let collected = collect(store, &[&used]);
+        assert_eq!(collected.images, [leased.clone()]);
+        assert_eq!(collected.layers.len(), 1);
+        assert!(collected.bytes > 10);
+        assert!(!store.has_blob(&leased));
+        for id in [&named, &used] {
+            assert!(store.mount_plan(id).unwrap()[0].join("etc/name").exists());
+        }
+        store
+            .remove_reference(&store.lock_images().unwrap(), &name)
+            .unwrap();
+        collect(store, &[]);
+        for area in ["blobs/sha256", "images", "layers", "diffids", "refs", "tmp"] {
+            assert_eq!(list(&store.path(area)).unwrap(), [], "{area}");
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! Container records: what each container was asked to be, in a directory of its own.
+//!
+//! ```text
+//! containers/<id>/record   written once at creation, replaced by rename/update; owner: engine
+//!                /state    what it does now; owner: its monitor
+//!                /log*     its output; owner: its monitor
+//!                /upper    its writable layer     /work  overlay's own
+//!                /hosts /hostname /resolv.conf
+//! names/<name>             a link whose target is the id
+//! ```
+//! A container is made under `tmp/`, then named and published by one rename, both under the lock of
+//! `names/`, so that a name without its container can only be garbage. It is removed by a rename
+//! back to `tmp/`; bytes go afterwards, without any lock.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sys::atomic::{self, Durability};
+use sys::lock::Lock;
+use sys::{Context, SysError};
+use types::container::ContainerSpec;
+use types::state::ContainerState;
+
+use crate::store::{Store, remove_tree};
+
+/// The version of the record that this program writes.
+pub const RECORD_VERSION: u32 = 1;
+const RECORD: &str = "record";
+const STATE: &str = "state";
+const RECORD_BYTES_MAX: u64 = 16 << 20;
+
+/// What a container was made to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Version of this document.
+    pub version: u32,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Digest of the image's configuration.
+    pub image_id: String,
+    /// The platform of its image, `linux/amd64`.
+    pub platform: String,
+    /// Program and arguments as they will run.
+    pub args: Vec<String>,
+    /// The request with the image's configuration merged in.
+    pub spec: ContainerSpec,
+}
+
+/// A container as it is on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredContainer {
+    /// What it was made to be.
+    pub record: ContainerRecord,
+    /// What its monitor last wrote.
+    pub state: ContainerState,
+}
+
+/// Why a container cannot be made or found.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// The name belongs to another one.
+    #[error("the name is in use by container {0}")]
+    NameTaken(String),
+    /// A prefix of several ids.
+    #[error("several containers have an id that begins so")]
+    Ambiguous,
+    /// There is none.
+    #[error("there is no such container")]
+    Missing,
+    /// A record that cannot be read.
+    #[error("the record of container {id} is damaged")]
+    Damaged {
+        /// The container.
+        id: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A record of a later version.
+    #[error("the record of container {id} has version {version}, which a later caisson wrote")]
+    Newer {
+        /// The container.
+        id: String,
+        /// Its record's version.
+        version: u32,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::error::StorageError),
+    /// The disk.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+}
+
+type Result<T> = std::result::Result<T, ContainerError>;
+
+impl Store {
+    /// The directory of a container.
+    pub fn container_directory(&self, id: &str) -> PathBuf {
+        self.root().join("containers").join(id)
+    }
+
+    /// The directory of a container in the run root.
+    pub fn container_run_directory(&self, id: &str) -> PathBuf {
+        self.run_root().join("containers").join(id)
+    }
+
+    /// Makes a container: record, upper and work directories, and its name.
+    ///
+    /// # Errors
+    /// [`ContainerError::NameTaken`] where another container has the name.
+    pub fn create_container(&self, record: &ContainerRecord, durability: Durability) -> Result<()> {
+        let temporary = self.tmp()?;
+        let directory = temporary.path().join(&record.id);
+        let mode = Mode::from_raw_mode(0o711);
+        rustix::fs::mkdir(&directory, mode).on("make", directory.display())?;
+        for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
+            let path = directory.join(name);
+            rustix::fs::mkdir(&path, Mode::from_raw_mode(mode)).on("make", path.display())?;
+        }
+        let state = encode(&ContainerState::default());
+        atomic::write(&directory.join(STATE), &state, Durability::Volatile)?;
+        atomic::write(&directory.join(RECORD), &encode(record), durability)?;
+        let names = self.lock_names()?;
+        self.take_name(&record.name, &record.id)?;
+        let target = self.container_directory(&record.id);
+        rustix::fs::rename(&directory, &target).on("publish", target.display())?;
+        drop(names);
+        if durability == Durability::Synced {
+            atomic::sync_directory(atomic::open_directory(&self.root().join("containers"))?)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a record; the container must be locked.
+    ///
+    /// # Errors
+    /// The disk's answer; the old record is then still there.
+    pub fn update_container(&self, record: &ContainerRecord) -> Result<()> {
+        let path = self.container_directory(&record.id).join(RECORD);
+        Ok(atomic::write(&path, &encode(record), Durability::Synced)?)
+    }
+
+    /// Replaces the state of a container that has no monitor; the container must be locked.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn write_container_state(&self, id: &str, state: &ContainerState) -> Result<()> {
+        let path = self.container_directory(id).join(STATE);
+        Ok(atomic::write(&path, &encode(state), Durability::Volatile)?)
+    }
+
+    /// Gives a container another name; the container must be locked.
+    ///
+    /// # Errors
+    /// [`ContainerError::NameTaken`].
+    pub fn rename_container(&self, record: &mut ContainerRecord, name: &str) -> Result<()> {
+        let _names = self.lock_names()?;
+        self.take_name(name, &record.id)?;
+        let old = std::mem::replace(&mut record.name, name.to_string());
+        self.update_container(record)?;
+        self.drop_name(&old, &record.id);
+        Ok(())
+    }
+
+    /// Reads one container.
+    ///
+    /// # Errors
+    /// [`ContainerError::Missing`], or a damaged record.
+    pub fn read_container(&self, id: &str) -> Result<StoredContainer> {
+        let directory = match atomic::open_directory(&self.container_directory(id)) {
+            Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
+            other => other?,
+        };
+        read_from(&directory, id)
+    }
+
+    /// The ids of all containers, in no order.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn container_ids(&self) -> Result<Vec<String>> {
+        let path = self.root().join("containers");
+        let entries = std::fs::read_dir(&path).on("list", path.display())?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    /// Finds a container by id, name or unique beginning of an id, in Docker's order.
+    ///
+    /// # Errors
+    /// [`ContainerError::Missing`] or [`ContainerError::Ambiguous`].
+    pub fn find_container(&self, key: &str) -> Result<String> {
+        let is_hex = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_hex && key.len() == 64 && self.container_directory(key).exists() {
+            return Ok(key.to_string());
+        }
+        let name = key.strip_prefix('/').unwrap_or(key);
+        if let Some(id) = self.id_of_name(name)? {
+            return Ok(id);
+        }
+        if !is_hex {
+            return Err(ContainerError::Missing);
+        }
+        let mut matching = self.container_ids()?.into_iter().filter(|id| id.starts_with(key));
+        match (matching.next(), matching.next()) {
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => Err(ContainerError::Ambiguous),
+            (None, _) => Err(ContainerError::Missing),
+        }
+    }
+
+    /// Waits for the lock of a container, which serialises commands that change it.
+    ///
+    /// # Errors
+    /// [`ContainerError::Missing`] where it is gone, also if it went while waiting.
+    pub fn lock_container(&self, id: &str) -> Result<Lock> {
+        let path = self.container_directory(id);
+        let directory = match atomic::open_directory(&path) {
+            Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
+            other => other?,
+        };
+        let lock = Lock::acquire_fd(directory)?;
+        match path.exists() {
+            true => Ok(lock),
+            false => Err(ContainerError::Missing),
+        }
+    }
+
+    /// Removes a container and its name; the container must be locked and not running.
+    ///
+    /// # Errors
+    /// The disk's answer; what could not be removed lies under `tmp/` and is swept later.
+    pub fn remove_container(&self, record: &ContainerRecord) -> Result<()> {
+        let temporary = self.tmp()?;
+        let directory = self.container_directory(&record.id);
+        match rustix::fs::rename(&directory, temporary.path().join(&record.id)) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => {
+                return Err(SysError::new("remove", directory.display().to_string(), errno).into());
+            }
+        }
+        self.drop_name(&record.name, &record.id);
+        let run = self.container_run_directory(&record.id);
+        remove_tree(&run)?;
+        remove_tree(&temporary.path().join(&record.id))?;
+        Ok(())
+    }
+
+    fn lock_names(&self) -> Result<Lock> {
+        Ok(Lock::acquire_fd(atomic::open_directory(&self.root().join("names"))?)?)
+    }
+
+    /// Under the lock of names: a link to a container that is not there is garbage.
+    fn take_name(&self, name: &str, id: &str) -> Result<()> {
+        let link = self.name_path(name);
+        match rustix::fs::symlink(id, &link) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(SysError::new("name", name, errno).into()),
+        }
+        match self.id_of_name(name)? {
+            Some(other) if other != id => return Err(ContainerError::NameTaken(other)),
+            _ => {}
+        }
+        rustix::fs::unlink(&link).on("free name", name)?;
+        Ok(rustix::fs::symlink(id, &link).on("name", name)?)
+    }
+
+    fn drop_name(&self, name: &str, id: &str) {
+        let link = self.name_path(name);
+        if std::fs::read_link(&link).is_ok_and(|target| target == Path::new(id)) {
+            let _ = rustix::fs::unlink(&link);
+        }
+    }
+
+    fn name_path(&self, name: &str) -> PathBuf {
+        self.root().join("names").join(name)
+    }
+
+    /// The container with this name. After a power cut links may be missing that records have.
+    fn id_of_name(&self, name: &str) -> Result<Option<String>> {
+        if name.is_empty() || name.contains('/') {
+            return Ok(None);
+        }
+        if let Ok(target) = std::fs::read_link(self.name_path(name)) {
+            let id = target.to_string_lossy().into_owned();
+            return Ok(self.container_directory(&id).exists().then_some(id));
+        }
+        if !self.names_may_be_lost()? {
+            return Ok(None);
+        }
+        for id in self.container_ids()? {
+            let Ok(stored) = self.read_container(&id) else { continue };
+            let _ = rustix::fs::symlink(id.as_str(), self.name_path(&stored.record.name));
+            if stored.record.name == name {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fewer names than containers: only then is a scan of the records worth its time.
+    fn names_may_be_lost(&self) -> Result<bool> {
+        let count = |name: &str| -> Result<usize> {
+            let path = self.root().join(name);
+            Ok(std::fs::read_dir(&path).on("list", path.display())?.count())
+        };
+        Ok(count("names")? < count("containers")?)
+    }
+}
+
+fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer> {
+    let bytes = match atomic::read_at_limited(directory, RECORD, RECORD_BYTES_MAX) {
+        Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
+        other => other?,
+    };
+    let damaged = |source| ContainerError::Damaged { id: id.to_string(), source };
+    let record: ContainerRecord = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if record.version > RECORD_VERSION {
+        return Err(ContainerError::Newer { id: id.to_string(), version: record.version });
+    }
+    // The state is not promised across a power cut: a torn one means that nothing is known.
+    let state = atomic::read_at_limited(directory, STATE, RECORD_BYTES_MAX)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    Ok(StoredContainer { record, state })
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("invariant: records have JSON forms")
+}
+
+/// Makes the run directory of a container, which a reboot takes away.
+///
+/// # Errors
+/// The disk's answer.
+pub fn make_run_directory(store: &Store, id: &str) -> Result<PathBuf> {
+    let path = store.container_run_directory(id);
+    let mode = Mode::from_raw_mode(0o700);
+    match rustix::fs::mkdirat(CWD, &path, mode) {
+        Ok(()) | Err(Errno::EXIST) => return Ok(path),
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(SysError::new("make", path.display().to_string(), errno).into()),
+    }
+    std::fs::create_dir_all(&path).on("make", path.display())?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: char, name: &str) -> ContainerRecord {
+        ContainerRecord {
+            version: RECORD_VERSION,
+            id: id.to_string().repeat(64),
+            name: name.into(),
+            created: String::new(),
+            image_id: String::new(),
+            platform: String::new(),
+            args: vec!["true".into()],
+            spec: ContainerSpec::default(),
+        }
+    }
+
+    fn with_store(test: impl FnOnce(&Store)) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("root"), &directory.path().join("run")).unwrap();
+        test(&store);
+    }
+
+    #[test]
+    fn a_container_is_found_by_id_prefix_and_name_until_it_is_removed() {
+        with_store(|store| {
+            let web = record('a', "web");
+            store.create_container(&web, Durability::Volatile).unwrap();
+            for key in ["web", "/web", "aaa", &web.id] {
+                assert_eq!(store.find_container(key).unwrap(), web.id, "{key}");
+            }
+            assert_eq!(store.read_container(&web.id).unwrap().record, web);
+            store.remove_container(&web).unwrap();
+            assert!(matches!(store.find_container("web"), Err(ContainerError::Missing)));
+            assert_eq!(std::fs::read_dir(store.root().join("names")).unwrap().count(), 0);
+            assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+        });
+    }
+
+    #[test]
+    fn two_containers_cannot_have_one_name_and_a_dangling_name_is_free() {
+        with_store(|store| {
+            store.create_container(&record('a', "web"), Durability::Volatile).unwrap();
+            let taken = store.create_container(&record('b', "web"), Durability::Volatile);
+            assert!(matches!(taken, Err(ContainerError::NameTaken(id)) if id.starts_with('a')));
+            assert!(matches!(store.find_container("b"), Err(ContainerError::Missing)));
+            rustix::fs::symlink("c".repeat(64), store.root().join("names/old")).unwrap();
+            store.create_container(&record('d', "old"), Durability::Volatile).unwrap();
+            assert_eq!(store.find_container("old").unwrap(), "d".repeat(64));
+        });
+    }
+
+    #[test]
+    fn a_lost_name_is_found_again_in_the_records() {
+        with_store(|store| {
+            store.create_container(&record('a', "web"), Durability::Volatile).unwrap();
+            std::fs::remove_file(store.root().join("names/web")).unwrap();
+            assert_eq!(store.find_container("web").unwrap(), "a".repeat(64));
+            assert!(store.root().join("names/web").is_symlink());
+        });
+    }
+
+    #[test]
+    fn an_ambiguous_prefix_is_refused_and_a_rename_frees_the_old_name() {
+        with_store(|store| {
+            let mut one = record('a', "one");
+            let two = ContainerRecord { id: format!("{}b", "a".repeat(63)), ..record('a', "two") };
+            store.create_container(&one, Durability::Volatile).unwrap();
+            store.create_container(&two, Durability::Volatile).unwrap();
+            assert!(matches!(store.find_container("aa"), Err(ContainerError::Ambiguous)));
+            store.rename_container(&mut one, "first").unwrap();
+            assert!(matches!(store.find_container("one"), Err(ContainerError::Missing)));
+            assert_eq!(store.find_container("first").unwrap(), one.id);
+        });
+    }
+}

@@ -1,0 +1,166 @@
+//! What work in progress needs, and the lock that makes references and collection agree.
+//!
+//! Two locks, both `flock`s that the kernel ends with their holder:
+//!
+//! - the lock of the images directory, shared while somebody adds a need or makes a container,
+//!   exclusive for the moment in which references change or garbage is unlinked;
+//! - one per lease, held as long as a pull, load or build runs. A lease names digests (blobs, diff
+//!   ids, image ids) in its file `needs`; what it names stays, whether it is here already or not.
+//!
+//! Nobody waits for a lease. Its temporary directory is swept when its holder is gone.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use sys::{Context, SysError, atomic};
+use types::digest::Digest;
+
+use crate::error::Result;
+use crate::store::{Store, TemporaryDirectory};
+
+const NEEDS: &str = "needs";
+/// A lease names at most some thousand digests of 72 bytes.
+const NEEDS_BYTES_MAX: u64 = 4 << 20;
+
+/// No image, layer or blob goes while this is held. For short sections only: it delays collection.
+#[derive(Debug)]
+pub struct ImagesGuard {
+    _lock: OwnedFd,
+}
+
+/// The right to change references and to collect. For short sections only.
+#[derive(Debug)]
+pub struct ImagesLock {
+    _lock: OwnedFd,
+}
+
+impl Store {
+    /// Keeps every image that is here until the guard is dropped.
+    ///
+    /// # Errors
+    /// Where the lock cannot be taken.
+    pub fn guard_images(&self) -> Result<ImagesGuard> {
+        Ok(ImagesGuard {
+            _lock: self.lock_directory(FlockOperation::LockShared)?,
+        })
+    }
+
+    /// Takes the right to change references; waits for others' short sections.
+    ///
+    /// # Errors
+    /// Where the lock cannot be taken.
+    pub fn lock_images(&self) -> Result<ImagesLock> {
+        Ok(ImagesLock {
+            _lock: self.lock_directory(FlockOperation::LockExclusive)?,
+        })
+    }
+
+    /// Starts a lease for this process's work.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn lease(&self) -> Result<Lease> {
+        let temporary = self.tmp()?;
+        let path = temporary.path().join(NEEDS);
+        let needs = OpenOptions::new().append(true).create_new(true).open(&path);
+        let needs = needs.on("create", path.display())?;
+        Ok(Lease {
+            store: self.clone(),
+            temporary,
+            needs,
+        })
+    }
+
+    /// What all live leases name. The caller holds the images lock, so that none is being added.
+    pub(crate) fn leased(&self, _lock: &ImagesLock) -> Result<BTreeSet<Digest>> {
+        let parent = self.path("tmp");
+        let entries = std::fs::read_dir(&parent).on("list", parent.display())?;
+        let mut leased = BTreeSet::new();
+        for entry in entries.flatten() {
+            if !sys::lock::is_held(&entry.path()) {
+                continue;
+            }
+            // A temporary directory without needs is somebody's scratch space.
+            let Ok(bytes) = atomic::read_limited(&entry.path().join(NEEDS), NEEDS_BYTES_MAX) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&bytes);
+            leased.extend(text.lines().filter_map(|line| Digest::parse(line).ok()));
+        }
+        Ok(leased)
+    }
+
+    /// The directory itself bears the lock, so that a read-only store can be locked too.
+    fn lock_directory(&self, operation: FlockOperation) -> Result<OwnedFd> {
+        let path = self.path("images");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(CWD, &path, flags, Mode::empty()).on("open", path.display())?;
+        loop {
+            match rustix::fs::flock(&fd, operation) {
+                Ok(()) => return Ok(fd),
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(SysError::new("lock", path.display().to_string(), errno).into());
+                }
+            }
+        }
+    }
+}
+
+/// The hold of one command on what it needs, with its temporary directory.
+#[derive(Debug)]
+pub struct Lease {
+    store: Store,
+    temporary: TemporaryDirectory,
+    needs: File,
+}
+
+impl Lease {
+    /// From now on the content of that digest stays, if it is here. To be called before asking
+    /// whether it is.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn need(&self, digest: &Digest) -> Result<()> {
+        let _guard = self.store.guard_images()?;
+        // One write of one line with O_APPEND: threads of one pull do not mix their lines.
+        let line = format!("{digest}\n");
+        Ok((&self.needs)
+            .write_all(line.as_bytes())
+            .on("write", "lease")?)
+    }
+
+    /// Where half-made things of this lease go.
+    pub fn temporary(&self) -> &TemporaryDirectory {
+        &self.temporary
+    }
+
+    /// The store it belongs to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::blobs::digest_of;
+    use crate::store::tests::Scratch;
+
+    #[test]
+    fn a_lease_names_what_it_needs_until_it_is_dropped() {
+        let scratch = Scratch::new();
+        let lease = scratch.store.lease().unwrap();
+        let (one, two) = (digest_of(b"1"), digest_of(b"2"));
+        lease.need(&one).unwrap();
+        lease.need(&two).unwrap();
+        let lock = scratch.store.lock_images().unwrap();
+        let leased = scratch.store.leased(&lock).unwrap();
+        assert_eq!(leased.into_iter().collect::<Vec<_>>().len(), 2);
+        drop(lease);
+        assert!(scratch.store.leased(&lock).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,430 @@
+//! The store as a whole: where everything lies, and whether this process may use it.
+//!
+//! Every command opens the store first, so opening an existing one is a handful of system calls:
+//! one `statfs`, one small file read, one `mkdir` of the run root. Objects are made under `tmp/`
+//! and renamed into place; a temporary directory belongs to whoever holds its `flock`, and one that
+//! nobody holds is garbage of a killed command, swept by a later one.
+//!
+//! | directory | holds | owner in this crate |
+//! |---|---|---|
+//! | `blobs/` | manifests, configs, compressed layers | `blobs` |
+//! | `refs/` | reference → image | `refs` |
+//! | `images/` | what `run` needs of an image, derived | `images` |
+//! | `layers/`, `diffids/` | unpacked layers and their names | `layers` |
+//! | `tmp/` | everything half-made, and leases | `store`, `lease` |
+//! | `containers/`, `names/`, `volumes/`, `networks/`, `cache/` | the other rooms' objects | – |
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sys::atomic::{self, Durability};
+use sys::{Context, SysError};
+
+use crate::error::{Result, StorageError};
+
+/// The format that this program writes.
+pub const FORMAT: u32 = 1;
+/// The form of a store whose files have their true owners.
+const FORM: &str = "root";
+const MARKER: &str = "store.json";
+const MARKER_BYTES_MAX: u64 = 4096;
+/// Attempts to make a temporary directory while others sweep; each loss is a race lost.
+const TEMPORARY_ATTEMPTS_MAX: usize = 16;
+
+/// The directories of a store and their modes. Users must not reach a layer's setuid programs.
+const LAYOUT: [(&str, u32); 12] = [
+    ("blobs", 0o700),
+    ("blobs/sha256", 0o700),
+    ("refs", 0o700),
+    ("images", 0o700),
+    ("layers", 0o700),
+    ("diffids", 0o700),
+    ("containers", 0o711),
+    ("names", 0o700),
+    ("volumes", 0o711),
+    ("networks", 0o700),
+    ("cache", 0o700),
+    ("tmp", 0o700),
+];
+
+/// File systems that cannot hold a store: no overlay on them, or no whiteouts and trusted xattrs.
+const UNSUPPORTED: [(u32, &str, &str); 6] = [
+    (
+        0x6969,
+        "NFS",
+        "device nodes, trusted attributes and reliable locks",
+    ),
+    (0x6573_5546, "FUSE", "trusted attributes and overlay mounts"),
+    (0xff53_4d42, "CIFS", "Unix owners and overlay mounts"),
+    (0xfe53_4d42, "SMB", "Unix owners and overlay mounts"),
+    (0x517b, "SMB", "Unix owners and overlay mounts"),
+    (0x4d44, "FAT", "Unix owners and links"),
+];
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    format: u32,
+    form: String,
+}
+
+/// An opened store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+    run_root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in `root`, making it where there is none.
+    ///
+    /// # Errors
+    /// Where the root lies on a file system that cannot hold one, was written by a later caisson or
+    /// in another form, or cannot be made.
+    pub fn open(root: &Path, run_root: &Path) -> Result<Self> {
+        let store = Self {
+            root: absolute(root)?,
+            run_root: absolute(run_root)?,
+        };
+        match atomic::read_limited(&store.root.join(MARKER), MARKER_BYTES_MAX) {
+            Ok(bytes) => store.check(&bytes)?,
+            Err(error) if error.errno == Errno::NOENT => store.create()?,
+            Err(error) => return Err(error.into()),
+        }
+        match rustix::fs::mkdir(&store.run_root, Mode::from_raw_mode(0o711)) {
+            // A read-only or full run root must not stop a command that only reads.
+            Ok(()) | Err(Errno::EXIST | Errno::ROFS | Errno::NOSPC) => {}
+            Err(Errno::NOENT) => make_directory(&store.run_root, 0o711)?,
+            Err(errno) => {
+                let object = store.run_root.display().to_string();
+                return Err(SysError::new("create", object, errno).into());
+            }
+        }
+        Ok(store)
+    }
+
+    /// The persistent root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The root of what does not outlive a boot.
+    pub fn run_root(&self) -> &Path {
+        &self.run_root
+    }
+
+    /// A path beneath the persistent root.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Makes a temporary directory of this process; dropping it removes it and what is in it.
+    ///
+    /// # Errors
+    /// The disk's answer, such as no space or a read-only file system.
+    pub fn tmp(&self) -> Result<TemporaryDirectory> {
+        let parent = self.path("tmp");
+        for _ in 0..TEMPORARY_ATTEMPTS_MAX {
+            let path = parent.join(random_name());
+            match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(errno) => {
+                    let object = path.display().to_string();
+                    return Err(SysError::new("create", object, errno).into());
+                }
+            }
+            if let Some(lock) = lock_directory(&path)? {
+                return Ok(TemporaryDirectory { path, _lock: lock });
+            }
+        }
+        let object = parent.display().to_string();
+        Err(SysError::new("make a temporary directory in", object, Errno::AGAIN).into())
+    }
+
+    /// Removes the temporary directories of commands that no longer run. Returns how many went.
+    ///
+    /// # Errors
+    /// Where `tmp` cannot be listed; an entry that cannot be removed stays for the next sweep.
+    pub fn sweep(&self) -> Result<usize> {
+        let parent = self.path("tmp");
+        let entries = std::fs::read_dir(&parent).on("list", parent.display())?;
+        let mut swept = 0;
+        for entry in entries.flatten() {
+            let path = entry.path();
+            match lock_directory(&path) {
+                // The lock is held until the tree is gone: nobody else sweeps the same one.
+                Ok(Some(_lock)) => swept += usize::from(remove_tree(&path).is_ok()),
+                Ok(None) => {}
+                // Not a directory: nothing of ours, or a file that an older version left.
+                Err(_) => swept += usize::from(std::fs::remove_file(&path).is_ok()),
+            }
+        }
+        Ok(swept)
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(MARKER);
+        let marker: Marker = serde_json::from_slice(bytes)
+            .map_err(|source| StorageError::Damaged { path, source })?;
+        if marker.format > FORMAT {
+            return Err(StorageError::NewerFormat {
+                root: self.root.clone(),
+                found: marker.format,
+                known: FORMAT,
+            });
+        }
+        if marker.form != FORM {
+            return Err(StorageError::OtherForm {
+                root: self.root.clone(),
+                found: marker.form,
+                wanted: FORM,
+            });
+        }
+        check_filesystem(&self.root)
+    }
+
+    /// Two commands may do this at once: every step may find the other's result.
+    fn create(&self) -> Result<()> {
+        make_directory(&self.root, 0o711)?;
+        check_filesystem(&self.root)?;
+        for (name, mode) in LAYOUT {
+            make_directory(&self.root.join(name), mode)?;
+        }
+        let marker = Marker {
+            format: FORMAT,
+            form: FORM.to_owned(),
+        };
+        let bytes = encode("the store's marker", &marker)?;
+        Ok(atomic::write(
+            &self.root.join(MARKER),
+            &bytes,
+            Durability::Synced,
+        )?)
+    }
+}
+
+/// A directory under `tmp/` that lives as long as this value.
+#[derive(Debug)]
+pub struct TemporaryDirectory {
+    path: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl TemporaryDirectory {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by a later command, because the lock ends here.
+        let _ = remove_tree(&self.path);
+    }
+}
+
+/// A JSON document of ours as bytes.
+pub(crate) fn encode<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>> {
+    let mut bytes =
+        serde_json::to_vec(value).map_err(|source| StorageError::Encode { what, source })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads a JSON document of ours; `None` where there is none.
+pub(crate) fn read_document<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    bytes_max: u64,
+) -> Result<Option<T>> {
+    let bytes = match atomic::read_limited(path, bytes_max) {
+        Ok(bytes) => bytes,
+        Err(error) if error.errno == Errno::NOENT => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|source| StorageError::Damaged {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Sixteen hexadecimal digits that nobody else has.
+pub(crate) fn random_name() -> String {
+    let mut bytes = [0_u8; 8];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        // A request of eight bytes fails on no kernel that we run on, but for a signal.
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes a directory and everything in it; one that is not there is removed already.
+///
+/// # Errors
+/// The first entry that could not be removed.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), SysError> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(SysError::new(
+            "remove",
+            path.display().to_string(),
+            Errno::INVAL,
+        ));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = match rustix::fs::openat(CWD, parent, flags, Mode::empty()) {
+        Ok(parent) => parent,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(SysError::new("open", parent.display().to_string(), errno)),
+    };
+    sys::rootfs::remove_all(parent.as_fd(), name)
+        .map_err(|error| SysError::new("remove", path.display().to_string(), error.errno))
+}
+
+/// Takes the lock of a temporary directory. `None`: somebody holds it, or it went meanwhile.
+fn lock_directory(path: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(SysError::new("open", path.display().to_string(), errno).into()),
+    };
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(errno) => return Err(SysError::new("lock", path.display().to_string(), errno).into()),
+    }
+    // Between mkdir and flock a sweeper may have taken it for garbage.
+    let alive = rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink > 0);
+    Ok(alive.then_some(directory))
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(mode);
+    Ok(builder.create(path).on("create", path.display())?)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(std::path::absolute(path).on("resolve", path.display())?)
+}
+
+fn check_filesystem(root: &Path) -> Result<()> {
+    let kind = rustix::fs::statfs(root)
+        .on("examine", root.display())?
+        .f_type;
+    // The magic numbers are 32 bits wide; the field is wider on some machines, and signed.
+    let found = UNSUPPORTED
+        .iter()
+        .find(|(magic, ..)| i64::from(*magic) == (kind as i64 & 0xffff_ffff));
+    match found {
+        Some(&(_, kind, lacks)) => Err(StorageError::UnsupportedFilesystem {
+            root: root.to_owned(),
+            kind,
+            lacks,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Makes a directory's names durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
+    let directory = File::open(path).on("open", path.display())?;
+    Ok(directory.sync_all().on("sync", path.display())?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A store of its own for one test, removed with it.
+    pub(crate) struct Scratch {
+        pub(crate) store: Store,
+        base: PathBuf,
+    }
+
+    impl Scratch {
+        pub(crate) fn new() -> Self {
+            let base = std::env::temp_dir().join(format!("caisson-store-{}", random_name()));
+            let store = Store::open(&base.join("root"), &base.join("run")).unwrap();
+            Self { store, base }
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = remove_tree(&self.base);
+        }
+    }
+
+    #[test]
+    fn a_store_is_made_once_and_refused_when_newer_or_of_another_form() {
+        let scratch = Scratch::new();
+        let (root, run) = (
+            scratch.store.root().to_owned(),
+            scratch.store.run_root().to_owned(),
+        );
+        assert!(Store::open(&root, &run).is_ok());
+        for (name, _) in LAYOUT {
+            assert!(root.join(name).is_dir(), "{name}");
+        }
+        let marker = root.join(MARKER);
+        std::fs::write(&marker, r#"{"format":99,"form":"root"}"#).unwrap();
+        let error = Store::open(&root, &run).unwrap_err();
+        assert!(
+            matches!(error, StorageError::NewerFormat { found: 99, .. }),
+            "{error}"
+        );
+        std::fs::write(&marker, r#"{"format":1,"form":"mapped"}"#).unwrap();
+        let error = Store::open(&root, &run).unwrap_err();
+        assert!(matches!(error, StorageError::OtherForm { .. }), "{error}");
+        std::fs::write(&marker, "{").unwrap();
+        assert!(matches!(
+            Store::open(&root, &run),
+            Err(StorageError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn a_temporary_directory_goes_with_its_holder_and_a_stale_one_is_swept() {
+        let scratch = Scratch::new();
+        let held = scratch.store.tmp().unwrap();
+        let dropped = scratch.store.tmp().unwrap().path().to_owned();
+        assert!(!dropped.exists());
+        let stale = scratch.store.path("tmp/stale");
+        std::fs::create_dir_all(stale.join("a/b/c")).unwrap();
+        std::fs::write(stale.join("a/b/file"), "x").unwrap();
+        assert_eq!(scratch.store.sweep().unwrap(), 1);
+        assert!(!stale.exists());
+        assert!(held.path().exists());
+    }
+
+    #[test]
+    fn a_tree_deeper_than_the_recursion_is_removed() {
+        let scratch = Scratch::new();
+        let top = scratch.store.tmp().unwrap();
+        let path = top.path().join("deep");
+        std::fs::create_dir(&path).unwrap();
+        let mut directory = File::open(&path).unwrap();
+        for _ in 0..2_000 {
+            rustix::fs::mkdirat(&directory, "d", Mode::from_raw_mode(0o700)).unwrap();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            directory = rustix::fs::openat(&directory, "d", flags, Mode::empty())
+                .unwrap()
+                .into();
+        }
+        drop(directory);
+        remove_tree(&path).unwrap();
+        assert!(!path.exists());
+    }
+}

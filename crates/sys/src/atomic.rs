@@ -1,0 +1,140 @@
+//! Files that are either the old or the new version, whatever happens in between.
+//!
+//! A file is written under a temporary name in its own directory, synced if asked, and renamed.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+use crate::error::{Context, SysError};
+
+/// Whether a write must survive a power cut before the call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// File and directory are synced: acknowledged means kept.
+    Synced,
+    /// The kernel writes it when it likes; a crash of ours loses nothing.
+    Volatile,
+}
+
+/// Replaces `name` in `directory` by `bytes`.
+///
+/// # Errors
+/// The failed step on the file; the old version is then still there.
+pub fn write_at(
+    directory: impl AsFd,
+    name: &str,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), SysError> {
+    let directory = directory.as_fd();
+    let temporary = format!(".{name}.{}", std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))
+        .on("create", &temporary)?;
+    let mut file = File::from(fd);
+    let written = file.write_all(bytes).on("write", name).and_then(|()| match durability {
+        Durability::Synced => file.sync_data().on("sync", name),
+        Durability::Volatile => Ok(()),
+    });
+    let renamed = written
+        .and_then(|()| rustix::fs::renameat(directory, &temporary, directory, name).on("rename", name));
+    if let Err(error) = renamed {
+        // The half-made file must not stay; that it might not go changes nothing for the caller.
+        let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
+        return Err(error);
+    }
+    match durability {
+        Durability::Synced => sync_directory(directory),
+        Durability::Volatile => Ok(()),
+    }
+}
+
+/// [`write_at`] for a path.
+///
+/// # Errors
+/// As [`write_at`]; also where the directory cannot be opened.
+pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), SysError> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    write_at(open_directory(parent)?, name, bytes, durability)
+}
+
+/// Opens a directory for `*at` calls.
+///
+/// # Errors
+/// Where it cannot be opened or is no directory.
+pub fn open_directory(path: &Path) -> Result<OwnedFd, SysError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open", path.display())
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// The disk's answer.
+pub fn sync_directory(directory: impl AsFd) -> Result<(), SysError> {
+    rustix::fs::fsync(directory).on("sync", "directory")
+}
+
+/// Reads a whole file of ours, at most `bytes_max`.
+///
+/// # Errors
+/// Where it cannot be read; `EFBIG` where it is larger.
+pub fn read_limited(path: &Path, bytes_max: u64) -> Result<Vec<u8>, SysError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open", path.display())?;
+    read_fd_limited(File::from(fd), bytes_max, || path.display().to_string())
+}
+
+/// [`read_limited`] beneath an open directory.
+///
+/// # Errors
+/// As [`read_limited`].
+pub fn read_at_limited(
+    directory: impl AsFd,
+    name: &str,
+    bytes_max: u64,
+) -> Result<Vec<u8>, SysError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(directory, name, flags, Mode::empty()).on("open", name)?;
+    read_fd_limited(File::from(fd), bytes_max, || name.to_string())
+}
+
+fn read_fd_limited(
+    file: File,
+    bytes_max: u64,
+    name: impl Fn() -> String,
+) -> Result<Vec<u8>, SysError> {
+    let mut bytes = Vec::with_capacity(4096);
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
+    read.map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
+        SysError::new("read", name(), rustix::io::Errno::from_raw_os_error(errno))
+    })?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(SysError::new("read", name(), rustix::io::Errno::FBIG));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_no_other() {
+        let directory = std::env::temp_dir().join(format!("caisson-atomic-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("record");
+        write(&path, b"a longer first version", Durability::Volatile).unwrap();
+        write(&path, b"second", Durability::Synced).unwrap();
+        assert_eq!(read_limited(&path, 100).unwrap(), b"second");
+        assert_eq!(read_limited(&path, 3).unwrap_err().errno, rustix::io::Errno::FBIG);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,103 @@
+//! `test`, `ready`, `it`, `crash`.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::house::{cargo, release_binary, root};
+use crate::steps::Steps;
+use crate::{docs, packages, tidy};
+
+/// Kills of the crash tests in the nightly form.
+pub(crate) const NIGHTLY_KILLS: u32 = 1000;
+
+/// Everything: `.ci/run` is this.
+pub(crate) fn everything() -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let outcome = all_steps(&mut steps);
+    steps.summary();
+    outcome
+}
+
+fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.run("packages", packages::install)?;
+    quick_steps(steps)?;
+    build(steps)?;
+    steps.run("release binary", tidy::binary::check)?;
+    steps.run("generated pages", || docs::command(docs::Mode::Check))?;
+    let mut tests = real_kernel_command(&[])?;
+    steps.tests("real-kernel tests", &mut tests)?;
+    refuse_unexpected_skips(steps)
+}
+
+/// What review will ask, without a kernel to test on.
+pub(crate) fn ready() -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let outcome = quick_steps(&mut steps);
+    steps.summary();
+    outcome
+}
+
+fn quick_steps(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.command("format", cargo().args(["fmt", "--all", "--check"]))?;
+    steps.run("tidy", || tidy::command(&[]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    steps.command("clippy", cargo().args(clippy))?;
+    // Not nextest: a fresh machine has none.
+    let unit = ["test", "--workspace", "--lib", "--bins", "--quiet"];
+    steps.tests("unit and snapshot tests", cargo().args(unit))
+}
+
+fn build(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.command("release build", cargo().args(["build", "--release", "--quiet"]))
+}
+
+fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
+    let mut command = cargo();
+    command.args(["test", "--package", "caisson-tests", "--test", "it", "--", "--show-output"]);
+    command.args(filters).env("CAISSON_BIN", release_binary()?);
+    Ok(command)
+}
+
+/// Real-kernel tests, all or those that are named.
+pub(crate) fn real_kernel(filters: &[&str]) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let outcome = steps
+        .run("packages", packages::install)
+        .and_then(|()| build(&mut steps))
+        .and_then(|()| steps.tests("real-kernel tests", &mut real_kernel_command(filters)?));
+    steps.summary();
+    outcome
+}
+
+/// The crash tests with so many kills.
+pub(crate) fn crash(kills: u32) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let outcome = steps
+        .run("packages", packages::install)
+        .and_then(|()| build(&mut steps))
+        .and_then(|()| {
+            let mut command = real_kernel_command(&["crash::"])?;
+            command.env("CAISSON_CRASH_KILLS", kills.to_string());
+            steps.tests("crash tests", &mut command)
+        });
+    steps.summary();
+    outcome
+}
+
+/// A test that skips itself says why; only reasons on the list are accepted, so that a broken
+/// machine does not look like a passing one.
+fn refuse_unexpected_skips(steps: &Steps) -> anyhow::Result<()> {
+    let list = std::fs::read_to_string(root().join(Path::new("tests/allowed-skips.txt")))?;
+    let allowed: Vec<&str> = list.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let refused: Vec<&String> = steps
+        .skips()
+        .iter()
+        .filter(|skip| !allowed.iter().any(|line| skip.contains(line)))
+        .collect();
+    if !refused.is_empty() {
+        bail!("these skips are not on the list tests/allowed-skips.txt: {refused:#?}");
+    }
+    Ok(())
+}
