@@ -23,7 +23,11 @@ const TOKEN_BYTES_MAX: usize = 16 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+        scope: Option<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -52,7 +56,11 @@ impl Challenge {
                 _ => {}
             }
         }
-        Some(Self::Bearer { realm: realm?, service, scope })
+        Some(Self::Bearer {
+            realm: realm?,
+            service,
+            scope,
+        })
     }
 }
 
@@ -66,7 +74,11 @@ pub(crate) fn answer(
 ) -> Result<Option<String>> {
     let (realm, service, scope) = match challenge {
         Challenge::Basic => return Ok(account.map(Account::basic)),
-        Challenge::Bearer { realm, service, scope } => (realm, service, scope),
+        Challenge::Bearer {
+            realm,
+            service,
+            scope,
+        } => (realm, service, scope),
     };
     let (trust, plain) = allowed(realm, endpoint)?;
     let default = format!("repository:{repository}:pull");
@@ -92,11 +104,17 @@ pub(crate) fn answer(
         401 | 403 => return Ok(None),
         _ => return Err(crate::client::refusal(answer)),
     }
-    let protocol = |what: &str| RegistryError::Protocol { url: realm.clone(), what: what.into() };
+    let protocol = |what: &str| RegistryError::Protocol {
+        url: realm.clone(),
+        what: what.into(),
+    };
     let bytes = answer.read(ANSWER_BYTES_MAX)?;
     let parsed: TokenAnswer =
         serde_json::from_slice(&bytes).map_err(|_| protocol("it gives no token"))?;
-    let token = parsed.token.filter(|token| !token.is_empty()).or(parsed.access_token);
+    let token = parsed
+        .token
+        .filter(|token| !token.is_empty())
+        .or(parsed.access_token);
     let token = token.ok_or_else(|| protocol("it gives no token"))?;
     if token.len() > TOKEN_BYTES_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(protocol("its token does not fit into a header"));
@@ -119,7 +137,9 @@ fn allowed(realm: &str, endpoint: &Endpoint) -> Result<(Trust, bool)> {
         "https" if own => Ok((endpoint.trust, false)),
         "https" => Ok((Trust::Verified, false)),
         "http" if own && endpoint.trust == Trust::Any => Ok((Trust::Any, true)),
-        _ => Err(refused("tokens are asked for by HTTPS or from the registry's own host")),
+        _ => Err(refused(
+            "tokens are asked for by HTTPS or from the registry's own host",
+        )),
     }
 }
 
@@ -164,7 +184,11 @@ mod tests {
     fn challenges_are_read_with_and_without_quotes() {
         let bearer = |realm: &str, service: Option<&str>, scope: Option<&str>| {
             let (service, scope) = (service.map(str::to_owned), scope.map(str::to_owned));
-            Some(Challenge::Bearer { realm: realm.to_owned(), service, scope })
+            Some(Challenge::Bearer {
+                realm: realm.to_owned(),
+                service,
+                scope,
+            })
         };
         for (header, want) in [
             ("Basic realm=\"x\"", Some(Challenge::Basic)),
@@ -173,19 +197,29 @@ mod tests {
                 "Bearer realm=\"https://a/t\",service=\"s\",scope=\"repository:x/y:pull,push\"",
                 bearer("https://a/t", Some("s"), Some("repository:x/y:pull,push")),
             ),
-            ("bearer realm=https://a/t, service = s", bearer("https://a/t", None, None)),
-            (r#"Bearer realm="a\"b", error="x""#, bearer("a\"b", None, None)),
+            (
+                "bearer realm=https://a/t, service = s",
+                bearer("https://a/t", None, None),
+            ),
+            (
+                r#"Bearer realm="a\"b", error="x""#,
+                bearer("a\"b", None, None),
+            ),
             ("Bearer service=\"s\"", None),
-            ("Bearer realm=\"unfinished", bearer("unfinished", None, None)),
+            (
+                "Bearer realm=\"unfinished",
+                bearer("unfinished", None, None),
+            ),
             ("Negotiate", None),
             ("", None),
         ] {
             let got = Challenge::parse(header);
             match (&got, &want) {
                 // Spaces around `=` are not of the grammar; what matters is that nothing breaks.
-                (Some(Challenge::Bearer { realm: a, .. }), Some(Challenge::Bearer { realm: b, .. }))
-                    if header.contains(" = ") =>
-                {
+                (
+                    Some(Challenge::Bearer { realm: a, .. }),
+                    Some(Challenge::Bearer { realm: b, .. }),
+                ) if header.contains(" = ") => {
                     assert_eq!(a, b);
                 }
                 _ => assert_eq!(got, want, "{header}"),
@@ -195,12 +229,25 @@ mod tests {
 
     #[test]
     fn an_account_goes_only_to_https_or_to_the_registry_itself() {
-        let endpoint = |base: &str, trust| Endpoint { base: base.into(), trust, is_origin: true };
+        let endpoint = |base: &str, trust| Endpoint {
+            base: base.into(),
+            trust,
+            is_origin: true,
+        };
         let public = endpoint("https://r.lan", Trust::Verified);
         let local = endpoint("http://127.0.0.1:5000", Trust::Any);
-        assert_eq!(allowed("https://auth.lan/t", &public).unwrap(), (Trust::Verified, false));
-        assert_eq!(allowed("https://auth.lan/t", &local).unwrap(), (Trust::Verified, false));
-        assert_eq!(allowed("http://127.0.0.1:5001/t", &local).unwrap(), (Trust::Any, true));
+        assert_eq!(
+            allowed("https://auth.lan/t", &public).unwrap(),
+            (Trust::Verified, false)
+        );
+        assert_eq!(
+            allowed("https://auth.lan/t", &local).unwrap(),
+            (Trust::Verified, false)
+        );
+        assert_eq!(
+            allowed("http://127.0.0.1:5001/t", &local).unwrap(),
+            (Trust::Any, true)
+        );
         for (realm, endpoint) in [
             ("http://auth.lan/t", &public),
             ("http://r.lan/t", &public),
@@ -209,7 +256,10 @@ mod tests {
             ("", &local),
         ] {
             let refused = allowed(realm, endpoint);
-            assert!(matches!(refused, Err(RegistryError::Refused { .. })), "{realm}");
+            assert!(
+                matches!(refused, Err(RegistryError::Refused { .. })),
+                "{realm}"
+            );
         }
     }
 }

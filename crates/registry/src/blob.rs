@@ -31,7 +31,11 @@ pub struct BlobReader<'r, 'c> {
 
 impl fmt::Debug for BlobReader<'_, '_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "BlobReader({}, {}/{})", self.digest, self.received, self.size)
+        write!(
+            formatter,
+            "BlobReader({}, {}/{})",
+            self.digest, self.received, self.size
+        )
     }
 }
 
@@ -39,7 +43,15 @@ impl<'r, 'c> BlobReader<'r, 'c> {
     pub(crate) fn open(repository: &'r Repository<'c>, digest: &Digest, size: u64) -> Result<Self> {
         let digest = digest.clone();
         let (received, body, failures, breaks) = (0, None, 0, 0);
-        let mut reader = Self { repository, digest, size, received, body, failures, breaks };
+        let mut reader = Self {
+            repository,
+            digest,
+            size,
+            received,
+            body,
+            failures,
+            breaks,
+        };
         if size > 0 {
             reader.connect()?;
         }
@@ -53,15 +65,24 @@ impl<'r, 'c> BlobReader<'r, 'c> {
     /// Asks for everything that did not come yet.
     fn connect(&mut self) -> Result<()> {
         let path = self.path();
-        let want =
-            Want { method: Method::Get, path: &path, accept: None, offset: self.received };
-        let answer = self.repository.ask(&want).map_err(|error| self.explain(error))?;
+        let want = Want {
+            method: Method::Get,
+            path: &path,
+            accept: None,
+            offset: self.received,
+        };
+        let answer = self
+            .repository
+            .ask(&want)
+            .map_err(|error| self.explain(error))?;
         let skip = self.check(&answer)?;
         let mut body: Box<dyn Read + Send> = Box::new(answer.into_reader());
         let mut buffer = [0; SKIP_BUFFER_BYTES];
         let mut left = skip;
         while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let wanted = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
             match body.read(&mut buffer[..wanted]) {
                 // A break while skipping is a break like any other.
                 Ok(0) | Err(_) => return Ok(()),
@@ -74,19 +95,28 @@ impl<'r, 'c> BlobReader<'r, 'c> {
 
     /// How many bytes of the answer are known already.
     fn check(&self, answer: &Answer) -> Result<u64> {
-        let protocol = |what: String| RegistryError::Protocol { url: answer.url.clone(), what };
+        let protocol = |what: String| RegistryError::Protocol {
+            url: answer.url.clone(),
+            what,
+        };
         if answer.status() == 206 {
             let range = answer.header("content-range").unwrap_or_default();
-            let start = range.strip_prefix("bytes ").and_then(|rest| rest.split('-').next());
+            let start = range
+                .strip_prefix("bytes ")
+                .and_then(|rest| rest.split('-').next());
             return match start.and_then(|start| start.parse::<u64>().ok()) {
                 Some(start) if start == self.received => Ok(0),
-                _ => Err(protocol(format!("it was asked for byte {} and sends {range}", self.received))),
+                _ => Err(protocol(format!(
+                    "it was asked for byte {} and sends {range}",
+                    self.received
+                ))),
             };
         }
         match answer.length() {
-            Some(length) if length != self.size => {
-                Err(protocol(format!("the blob has {length} bytes, not {}", self.size)))
-            }
+            Some(length) if length != self.size => Err(protocol(format!(
+                "the blob has {length} bytes, not {}",
+                self.size
+            ))),
             _ => Ok(self.received),
         }
     }
@@ -94,12 +124,18 @@ impl<'r, 'c> BlobReader<'r, 'c> {
     fn explain(&self, error: RegistryError) -> RegistryError {
         let repository = self.repository.familiar();
         match error {
-            RegistryError::Status { status: 401 | 403, message, .. } => {
-                RegistryError::AccessDenied { repository, message }
-            }
-            RegistryError::Status { status: 404, .. } => {
-                RegistryError::BlobUnknown { repository, digest: self.digest.clone() }
-            }
+            RegistryError::Status {
+                status: 401 | 403,
+                message,
+                ..
+            } => RegistryError::AccessDenied {
+                repository,
+                message,
+            },
+            RegistryError::Status { status: 404, .. } => RegistryError::BlobUnknown {
+                repository,
+                digest: self.digest.clone(),
+            },
             other => other,
         }
     }
@@ -111,7 +147,12 @@ impl<'r, 'c> BlobReader<'r, 'c> {
         if self.failures >= ATTEMPTS_MAX || self.breaks >= BREAKS_MAX {
             let (received, size) = (self.received, self.size);
             let url = format!("{}/{}", self.repository.familiar(), self.path());
-            return Err(io::Error::other(RegistryError::Interrupted { url, received, size, source }));
+            return Err(io::Error::other(RegistryError::Interrupted {
+                url,
+                received,
+                size,
+                source,
+            }));
         }
         if self.failures > 1 {
             std::thread::sleep(self.repository.client().wait(self.failures - 2));

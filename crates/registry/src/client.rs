@@ -129,7 +129,12 @@ impl Client {
     pub fn repository(&self, reference: &Reference) -> Result<Repository<'_>> {
         let endpoints = self.registries.endpoints(reference.domain())?;
         let name = reference.clone().without_tag_and_digest();
-        Ok(Repository { client: self, name, endpoints, preferred: AtomicUsize::new(0) })
+        Ok(Repository {
+            client: self,
+            name,
+            endpoints,
+            preferred: AtomicUsize::new(0),
+        })
     }
 
     /// Starts the download of any `http` or `https` address, as `import` has it. Returns the length
@@ -139,7 +144,9 @@ impl Client {
     /// Where nobody answers, or not with success.
     pub fn download(&self, url: &str) -> Result<(Option<u64>, Box<dyn Read + Send>)> {
         if origin(url).is_none_or(|(scheme, ..)| !matches!(scheme.as_str(), "http" | "https")) {
-            return Err(RegistryError::InvalidUrl { url: url.to_owned() });
+            return Err(RegistryError::InvalidUrl {
+                url: url.to_owned(),
+            });
         }
         let ask = Ask {
             method: Method::Get,
@@ -152,7 +159,11 @@ impl Client {
         };
         let answer = self.retry(|| {
             let answer = self.transport.send(&ask)?;
-            if answer.status() == 200 { Ok(answer) } else { Err(refusal(answer)) }
+            if answer.status() == 200 {
+                Ok(answer)
+            } else {
+                Err(refusal(answer))
+            }
         })?;
         Ok((answer.length(), Box::new(answer.into_reader())))
     }
@@ -187,9 +198,18 @@ impl<'c> Repository<'c> {
     /// As [`Self::manifest`].
     pub fn head(&self, selector: Selector<'_>) -> Result<Option<Digest>> {
         let path = format!("manifests/{}", selector.as_str());
-        let want = Want { method: Method::Head, path: &path, accept: Some(ACCEPT), offset: 0 };
-        let answer = self.ask(&want).map_err(|error| self.explain(error, selector))?;
-        Ok(answer.header("docker-content-digest").and_then(|text| Digest::parse(text).ok()))
+        let want = Want {
+            method: Method::Head,
+            path: &path,
+            accept: Some(ACCEPT),
+            offset: 0,
+        };
+        let answer = self
+            .ask(&want)
+            .map_err(|error| self.explain(error, selector))?;
+        Ok(answer
+            .header("docker-content-digest")
+            .and_then(|text| Digest::parse(text).ok()))
     }
 
     /// Fetches a manifest or index and checks its bytes against its digest.
@@ -198,33 +218,55 @@ impl<'c> Repository<'c> {
     /// Where it is not there, may not be read, is too large, or is not what its digest says.
     pub fn manifest(&self, selector: Selector<'_>) -> Result<FetchedManifest> {
         let path = format!("manifests/{}", selector.as_str());
-        let want = Want { method: Method::Get, path: &path, accept: Some(ACCEPT), offset: 0 };
+        let want = Want {
+            method: Method::Get,
+            path: &path,
+            accept: Some(ACCEPT),
+            offset: 0,
+        };
         let read = |answer: Answer| {
             let url = answer.url.clone();
             let media_type = answer.header("content-type").unwrap_or_default();
-            let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+            let media_type = media_type
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned();
             let told = answer.header("docker-content-digest").map(Digest::parse);
             let bytes = answer.read(MANIFEST_BYTES_MAX)?;
             let expected = match (selector, told) {
                 (Selector::Digest(digest), _) => Some(digest.clone()),
                 (Selector::Tag(_), Some(Ok(digest))) => Some(digest),
                 (Selector::Tag(_), Some(Err(error))) => {
-                    return Err(RegistryError::Protocol { url, what: error.to_string() });
+                    return Err(RegistryError::Protocol {
+                        url,
+                        what: error.to_string(),
+                    });
                 }
                 (Selector::Tag(_), None) => None,
             };
-            let algorithm = expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+            let algorithm = expected
+                .as_ref()
+                .map_or(Algorithm::Sha256, Digest::algorithm);
             let mut hasher = Hasher::new(algorithm);
             hasher.update(&bytes);
             let digest = hasher.finish();
             match expected {
-                Some(expected) if expected != digest => {
-                    Err(RegistryError::DigestMismatch { url, expected, actual: digest })
-                }
-                _ => Ok(FetchedManifest { bytes, digest, media_type }),
+                Some(expected) if expected != digest => Err(RegistryError::DigestMismatch {
+                    url,
+                    expected,
+                    actual: digest,
+                }),
+                _ => Ok(FetchedManifest {
+                    bytes,
+                    digest,
+                    media_type,
+                }),
             }
         };
-        self.ask_and(&want, read).map_err(|error| self.explain(error, selector))
+        self.ask_and(&want, read)
+            .map_err(|error| self.explain(error, selector))
     }
 
     /// Starts the download of a blob of `size` bytes. What is read is not verified here.
@@ -244,7 +286,12 @@ impl<'c> Repository<'c> {
         struct Tags {
             tags: Option<Vec<String>>,
         }
-        let want = Want { method: Method::Get, path: "tags/list", accept: None, offset: 0 };
+        let want = Want {
+            method: Method::Get,
+            path: "tags/list",
+            accept: None,
+            offset: 0,
+        };
         let read = |answer: Answer| {
             let url = answer.url.clone();
             let bytes = answer.read(TAGS_BYTES_MAX)?;
@@ -253,7 +300,8 @@ impl<'c> Repository<'c> {
                 .map_err(|_| RegistryError::Protocol { url, what })?;
             Ok(tags.tags.unwrap_or_default())
         };
-        self.ask_and(&want, read).map_err(|error| self.explain(error, Selector::Tag("")))
+        self.ask_and(&want, read)
+            .map_err(|error| self.explain(error, Selector::Tag("")))
     }
 
     pub(crate) fn client(&self) -> &'c Client {
@@ -275,7 +323,10 @@ impl<'c> Repository<'c> {
         let mut failure = None;
         for at in order {
             let endpoint = &self.endpoints[at];
-            match self.client.retry(|| self.ask_endpoint(endpoint, want).and_then(&read)) {
+            match self
+                .client
+                .retry(|| self.ask_endpoint(endpoint, want).and_then(&read))
+            {
                 Ok(value) => {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(value);
@@ -285,7 +336,9 @@ impl<'c> Repository<'c> {
                 Err(error) => failure = Some(prefer(failure, error)),
             }
         }
-        Err(failure.unwrap_or_else(|| RegistryError::InvalidUrl { url: self.familiar() }))
+        Err(failure.unwrap_or_else(|| RegistryError::InvalidUrl {
+            url: self.familiar(),
+        }))
     }
 
     /// Asks one address, and once more with what it wants for authentication.
@@ -308,8 +361,12 @@ impl<'c> Repository<'c> {
         if answer.status() != 401 {
             return accept(answer);
         }
-        let challenge = answer.headers("www-authenticate").find_map(Challenge::parse);
-        let Some(challenge) = challenge else { return accept(answer) };
+        let challenge = answer
+            .headers("www-authenticate")
+            .find_map(Challenge::parse);
+        let Some(challenge) = challenge else {
+            return accept(answer);
+        };
         let account = endpoint.is_origin.then(|| self.account()).flatten();
         let transport = &self.client.transport;
         let path = self.name.path();
@@ -326,31 +383,51 @@ impl<'c> Repository<'c> {
         self.client.registries.credentials.get(self.name.domain())
     }
 
-    fn authorizations(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
+    fn authorizations(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
         // A poisoned map is still a map: a panic elsewhere leaves no half-written entry.
-        self.client.authorizations.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.client
+            .authorizations
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Turns a bare status into what it means for a manifest.
     fn explain(&self, error: RegistryError, selector: Selector<'_>) -> RegistryError {
-        let RegistryError::Status { status, message, url } = error else { return error };
+        let RegistryError::Status {
+            status,
+            message,
+            url,
+        } = error
+        else {
+            return error;
+        };
         let repository = self.familiar();
         match (status, selector) {
-            (401 | 403, _) => RegistryError::AccessDenied { repository, message },
-            (404, _) if message.starts_with("repository name") => {
-                RegistryError::NameUnknown { repository, message }
-            }
-            (404, Selector::Tag(tag)) if !tag.is_empty() => {
-                RegistryError::ManifestUnknown { reference: format!("{repository}:{tag}"), message }
-            }
+            (401 | 403, _) => RegistryError::AccessDenied {
+                repository,
+                message,
+            },
+            (404, _) if message.starts_with("repository name") => RegistryError::NameUnknown {
+                repository,
+                message,
+            },
+            (404, Selector::Tag(tag)) if !tag.is_empty() => RegistryError::ManifestUnknown {
+                reference: format!("{repository}:{tag}"),
+                message,
+            },
             (404, Selector::Digest(digest)) => RegistryError::ManifestUnknown {
                 reference: format!("{repository}@{digest}"),
                 message,
             },
-            (404, Selector::Tag(_)) => RegistryError::NameUnknown { repository, message },
-            _ => RegistryError::Status { status, message, url },
+            (404, Selector::Tag(_)) => RegistryError::NameUnknown {
+                repository,
+                message,
+            },
+            _ => RegistryError::Status {
+                status,
+                message,
+                url,
+            },
         }
     }
 }
@@ -364,20 +441,34 @@ fn prefer(old: Option<RegistryError>, new: RegistryError) -> RegistryError {
 }
 
 fn accept(answer: Answer) -> Result<Answer> {
-    if matches!(answer.status(), 200 | 206) { Ok(answer) } else { Err(refusal(answer)) }
+    if matches!(answer.status(), 200 | 206) {
+        Ok(answer)
+    } else {
+        Err(refusal(answer))
+    }
 }
 
 /// The error that an answer other than success is.
 pub(crate) fn refusal(answer: Answer) -> RegistryError {
     let (url, status) = (answer.url.clone(), answer.status());
-    let seconds = answer.header("retry-after").and_then(|text| text.trim().parse().ok());
+    let seconds = answer
+        .header("retry-after")
+        .and_then(|text| text.trim().parse().ok());
     let retry_after = seconds.map(Duration::from_secs);
     let message = message(&answer.read(ERROR_BYTES_MAX).unwrap_or_default());
     if status == 429 {
         let host = origin(&url).map_or_else(String::new, |(_, host, _)| host);
-        return RegistryError::TooManyRequests { host, retry_after, message };
+        return RegistryError::TooManyRequests {
+            host,
+            retry_after,
+            message,
+        };
     }
-    RegistryError::Status { url, status, message }
+    RegistryError::Status {
+        url,
+        status,
+        message,
+    }
 }
 
 /// The registry's own words, fit for a line on a terminal.
@@ -393,9 +484,17 @@ fn message(body: &[u8]) -> String {
         #[serde(default)]
         code: String,
     }
-    let Ok(errors) = serde_json::from_slice::<Errors>(body) else { return String::new() };
-    let Some(item) = errors.errors.into_iter().next() else { return String::new() };
-    let text = if item.message.is_empty() { item.code } else { item.message };
+    let Ok(errors) = serde_json::from_slice::<Errors>(body) else {
+        return String::new();
+    };
+    let Some(item) = errors.errors.into_iter().next() else {
+        return String::new();
+    };
+    let text = if item.message.is_empty() {
+        item.code
+    } else {
+        item.message
+    };
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     clean.take(MESSAGE_CHARACTERS_MAX).collect()
 }

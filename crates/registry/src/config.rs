@@ -73,21 +73,36 @@ impl Registries {
 /// An address with its scheme stands for itself; a bare host is HTTPS, and plain HTTP after that
 /// where it is loopback or insecure.
 fn addresses(text: &str, insecure: bool, is_origin: bool) -> Result<Vec<Endpoint>> {
-    let text = text.trim_end_matches('/');
-    let invalid = || RegistryError::InvalidUrl { url: text.to_owned() };
+    let invalid = || RegistryError::InvalidUrl {
+        url: text.to_owned(),
+    };
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),
         None => (None, text),
     };
+    let rest = rest.trim_end_matches('/');
     let uri: Uri = format!("https://{rest}/").parse().map_err(|_| invalid())?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(invalid)?;
+    let host = uri
+        .host()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(invalid)?;
     let tolerant = insecure || is_loopback(host);
-    let trust = if tolerant { Trust::Any } else { Trust::Verified };
-    let endpoint = |scheme: &str| Endpoint { base: format!("{scheme}://{rest}"), trust, is_origin };
+    let trust = if tolerant {
+        Trust::Any
+    } else {
+        Trust::Verified
+    };
+    let endpoint = |scheme: &str| Endpoint {
+        base: format!("{scheme}://{rest}"),
+        trust,
+        is_origin,
+    };
     match scheme {
         Some("https") => Ok(vec![endpoint("https")]),
         Some("http") if tolerant => Ok(vec![endpoint("http")]),
-        Some("http") => Err(RegistryError::Insecure { url: text.to_owned() }),
+        Some("http") => Err(RegistryError::Insecure {
+            url: text.to_owned(),
+        }),
         Some(_) => Err(invalid()),
         None if tolerant => Ok(vec![endpoint("https"), endpoint("http")]),
         None => Ok(vec![endpoint("https")]),
@@ -108,30 +123,71 @@ mod tests {
     use super::*;
 
     fn bases(config: Option<RegistryConfig>, domain: &str) -> Result<Vec<String>> {
-        let by_name = config.map(|config| (domain.to_owned(), config)).into_iter().collect();
-        let registries = Registries { by_name, credentials: Credentials::default() };
+        let by_name = config
+            .map(|config| (domain.to_owned(), config))
+            .into_iter()
+            .collect();
+        let registries = Registries {
+            by_name,
+            credentials: Credentials::default(),
+        };
         let endpoints = registries.endpoints(domain)?;
-        Ok(endpoints.into_iter().map(|endpoint| endpoint.base).collect())
+        Ok(endpoints
+            .into_iter()
+            .map(|endpoint| endpoint.base)
+            .collect())
     }
 
     #[test]
     fn mirrors_come_first_and_a_location_stands_in() {
         let config = |mirrors: &[&str], location: Option<&str>, insecure| {
             let mirrors = mirrors.iter().map(|&mirror| mirror.to_owned()).collect();
-            Some(RegistryConfig { mirrors, location: location.map(str::to_owned), insecure })
+            Some(RegistryConfig {
+                mirrors,
+                location: location.map(str::to_owned),
+                insecure,
+            })
         };
         let hub = "https://registry-1.docker.io";
         for (config, domain, want) in [
             (None, "docker.io", vec![hub]),
             (None, "r.lan:5000", vec!["https://r.lan:5000"]),
-            (None, "localhost:5000", vec!["https://localhost:5000", "http://localhost:5000"]),
-            (None, "127.1.2.3:1", vec!["https://127.1.2.3:1", "http://127.1.2.3:1"]),
+            (
+                None,
+                "localhost:5000",
+                vec!["https://localhost:5000", "http://localhost:5000"],
+            ),
+            (
+                None,
+                "127.1.2.3:1",
+                vec!["https://127.1.2.3:1", "http://127.1.2.3:1"],
+            ),
             (None, "[::1]:1", vec!["https://[::1]:1", "http://[::1]:1"]),
-            (config(&["http://127.0.0.1:9/"], None, false), "docker.io", vec!["http://127.0.0.1:9", hub]),
-            (config(&["https://m.lan/hub"], None, false), "docker.io", vec!["https://m.lan/hub", hub]),
-            (config(&[], Some("http://localhost:5"), false), "docker.io", vec!["http://localhost:5"]),
-            (config(&[], Some("http://r.lan"), true), "docker.io", vec!["http://r.lan"]),
-            (config(&[], None, true), "r.lan", vec!["https://r.lan", "http://r.lan"]),
+            (
+                config(&["http://127.0.0.1:9/"], None, false),
+                "docker.io",
+                vec!["http://127.0.0.1:9", hub],
+            ),
+            (
+                config(&["https://m.lan/hub"], None, false),
+                "docker.io",
+                vec!["https://m.lan/hub", hub],
+            ),
+            (
+                config(&[], Some("http://localhost:5"), false),
+                "docker.io",
+                vec!["http://localhost:5"],
+            ),
+            (
+                config(&[], Some("http://r.lan"), true),
+                "docker.io",
+                vec!["http://r.lan"],
+            ),
+            (
+                config(&[], None, true),
+                "r.lan",
+                vec!["https://r.lan", "http://r.lan"],
+            ),
         ] {
             assert_eq!(bases(config, domain).unwrap(), want);
         }
@@ -139,7 +195,10 @@ mod tests {
         assert!(matches!(plain, Err(RegistryError::Insecure { .. })));
         for bad in ["ftp://x", "http://", "", "a b"] {
             let answer = bases(config(&[bad], None, true), "docker.io");
-            assert!(matches!(answer, Err(RegistryError::InvalidUrl { .. })), "{bad}");
+            assert!(
+                matches!(answer, Err(RegistryError::InvalidUrl { .. })),
+                "{bad}"
+            );
         }
     }
 }

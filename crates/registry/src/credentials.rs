@@ -26,12 +26,18 @@ pub struct Account {
 impl Account {
     /// Makes an account.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { user: user.into(), password: password.into() }
+        Self {
+            user: user.into(),
+            password: password.into(),
+        }
     }
 
     /// The value of an `Authorization` header.
     pub(crate) fn basic(&self) -> String {
-        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
+        format!(
+            "Basic {}",
+            STANDARD.encode(format!("{}:{}", self.user, self.password))
+        )
     }
 }
 
@@ -69,11 +75,17 @@ impl Credentials {
         let mut text = String::new();
         let read = std::fs::File::open(path)
             .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
-        if read.is_ok() { Self::parse(&text) } else { Self::default() }
+        if read.is_ok() {
+            Self::parse(&text)
+        } else {
+            Self::default()
+        }
     }
 
     fn parse(text: &str) -> Self {
-        let Ok(config) = serde_json::from_str::<DockerConfig>(text) else { return Self::default() };
+        let Ok(config) = serde_json::from_str::<DockerConfig>(text) else {
+            return Self::default();
+        };
         let mut credentials = Self::default();
         for (key, auth) in config.auths {
             if let Some(account) = auth.account() {
@@ -127,10 +139,19 @@ mod tests {
             "http://r.lan:5000/v2/":{"username":"a","password":"secret"},"empty":{},
             "bad":{"auth":"%%"}},"credsStore":"x"}"#;
         let credentials = Credentials::parse(text);
-        assert_eq!(credentials.get("docker.io"), Some(&Account::new("u", "p:q")));
-        assert_eq!(credentials.get("r.lan:5000"), Some(&Account::new("a", "secret")));
+        assert_eq!(
+            credentials.get("docker.io"),
+            Some(&Account::new("u", "p:q"))
+        );
+        assert_eq!(
+            credentials.get("r.lan:5000"),
+            Some(&Account::new("a", "secret"))
+        );
         assert_eq!(credentials.accounts.len(), 2);
-        assert_eq!(credentials.get("docker.io").unwrap().basic(), "Basic dTpwOnE=");
+        assert_eq!(
+            credentials.get("docker.io").unwrap().basic(),
+            "Basic dTpwOnE="
+        );
         assert!(!format!("{credentials:?}").contains("secret"));
         assert_eq!(Credentials::parse("[]"), Credentials::default());
     }

@@ -171,12 +171,18 @@ fn is_final(error: &ureq::Error) -> bool {
 }
 
 fn detail(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
 }
 
 fn retry(after: &Option<Duration>) -> String {
-    after.map_or_else(String::new, |wait| format!("; try again in {} s", wait.as_secs()))
+    after.map_or_else(String::new, |wait| {
+        format!("; try again in {} s", wait.as_secs())
+    })
 }
 
 /// Shorthand of this crate.
-pub type Result<T, E = RegistryError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = RegistryError> = std::result::Result<T, E>;

@@ -72,19 +72,31 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+        self.response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
     }
 
     pub(crate) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.response.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
+        self.response
+            .headers()
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
     }
 
     pub(crate) fn length(&self) -> Option<u64> {
-        self.header("content-length").and_then(|text| text.parse().ok())
+        self.header("content-length")
+            .and_then(|text| text.parse().ok())
     }
 
     pub(crate) fn into_reader(self) -> impl Read + Send + 'static {
-        self.response.into_body().into_with_config().limit(u64::MAX).reader()
+        self.response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader()
     }
 
     /// The whole body, if it is no larger than `limit`.
@@ -96,7 +108,10 @@ impl Answer {
         }
         let read = self.into_reader().take(limit + 1).read_to_end(&mut bytes);
         if let Err(source) = read {
-            return Err(RegistryError::Unreachable { url, source: ureq::Error::Io(source) });
+            return Err(RegistryError::Unreachable {
+                url,
+                source: ureq::Error::Io(source),
+            });
         }
         if bytes.len() as u64 > limit {
             return Err(RegistryError::TooLarge { url, limit });
@@ -124,11 +139,16 @@ impl Transport {
                 return Ok(answer);
             }
             let location = answer.header("location").unwrap_or_default();
-            let target = resolve(&url, location)
-                .ok_or_else(|| RegistryError::InvalidUrl { url: location.to_owned() })?;
+            let target = resolve(&url, location).ok_or_else(|| RegistryError::InvalidUrl {
+                url: location.to_owned(),
+            })?;
             if target.starts_with("http://") && !ask.plain {
                 let reason = "it leaves HTTPS for plain HTTP";
-                return Err(RegistryError::Refused { url, target, reason });
+                return Err(RegistryError::Refused {
+                    url,
+                    target,
+                    reason,
+                });
             }
             if origin(&target) != origin(&url) {
                 authorization = None;
@@ -162,14 +182,23 @@ impl Transport {
     }
 
     fn agent(&self, url: &str, trust: Trust) -> &Agent {
-        let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        let host = url
+            .parse::<Uri>()
+            .ok()
+            .and_then(|uri| uri.host().map(str::to_owned));
         if host.is_some_and(|host| is_loopback(&host)) && trust == Trust::Any {
             // As every client does: a proxy's loopback is not ours.
-            return self.loopback.get_or_init(|| build(Trust::Any, Proxied::Never));
+            return self
+                .loopback
+                .get_or_init(|| build(Trust::Any, Proxied::Never));
         }
         match trust {
-            Trust::Verified => self.verified.get_or_init(|| build(trust, Proxied::AsEnvironment)),
-            Trust::Any => self.any.get_or_init(|| build(trust, Proxied::AsEnvironment)),
+            Trust::Verified => self
+                .verified
+                .get_or_init(|| build(trust, Proxied::AsEnvironment)),
+            Trust::Any => self
+                .any
+                .get_or_init(|| build(trust, Proxied::AsEnvironment)),
         }
     }
 }
@@ -199,14 +228,20 @@ fn build(trust: Trust, proxied: Proxied) -> Agent {
     if proxied == Proxied::Never {
         config = config.proxy(None);
     }
-    Agent::with_parts(config.build(), DefaultConnector::new(), HostResolver::default())
+    Agent::with_parts(
+        config.build(),
+        DefaultConnector::new(),
+        HostResolver::default(),
+    )
 }
 
 /// The host's certificates, or those compiled in where it has none.
 fn roots() -> RootCerts {
     let named = std::env::var("SSL_CERT_FILE").ok();
     for path in named.iter().map(String::as_str).chain(BUNDLES) {
-        let Ok(file) = std::fs::File::open(path) else { continue };
+        let Ok(file) = std::fs::File::open(path) else {
+            continue;
+        };
         let mut pem = Vec::new();
         if file.take(BUNDLE_BYTES_MAX).read_to_end(&mut pem).is_err() {
             continue;
@@ -228,7 +263,9 @@ fn roots() -> RootCerts {
 pub(crate) fn origin(url: &str) -> Option<(String, String, u16)> {
     let uri: Uri = url.parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
+    let port = uri
+        .port_u16()
+        .unwrap_or(if scheme == "http" { 80 } else { 443 });
     Some((scheme, uri.host()?.to_ascii_lowercase(), port))
 }
 
@@ -242,7 +279,9 @@ fn resolve(base: &str, location: &str) -> Option<String> {
     if let Some(rest) = location.strip_prefix("//") {
         return Some(format!("{}{rest}", &base[..scheme_end]));
     }
-    let path_start = base[scheme_end..].find('/').map_or(base.len(), |at| scheme_end + at);
+    let path_start = base[scheme_end..]
+        .find('/')
+        .map_or(base.len(), |at| scheme_end + at);
     if location.starts_with('/') {
         return Some(format!("{}{location}", &base[..path_start]));
     }

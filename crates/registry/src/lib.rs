@@ -12,6 +12,8 @@ mod credentials;
 mod error;
 mod http;
 mod resolver;
+#[cfg(test)]
+mod wire_tests;
 
 pub use blob::BlobReader;
 pub use client::{Client, FetchedManifest, MANIFEST_BYTES_MAX, Repository, Selector};

@@ -41,7 +41,11 @@ pub(crate) struct HostResolver {
 impl Default for HostResolver {
     fn default() -> Self {
         let (hosts, resolv_conf) = ("/etc/hosts".into(), "/etc/resolv.conf".into());
-        Self { hosts, resolv_conf, port: DNS_PORT }
+        Self {
+            hosts,
+            resolv_conf,
+            port: DNS_PORT,
+        }
     }
 }
 
@@ -53,13 +57,21 @@ impl Resolver for HostResolver {
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
-        let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+        let default = if uri.scheme_str() == Some("http") {
+            80
+        } else {
+            443
+        };
         let port = uri.port_u16().unwrap_or(default);
         let mut resolved = self.empty();
         for address in self.lookup(host)?.into_iter().take(ADDRESSES_MAX) {
             resolved.push(SocketAddr::new(address, port));
         }
-        if resolved.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(resolved) }
+        if resolved.is_empty() {
+            Err(ureq::Error::HostNotFound)
+        } else {
+            Ok(resolved)
+        }
     }
 }
 
@@ -115,7 +127,11 @@ struct Settings {
 
 impl Settings {
     fn parse(text: &str) -> Self {
-        let mut settings = Self { servers: Vec::new(), search: Vec::new(), dots_min: 1 };
+        let mut settings = Self {
+            servers: Vec::new(),
+            search: Vec::new(),
+            dots_min: 1,
+        };
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
@@ -146,9 +162,16 @@ impl Settings {
             return vec![name.to_owned()];
         }
         let dots = name.bytes().filter(|&byte| byte == b'.').count();
-        let mut names: Vec<String> =
-            self.search.iter().map(|domain| format!("{name}.{domain}")).collect();
-        let place = if dots >= self.dots_min { 0 } else { names.len() };
+        let mut names: Vec<String> = self
+            .search
+            .iter()
+            .map(|domain| format!("{name}.{domain}"))
+            .collect();
+        let place = if dots >= self.dots_min {
+            0
+        } else {
+            names.len()
+        };
         names.insert(place, name.to_owned());
         names
     }
@@ -159,7 +182,9 @@ fn find_in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();
-        let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
+        let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else {
+            continue;
+        };
         if words.any(|word| word.eq_ignore_ascii_case(name)) {
             found.push(address);
         }
@@ -176,7 +201,11 @@ fn read_limited(path: &Path) -> String {
 }
 
 fn ask(server: SocketAddr, name: &str) -> std::io::Result<Vec<IpAddr>> {
-    let local = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let local = if server.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let socket = UdpSocket::bind(local)?;
     // Connected: the kernel drops what others send.
     socket.connect(server)?;
@@ -191,7 +220,11 @@ fn ask(server: SocketAddr, name: &str) -> std::io::Result<Vec<IpAddr>> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             // One family's answer suffices: some servers never answer for the other.
-            return if addresses.is_empty() { Err(timed_out(server)) } else { Ok(addresses) };
+            return if addresses.is_empty() {
+                Err(timed_out(server))
+            } else {
+                Ok(addresses)
+            };
         }
         socket.set_read_timeout(Some(left))?;
         let length = match socket.recv(&mut buffer) {
@@ -199,8 +232,12 @@ fn ask(server: SocketAddr, name: &str) -> std::io::Result<Vec<IpAddr>> {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         };
-        let Ok(answer) = Packet::parse(&buffer[..length]) else { continue };
-        let Some(at) = pending.iter().position(|(id, _)| *id == answer.id()) else { continue };
+        let Ok(answer) = Packet::parse(&buffer[..length]) else {
+            continue;
+        };
+        let Some(at) = pending.iter().position(|(id, _)| *id == answer.id()) else {
+            continue;
+        };
         if !repeats(&answer, name) {
             continue;
         }
@@ -243,20 +280,28 @@ fn read_answer(answer: &Packet<'_>, server: SocketAddr) -> std::io::Result<Vec<I
         RCODE::NoError => {}
         RCODE::NameError => return Ok(Vec::new()),
         code => {
-            return Err(std::io::Error::other(format!("name server {server} answers {code:?}")));
+            return Err(std::io::Error::other(format!(
+                "name server {server} answers {code:?}"
+            )));
         }
     }
     // Aliases are followed by the server; whatever addresses it gives belong to the question.
-    let addresses = answer.answers.iter().filter_map(|record| match &record.rdata {
-        RData::A(a) => Some(IpAddr::from(Ipv4Addr::from(a.address))),
-        RData::AAAA(aaaa) => Some(IpAddr::from(Ipv6Addr::from(aaaa.address))),
-        _ => None,
-    });
+    let addresses = answer
+        .answers
+        .iter()
+        .filter_map(|record| match &record.rdata {
+            RData::A(a) => Some(IpAddr::from(Ipv4Addr::from(a.address))),
+            RData::AAAA(aaaa) => Some(IpAddr::from(Ipv6Addr::from(aaaa.address))),
+            _ => None,
+        });
     Ok(addresses.take(ADDRESSES_MAX).collect())
 }
 
 fn repeats(answer: &Packet<'_>, name: &str) -> bool {
-    let asked = answer.questions.first().map(|question| question.qname.to_string());
+    let asked = answer
+        .questions
+        .first()
+        .map(|question| question.qname.to_string());
     answer.has_flags(PacketFlag::RESPONSE)
         && asked.is_some_and(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(name))
 }
@@ -268,7 +313,9 @@ fn question(name: &str, kind: TYPE) -> std::io::Result<(u16, Vec<u8>)> {
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     let qname = Name::new(name).map_err(invalid)?;
     let (kind, class) = (QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN));
-    packet.questions.push(Question::new(qname, kind, class, false));
+    packet
+        .questions
+        .push(Question::new(qname, kind, class, false));
     let bytes = packet.build_bytes_vec().map_err(invalid)?;
     Ok((id, bytes))
 }
@@ -297,18 +344,34 @@ mod tests {
 
     #[test]
     fn hosts_and_resolv_conf_are_read_as_the_c_library_does() {
-        let hosts = "127.0.0.1 localhost # x\n10.0.0.1  a Registry.Lan b\nbad line\n::1 registry.lan\n";
+        let hosts =
+            "127.0.0.1 localhost # x\n10.0.0.1  a Registry.Lan b\nbad line\n::1 registry.lan\n";
         let found = find_in_hosts(hosts, "registry.lan");
-        assert_eq!(found, ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(
+            found,
+            [
+                "10.0.0.1".parse::<IpAddr>().unwrap(),
+                "::1".parse().unwrap()
+            ]
+        );
         assert!(find_in_hosts(hosts, "x").is_empty());
         let settings = Settings::parse(
             "# c\nnameserver 10.0.0.2\nnameserver x\nsearch a.lan b.lan\noptions rotate ndots:2\n",
         );
         assert_eq!(settings.servers, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
-        assert_eq!(settings.candidates("r.x", false), ["r.x.a.lan", "r.x.b.lan", "r.x"]);
-        assert_eq!(settings.candidates("r.x.y", false), ["r.x.y", "r.x.y.a.lan", "r.x.y.b.lan"]);
+        assert_eq!(
+            settings.candidates("r.x", false),
+            ["r.x.a.lan", "r.x.b.lan", "r.x"]
+        );
+        assert_eq!(
+            settings.candidates("r.x.y", false),
+            ["r.x.y", "r.x.y.a.lan", "r.x.y.b.lan"]
+        );
         assert_eq!(settings.candidates("r", true), ["r"]);
-        assert_eq!(Settings::parse("").servers, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+        assert_eq!(
+            Settings::parse("").servers,
+            [IpAddr::from(Ipv4Addr::LOCALHOST)]
+        );
     }
 
     /// A name server that knows `known.lan` and answers everything else with NXDOMAIN. It first
@@ -328,14 +391,22 @@ mod tests {
                     if name.to_string() == "known.lan" {
                         let last = if id == asked.id() { 7 } else { 66 };
                         let rdata = match asked.questions[0].qtype {
-                            QTYPE::TYPE(TYPE::A) => RData::A(A { address: (10 << 24) | last }),
-                            _ => RData::AAAA(AAAA { address: u128::from(last) }),
+                            QTYPE::TYPE(TYPE::A) => RData::A(A {
+                                address: (10 << 24) | last,
+                            }),
+                            _ => RData::AAAA(AAAA {
+                                address: u128::from(last),
+                            }),
                         };
-                        answer.answers.push(ResourceRecord::new(name.clone(), CLASS::IN, 1, rdata));
+                        answer
+                            .answers
+                            .push(ResourceRecord::new(name.clone(), CLASS::IN, 1, rdata));
                     } else {
                         *answer.rcode_mut() = RCODE::NameError;
                     }
-                    socket.send_to(&answer.build_bytes_vec().unwrap(), from).unwrap();
+                    socket
+                        .send_to(&answer.build_bytes_vec().unwrap(), from)
+                        .unwrap();
                 }
             }
         });
@@ -349,11 +420,24 @@ mod tests {
         let resolv_conf = directory.join("resolv.conf");
         std::fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
         let hosts = directory.join("hosts");
-        let resolver = HostResolver { hosts, resolv_conf, port: name_server(4) };
+        let resolver = HostResolver {
+            hosts,
+            resolv_conf,
+            port: name_server(4),
+        };
         let found = resolver.lookup("known.lan").unwrap();
-        assert_eq!(found, ["10.0.0.7".parse::<IpAddr>().unwrap(), "::7".parse().unwrap()]);
+        assert_eq!(
+            found,
+            [
+                "10.0.0.7".parse::<IpAddr>().unwrap(),
+                "::7".parse().unwrap()
+            ]
+        );
         let missing = resolver.lookup("missing.lan");
-        assert!(matches!(missing, Err(ureq::Error::HostNotFound)), "{missing:?}");
+        assert!(
+            matches!(missing, Err(ureq::Error::HostNotFound)),
+            "{missing:?}"
+        );
         assert_eq!(resolver.lookup("[::1]").unwrap().len(), 1);
         assert_eq!(resolver.lookup("localhost").unwrap().len(), 2);
         std::fs::remove_dir_all(&directory).unwrap();

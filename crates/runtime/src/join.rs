@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! monitor                         middle                         process
-//!   fork ───────────────────────▶ join cgroup (by the monitor)
-//!   "G" ────────────────────────▶ join namespaces by pidfd
+//!   fork ───────────────────────▶ join cgroups
+//!                                 join namespaces by pidfd
 //!                                 fork into the pid namespace ─▶ root, user, terminal
 //!   pidfd ◀── "P" + pidfd ─────── exit                           confine, exec
 //!   EOF = running, "F" = failed
@@ -62,7 +62,7 @@ pub struct Joined {
 pub fn join(request: &JoinRequest<'_>, stdio: Stdio) -> Result<Joined, Failure> {
     let program = seccomp_program(request.seccomp, request.process)?;
     let (ours, theirs) = sys::socket::pair()?;
-    match process::clone_into(0, None)? {
+    match process::clone_into(0, request.cgroup.clone_fd())? {
         Side::Child => {
             drop(ours);
             let failure = match middle(request, &stdio, program.as_ref(), theirs.as_fd()) {
@@ -72,16 +72,9 @@ pub fn join(request: &JoinRequest<'_>, stdio: Stdio) -> Result<Joined, Failure> 
             report(&theirs, &failure);
             process::exit_now(failure.kind.exit_code());
         }
-        Side::Parent { pid, pidfd } => {
+        Side::Parent { pidfd, .. } => {
             drop(theirs);
-            let result = request
-                .cgroup
-                .attach(pid)
-                .map_err(|error| Failure::setup(chain(&error)))
-                .and_then(|()| {
-                    sys::socket::send(&ours, b"G", &[]).on("release", "process").map_err(Failure::from)
-                })
-                .and_then(|()| hear(&ours));
+            let result = hear(&ours);
             if result.is_err() {
                 let _ = process::signal(&pidfd, libc::SIGKILL);
             }
@@ -127,11 +120,8 @@ fn middle(
     channel: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
     process::set_dumpable(false)?;
-    let mut byte = [0u8; 8];
-    match sys::socket::receive(channel, &mut byte) {
-        Ok((1, _)) if byte[0] == b'G' => {}
-        _ => return Err(Failure::setup("the monitor ended before the process was ready")),
-    }
+    let cloned = request.cgroup.clone_fd().is_some();
+    request.cgroup.attach_self(cloned).map_err(|error| Failure::setup(chain(&error)))?;
     process::join_namespaces(request.init, request.namespaces)
         .map_err(|error| gone_or(error.clone(), error.errno))?;
     match process::clone_into(0, None)? {

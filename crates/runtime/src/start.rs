@@ -113,6 +113,7 @@ fn clone_and_wait(
             let inherited = Inherited {
                 channel: theirs.as_fd(),
                 stdio: streams,
+                cgroup,
                 hierarchies: &hierarchies,
                 seccomp,
                 join,
@@ -123,22 +124,15 @@ fn clone_and_wait(
         }
         Side::Parent { pid, pidfd } => {
             drop(theirs);
-            let outcome = cgroup
-                .attach(pid)
-                .map_err(|error| Failure::setup(chain(&error)))
-                .and_then(|()| {
-                    sys::socket::send(&ours, b"G", &[]).on("release", "container").map_err(Failure::from)
-                })
-                .and_then(|()| listen(&ours));
+            // The reason that the child gives is better than that its channel broke.
+            let released = sys::socket::send(&ours, b"G", &[]);
+            let outcome = listen(&ours).and_then(|terminal| {
+                released.on("release", "container")?;
+                Ok(terminal)
+            });
             match outcome {
                 Ok(terminal) => Ok((pid, pidfd, terminal)),
-                Err(failure) => {
-                    // A failed cgroup is the better reason than the child's broken channel.
-                    let reason = if failure.text.contains("cannot release") {
-                        listen(&ours).err().unwrap_or(failure)
-                    } else {
-                        failure
-                    };
+                Err(reason) => {
                     let _ = process::signal(&pidfd, libc::SIGKILL);
                     let _ = process::reap(&pidfd, true);
                     Err(reason)

@@ -10,7 +10,7 @@ use std::path::Path;
 use sys::Context;
 use types::digest::Digest;
 
-use crate::error::Result;
+use crate::error::{Result, StorageError};
 use crate::layers::{LayerId, key_name};
 use crate::lease::ImagesLock;
 use crate::store::Store;
@@ -46,7 +46,7 @@ impl Store {
         in_use: impl FnOnce() -> std::result::Result<BTreeSet<Digest>, E>,
     ) -> std::result::Result<Collected, E>
     where
-        E: From<crate::error::StorageError>,
+        E: From<StorageError>,
     {
         let garbage = self.tmp()?;
         let lock = self.lock_images()?;
@@ -80,8 +80,13 @@ impl Store {
         live.images.extend(leased.iter().cloned());
         live.digests.extend(leased);
         for id in &live.images {
-            // A lease names digests of all kinds; most are no images.
-            let Ok(image) = self.image(id) else { continue };
+            let image = match self.image(id) {
+                Ok(image) => image,
+                // A lease names digests of all kinds; most are no images.
+                Err(StorageError::NoSuchImage { .. }) => continue,
+                // What a damaged record leads to is not known, so nothing may go.
+                Err(error) => return Err(error),
+            };
             live.digests.insert(image.id);
             live.digests.extend(image.manifest.map(|blob| blob.digest));
             live.digests.extend(image.other_blobs);
@@ -176,7 +181,6 @@ fn list(directory: &Path) -> Result<Vec<(String, std::path::PathBuf)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::StorageError;
     use crate::images::NewImage;
     use crate::layers::tests::make;
     use crate::store::tests::Scratch;
@@ -225,7 +229,7 @@ mod tests {
         assert_eq!(collect(store, &[&used]), Collected::default());
         drop(lease);
         let collected = collect(store, &[&used]);
-        assert_eq!(collected.images, [leased.clone()]);
+        assert_eq!(collected.images, std::slice::from_ref(&leased));
         assert_eq!(collected.layers.len(), 1);
         assert!(collected.bytes > 10);
         assert!(!store.has_blob(&leased));
@@ -239,5 +243,27 @@ mod tests {
         for area in ["blobs/sha256", "images", "layers", "diffids", "refs", "tmp"] {
             assert_eq!(list(&store.path(area)).unwrap(), [], "{area}");
         }
+    }
+
+    #[test]
+    fn a_damaged_record_stops_the_collection_before_anything_goes() {
+        let scratch = Scratch::new();
+        let store = &scratch.store;
+        let lease = store.lease().unwrap();
+        let id = image(store, &lease, "damaged");
+        let name = Reference::parse_normalized("damaged:1").unwrap();
+        store
+            .set_reference(&store.lock_images().unwrap(), &name, &id, None)
+            .unwrap();
+        drop(lease);
+        let record = list(&store.path("images")).unwrap().remove(0).1;
+        std::fs::write(record, "{").unwrap();
+        let answer = store.collect::<StorageError>(|| Ok(BTreeSet::new()));
+        assert!(
+            matches!(answer, Err(StorageError::Damaged { .. })),
+            "{answer:?}"
+        );
+        assert!(store.has_blob(&id));
+        assert_eq!(list(&store.path("layers")).unwrap().len(), 1);
     }
 }

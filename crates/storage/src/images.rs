@@ -5,11 +5,12 @@
 //! derived: everything in it follows from the blobs. An image exists for users if a reference leads
 //! to it (see `refs`); a record that nothing leads to is garbage.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sys::atomic::{self, Durability};
 use sys::{Context, SysError};
 use types::digest::Digest;
 
@@ -17,7 +18,7 @@ use crate::chain::ChainLink;
 use crate::error::{Result, StorageError};
 use crate::layers::LayerId;
 use crate::lease::Lease;
-use crate::store::{Store, encode, read_document};
+use crate::store::{Store, encode, random_name, read_document, sync_directory};
 
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// A config names at most some hundred layers and history entries.
@@ -182,21 +183,24 @@ impl Store {
             created: new.created,
             config: new.config,
         };
-        self.write_image(&record)?;
+        self.write_image(lease, &record)?;
         Ok(record)
     }
 
-    /// Replaces the record of an image, as when a layer got its archive.
-    ///
-    /// # Errors
-    /// The disk's answer.
-    pub fn write_image(&self, record: &ImageRecord) -> Result<()> {
+    /// Writes the record of an image, also in place of another one. Two commands may write the same
+    /// at once, so the new file lies with the lease and not beside the old one.
+    fn write_image(&self, lease: &Lease, record: &ImageRecord) -> Result<()> {
         let bytes = encode("an image", record)?;
-        Ok(atomic::write(
-            &self.image_path(&record.id),
-            &bytes,
-            Durability::Synced,
-        )?)
+        let temporary = lease
+            .temporary()
+            .path()
+            .join(format!("image-{}", random_name()));
+        let target = self.image_path(&record.id);
+        let mut file = File::create_new(&temporary).on("create", temporary.display())?;
+        file.write_all(&bytes).on("write", temporary.display())?;
+        file.sync_data().on("sync", temporary.display())?;
+        std::fs::rename(&temporary, &target).on("rename", target.display())?;
+        sync_directory(&self.path("images"))
     }
 
     /// The ids of all records, whether a reference leads to them or not.

@@ -64,6 +64,9 @@ impl Store {
     /// # Errors
     /// The disk's answer.
     pub fn lease(&self) -> Result<Lease> {
+        // Whoever begins long work first takes away what killed commands left of theirs. That it
+        // cannot be taken away is no reason not to work.
+        let _ = self.sweep();
         let temporary = self.tmp()?;
         let path = temporary.path().join(NEEDS);
         let needs = OpenOptions::new().append(true).create_new(true).open(&path);
@@ -149,6 +152,17 @@ impl Lease {
 mod tests {
     use crate::blobs::digest_of;
     use crate::store::tests::Scratch;
+
+    #[test]
+    fn a_new_lease_sweeps_what_a_killed_command_left() {
+        let scratch = Scratch::new();
+        let stale = scratch.store.path("tmp/stale");
+        std::fs::create_dir_all(stale.join("layer/fs")).unwrap();
+        let first = scratch.store.lease().unwrap();
+        let second = scratch.store.lease().unwrap();
+        assert!(!stale.exists());
+        assert!(first.temporary().path().exists() && second.temporary().path().exists());
+    }
 
     #[test]
     fn a_lease_names_what_it_needs_until_it_is_dropped() {

@@ -350,10 +350,7 @@ mod tests {
                 "ab",
                 "image id ab is ambiguous: 2 images begin with it; give more digits",
             ),
-            (
-                &id("9").hex().to_owned(),
-                &format!("No such image: {}", id("9").hex()),
-            ),
+            (id("9").hex(), &format!("No such image: {}", id("9").hex())),
         ] {
             if text == "a" {
                 // One digit is an id as well, and two images begin with it.

@@ -51,13 +51,18 @@ impl Members {
         let source_error = |source| ImageError::Source { source };
         let tar_error = |source| ImageError::Tar { source };
         let (_, source) = compression::decode(source).map_err(source_error)?;
-        let limits = Limits { entries_max: MEMBERS_MAX, ..Limits::default() };
+        let limits = Limits {
+            entries_max: MEMBERS_MAX,
+            ..Limits::default()
+        };
         let mut reader = TarReader::new(source, limits);
         let mut entry = Entry::default();
         let mut members = Self::default();
         let mut bytes = 0;
         while reader.next_entry(&mut entry).map_err(tar_error)? {
-            let Some(name) = clean(&entry.path) else { continue };
+            let Some(name) = clean(&entry.path) else {
+                continue;
+            };
             let member = match entry.kind {
                 Kind::File => {
                     let mut writer = lease.store().blob_writer(lease, Algorithm::Sha256)?;
@@ -66,7 +71,9 @@ impl Members {
                         if chunk.is_empty() {
                             break;
                         }
-                        writer.write_all(chunk).map_err(|source| ImageError::Sink { source })?;
+                        writer
+                            .write_all(chunk)
+                            .map_err(|source| ImageError::Sink { source })?;
                         bytes += chunk.len() as u64;
                         observer.event(Event::Archive { bytes });
                     }
@@ -105,29 +112,33 @@ impl Members {
     pub(super) fn get(&self, name: &str) -> Result<&StagedBlob> {
         // A name that leads out of the archive names nothing in it: say so rather than clean it.
         let plain = clean(name.as_bytes()).filter(|clean| clean == name.trim_start_matches("./"));
-        plain.and_then(|name| self.find(&name)).ok_or_else(|| ImageError::Archive {
-            what: format!("it has no member {:?}", shorten(name)),
-        })
+        plain
+            .and_then(|name| self.find(&name))
+            .ok_or_else(|| ImageError::Archive {
+                what: format!("it has no member {:?}", shorten(name)),
+            })
     }
 
     /// The bytes of a small member; `None` where there is none.
     pub(super) fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.find(name) else { return Ok(None) };
+        let Some(file) = self.find(name) else {
+            return Ok(None);
+        };
         read(file.open()?, name).map(Some)
     }
 
     /// A small member as JSON; `None` where there is none.
     pub(super) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let Some(bytes) = self.bytes(name)? else { return Ok(None) };
+        let Some(bytes) = self.bytes(name)? else {
+            return Ok(None);
+        };
         // serde_json refuses documents nested deeper than 128.
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|source| ImageError::ArchiveJson { member: shorten(name), source })
-    }
-
-    /// All names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
+            .map_err(|source| ImageError::ArchiveJson {
+                member: shorten(name),
+                source,
+            })
     }
 }
 
@@ -137,7 +148,10 @@ fn read(file: File, name: &str) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .map_err(|source| ImageError::Source { source })?;
     if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
-        let what = format!("its member {:?} is larger than {DOCUMENT_BYTES_MAX} bytes", shorten(name));
+        let what = format!(
+            "its member {:?} is larger than {DOCUMENT_BYTES_MAX} bytes",
+            shorten(name)
+        );
         return Err(ImageError::Archive { what });
     }
     Ok(bytes)

@@ -50,7 +50,10 @@ pub fn pull_or_builtin(
     };
     let reference = reference.clone().with_default_tag();
     let host = Platform::host();
-    let fits = options.platform.as_ref().is_none_or(|wanted| wanted.match_rank(&host).is_some());
+    let fits = options
+        .platform
+        .as_ref()
+        .is_none_or(|wanted| wanted.match_rank(&host).is_some());
     let is_builtin = reference.canonical() == NAME && fits && !sys::programs::HELLO.is_empty();
     if !error.is_unreachable() || !is_builtin {
         return Err(error);
@@ -68,9 +71,18 @@ pub fn pull_or_builtin(
             PullOutcome::Downloaded
         }
     };
-    let note = format!("no registry can be reached ({error}): using the built-in hello-world image");
-    let report = PullReport { reference, image, target, outcome };
-    Ok(BuiltinReport { report, note: Some(note) })
+    let note =
+        format!("no registry can be reached ({error}): using the built-in hello-world image");
+    let report = PullReport {
+        reference,
+        image,
+        target,
+        outcome,
+    };
+    Ok(BuiltinReport {
+        report,
+        note: Some(note),
+    })
 }
 
 /// Makes the image and returns its id and the digest of its layer.
@@ -107,15 +119,20 @@ fn make(context: &ImageContext<'_>) -> Result<(Digest, Digest)> {
             working_dir: "/".to_owned(),
             ..ContainerDefaults::default()
         },
-        rootfs: RootFs { diff_ids: vec![diff_id.clone()], ..RootFs::default() },
+        rootfs: RootFs {
+            diff_ids: vec![diff_id.clone()],
+            ..RootFs::default()
+        },
         history: vec![
             step(format!("COPY {PROGRAM} / # built-in"), false),
             step(format!("CMD [\"{command}\"]"), true),
         ],
         ..ImageConfig::default()
     };
-    let bytes = serde_json::to_vec(&config)
-        .map_err(|source| ImageError::Encode { what: "an image configuration", source })?;
+    let bytes = serde_json::to_vec(&config).map_err(|source| ImageError::Encode {
+        what: "an image configuration",
+        source,
+    })?;
     let id = store.put_blob(&lease, &bytes)?;
     let layers = vec![(diff_id.clone(), Some(record))];
     let new = new_image(id.clone(), &config, None, Vec::new(), layers, store)?;
@@ -142,5 +159,7 @@ fn layer() -> Result<Vec<u8>> {
     };
     let mut writer = TarWriter::new(Vec::new());
     let appended = writer.append_bytes(&entry, program);
-    appended.and_then(|()| writer.finish()).map_err(|source| ImageError::Sink { source })
+    appended
+        .and_then(|()| writer.finish())
+        .map_err(|source| ImageError::Sink { source })
 }

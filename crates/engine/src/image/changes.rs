@@ -86,8 +86,17 @@ fn apply_line(config: &mut ContainerDefaults, line: &str) -> Result<()> {
     let rest = rest.trim();
     let known = matches!(
         name.as_str(),
-        "CMD" | "ENTRYPOINT" | "ENV" | "EXPOSE" | "HEALTHCHECK" | "LABEL" | "ONBUILD"
-            | "STOPSIGNAL" | "USER" | "VOLUME" | "WORKDIR"
+        "CMD"
+            | "ENTRYPOINT"
+            | "ENV"
+            | "EXPOSE"
+            | "HEALTHCHECK"
+            | "LABEL"
+            | "ONBUILD"
+            | "STOPSIGNAL"
+            | "USER"
+            | "VOLUME"
+            | "WORKDIR"
     );
     if !known {
         return Err(ChangeError::Unknown(name));
@@ -124,11 +133,17 @@ fn apply_line(config: &mut ContainerDefaults, line: &str) -> Result<()> {
                 None => words(&name, rest)?,
             };
             let empty = || Value::Object(Map::new());
-            config.volumes.extend(paths.into_iter().map(|path| (path, empty())));
+            config
+                .volumes
+                .extend(paths.into_iter().map(|path| (path, empty())));
         }
         _ => {
             let path = words(&name, rest)?.join(" ");
-            let base = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
+            let base = if config.working_dir.is_empty() {
+                "/"
+            } else {
+                &config.working_dir
+            };
             config.working_dir = types::lexical_path::absolute(&path, base);
         }
     }
@@ -140,12 +155,19 @@ fn command(text: &str) -> Vec<String> {
     if text.is_empty() {
         return Vec::new();
     }
-    json_words(text)
-        .unwrap_or_else(|| SHELL.iter().map(|&word| word.to_owned()).chain([text.to_owned()]).collect())
+    json_words(text).unwrap_or_else(|| {
+        SHELL
+            .iter()
+            .map(|&word| word.to_owned())
+            .chain([text.to_owned()])
+            .collect()
+    })
 }
 
 fn json_words(text: &str) -> Option<Vec<String>> {
-    text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
+    text.starts_with('[')
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
 }
 
 fn single(name: &str, text: &str) -> Result<String> {
@@ -158,8 +180,8 @@ fn single(name: &str, text: &str) -> Result<String> {
 
 /// `a=b c="d e"`, or the old form `a b c`.
 fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>> {
-    let first = text.split_whitespace().next().unwrap_or_default();
-    if !first.contains('=') {
+    let all = words(name, text)?;
+    if all.first().is_none_or(|first| !first.contains('=')) {
         let (key, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         if value.trim().is_empty() {
             let (instruction, word) = (name.to_owned(), key.to_owned());
@@ -170,9 +192,12 @@ fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>> {
     }
     let pair = |word: String| match word.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(ChangeError::Pair { instruction: name.to_owned(), word }),
+        _ => Err(ChangeError::Pair {
+            instruction: name.to_owned(),
+            word,
+        }),
     };
-    words(name, text)?.into_iter().map(pair).collect()
+    all.into_iter().map(pair).collect()
 }
 
 /// Words with quotes and backslashes, as Docker's shell words have them.
@@ -205,7 +230,11 @@ fn words(name: &str, text: &str) -> Result<Vec<String>> {
     }
     if quote.is_some() {
         let (instruction, text) = (name.to_owned(), text.to_owned());
-        return Err(ChangeError::Syntax { instruction, text, what: "a quote is not closed" });
+        return Err(ChangeError::Syntax {
+            instruction,
+            text,
+            what: "a quote is not closed",
+        });
     }
     words.extend(word);
     Ok(words)
@@ -222,10 +251,14 @@ fn set_variable(env: &mut Vec<String>, key: &str, value: &str) {
 
 fn expose(config: &mut ContainerDefaults, text: &str) -> Result<()> {
     for word in words("EXPOSE", text)? {
-        let ports = types::port::parse_expose(&word)
-            .map_err(|source| ChangeError::Port { port: word.clone(), source })?;
+        let ports = types::port::parse_expose(&word).map_err(|source| ChangeError::Port {
+            port: word.clone(),
+            source,
+        })?;
         for port in ports {
-            config.exposed_ports.insert(port.to_string(), Value::Object(Map::new()));
+            config
+                .exposed_ports
+                .insert(port.to_string(), Value::Object(Map::new()));
         }
     }
     Ok(())
@@ -240,7 +273,11 @@ fn health(text: &str) -> Result<ImageHealthcheck> {
         let bad = || ChangeError::HealthOption(option.to_owned());
         let (key, value) = option[2..].split_once('=').ok_or_else(bad)?;
         if key == "retries" {
-            check.retries = value.parse().ok().filter(|&count: &i64| count >= 0).ok_or_else(bad)?;
+            check.retries = value
+                .parse()
+                .ok()
+                .filter(|&count: &i64| count >= 0)
+                .ok_or_else(bad)?;
             continue;
         }
         let duration = types::units::parse_duration(value).map_err(|_| bad())?;
@@ -251,7 +288,9 @@ fn health(text: &str) -> Result<ImageHealthcheck> {
             "start-interval" => &mut check.start_interval,
             _ => return Err(bad()),
         };
-        *field = Some(duration).filter(|&duration| duration >= 0).ok_or_else(bad)?;
+        *field = Some(duration)
+            .filter(|&duration| duration >= 0)
+            .ok_or_else(bad)?;
     }
     let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let command = command.trim();
@@ -274,7 +313,9 @@ mod tests {
     fn changed(lines: &[&str]) -> std::result::Result<ContainerDefaults, String> {
         let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
         let mut config = ContainerDefaults::default();
-        apply(&mut config, &lines).map(|()| config).map_err(|error| error.to_string())
+        apply(&mut config, &lines)
+            .map(|()| config)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -299,15 +340,24 @@ mod tests {
         ])
         .unwrap();
         let strings = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>();
-        assert_eq!(config.entrypoint, Some(strings(&["/bin/sh", "-c", "/run.sh now"])));
+        assert_eq!(
+            config.entrypoint,
+            Some(strings(&["/bin/sh", "-c", "/run.sh now"]))
+        );
         assert_eq!(config.cmd, Some(strings(&["/bin/sh", "-c", "echo $X"])));
         assert_eq!(config.env, ["A=2 3", "B=x y", "C=$z", "D=a b"]);
         let ports: Vec<&String> = config.exposed_ports.keys().collect();
         assert_eq!(ports, ["80/tcp", "8000/tcp", "8001/tcp", "90/udp"]);
         assert_eq!(config.labels["c d"], "e\"f");
         assert_eq!(config.on_build, ["RUN x"]);
-        assert_eq!((config.stop_signal.as_str(), config.user.as_str()), ("SIGINT", "1:2"));
-        assert_eq!(config.volumes.keys().collect::<Vec<_>>(), ["/a", "/b", "/c d"]);
+        assert_eq!(
+            (config.stop_signal.as_str(), config.user.as_str()),
+            ("SIGINT", "1:2")
+        );
+        assert_eq!(
+            config.volumes.keys().collect::<Vec<_>>(),
+            ["/a", "/b", "/c d"]
+        );
         assert_eq!(config.working_dir, "/x/z");
         let health = config.healthcheck.unwrap();
         assert_eq!(health.test, strings(&["CMD-SHELL", "curl -f http://x"]));
@@ -321,13 +371,28 @@ mod tests {
             ("FROM x", "FROM is not a valid change command"),
             ("ENV", "ENV requires at least one argument"),
             ("ENV A", "cannot read ENV \"A\": name=value is expected"),
-            ("LABEL a=b c", "cannot read LABEL \"c\": name=value is expected"),
-            ("LABEL a=\"b", "cannot read LABEL \"a=\\\"b\": a quote is not closed"),
+            (
+                "LABEL a=b c",
+                "cannot read LABEL \"c\": name=value is expected",
+            ),
+            (
+                "LABEL a=\"b",
+                "cannot read LABEL \"a=\\\"b\": a quote is not closed",
+            ),
             ("EXPOSE 99999999", "cannot read EXPOSE \"99999999\""),
-            ("STOPSIGNAL NOPE", "cannot read STOPSIGNAL \"NOPE\": there is no such signal"),
+            (
+                "STOPSIGNAL NOPE",
+                "cannot read STOPSIGNAL \"NOPE\": there is no such signal",
+            ),
             ("USER a b", "USER requires exactly one argument"),
-            ("HEALTHCHECK --x=1 CMD a", "cannot read HEALTHCHECK option \"--x=1\""),
-            ("HEALTHCHECK MAYBE", "HEALTHCHECK MAYBE is not a valid change command"),
+            (
+                "HEALTHCHECK --x=1 CMD a",
+                "cannot read HEALTHCHECK option \"--x=1\"",
+            ),
+            (
+                "HEALTHCHECK MAYBE",
+                "HEALTHCHECK MAYBE is not a valid change command",
+            ),
         ] {
             assert_eq!(changed(&[line]).unwrap_err(), want);
         }

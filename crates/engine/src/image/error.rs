@@ -41,7 +41,9 @@ pub enum ImageError {
         actual: Digest,
     },
     /// What came before digests.
-    #[error("{reference} is a schema 1 manifest, which is no longer supported; push the image again with a current tool")]
+    #[error(
+        "{reference} is a schema 1 manifest, which is no longer supported; push the image again with a current tool"
+    )]
     Schema1 {
         /// What was pulled.
         reference: String,
@@ -55,7 +57,9 @@ pub enum ImageError {
         media_type: String,
     },
     /// An index has nothing for the platform.
-    #[error("no matching manifest for {platform} in the manifest list entries: there is {available}")]
+    #[error(
+        "no matching manifest for {platform} in the manifest list entries: there is {available}"
+    )]
     NoPlatform {
         /// What was wanted.
         platform: String,
@@ -63,7 +67,9 @@ pub enum ImageError {
         available: String,
     },
     /// The only image there is is for another platform.
-    #[error("image with reference {reference} was found but its platform ({found}) does not match the specified platform ({wanted})")]
+    #[error(
+        "image with reference {reference} was found but its platform ({found}) does not match the specified platform ({wanted})"
+    )]
     OtherPlatform {
         /// What was pulled.
         reference: String,

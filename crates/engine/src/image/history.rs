@@ -38,9 +38,16 @@ pub fn history(context: &ImageContext<'_>, name: &str) -> Result<Vec<HistoryRow>
         .iter()
         .map(|entry| HistoryRow {
             id: None,
-            created: entry.created.as_deref().and_then(|text| Timestamp::parse_rfc3339(text).ok()),
+            created: entry
+                .created
+                .as_deref()
+                .and_then(|text| Timestamp::parse_rfc3339(text).ok()),
             created_by: entry.created_by.clone(),
-            size_bytes: if entry.empty_layer { 0 } else { sizes.next().unwrap_or_default() },
+            size_bytes: if entry.empty_layer {
+                0
+            } else {
+                sizes.next().unwrap_or_default()
+            },
             comment: entry.comment.clone(),
             tags: Vec::new(),
         })
@@ -57,8 +64,11 @@ pub fn history(context: &ImageContext<'_>, name: &str) -> Result<Vec<HistoryRow>
     rows.reverse();
     if let Some(newest) = rows.first_mut() {
         let names = context.store().names_of(&id)?;
-        newest.tags =
-            names.iter().filter(|name| name.tag().is_some()).map(|name| name.familiar()).collect();
+        newest.tags = names
+            .iter()
+            .filter(|name| name.tag().is_some())
+            .map(|name| name.familiar())
+            .collect();
         newest.id = Some(id);
     }
     Ok(rows)

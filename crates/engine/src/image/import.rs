@@ -54,13 +54,21 @@ pub fn import(
 ) -> Result<Digest> {
     let mut defaults = ContainerDefaults::default();
     changes::apply(&mut defaults, &options.changes)?;
-    if options.reference.as_ref().is_some_and(|reference| reference.digest().is_some()) {
+    if options
+        .reference
+        .as_ref()
+        .is_some_and(|reference| reference.digest().is_some())
+    {
         return Err(ImageError::TagWithDigest);
     }
     let store = context.store();
     let lease = store.lease()?;
     let diff_id = import_layer(&lease, source)?;
-    let platform = options.platform.clone().unwrap_or_else(Platform::host).normalised();
+    let platform = options
+        .platform
+        .clone()
+        .unwrap_or_else(Platform::host)
+        .normalised();
     let created = Timestamp::now().rfc3339();
     let comment = match options.message.as_str() {
         "" => format!("Imported from {}", options.source),
@@ -72,8 +80,15 @@ pub fn import(
         variant: platform.variant,
         created: Some(created.clone()),
         config: defaults,
-        rootfs: RootFs { diff_ids: vec![diff_id.clone()], ..RootFs::default() },
-        history: vec![HistoryEntry { created: Some(created), comment, ..HistoryEntry::default() }],
+        rootfs: RootFs {
+            diff_ids: vec![diff_id.clone()],
+            ..RootFs::default()
+        },
+        history: vec![HistoryEntry {
+            created: Some(created),
+            comment,
+            ..HistoryEntry::default()
+        }],
         ..ImageConfig::default()
     };
     let id = record(&lease, &config, vec![diff_id])?;
@@ -99,8 +114,10 @@ pub fn download(context: &ImageContext<'_>, url: &str) -> Result<Box<dyn Read + 
 /// Records an image made here, whose layers are in the store.
 pub(super) fn record(lease: &Lease, config: &ImageConfig, layers: Vec<Digest>) -> Result<Digest> {
     let store = lease.store();
-    let bytes = serde_json::to_vec(config)
-        .map_err(|source| ImageError::Encode { what: "an image configuration", source })?;
+    let bytes = serde_json::to_vec(config).map_err(|source| ImageError::Encode {
+        what: "an image configuration",
+        source,
+    })?;
     let id = store.put_blob(lease, &bytes)?;
     let layers = layers.into_iter().map(|diff_id| (diff_id, None)).collect();
     let new: NewImage = new_image(id.clone(), config, None, Vec::new(), layers, store)?;
@@ -119,13 +136,20 @@ fn import_layer(lease: &Lease, source: impl Read + Send) -> Result<Digest> {
         return Err(storage::StorageError::DanglingHardLink { diff_id: archive }.into());
     }
     let mut sink = HashSink(Hasher::new(Algorithm::Sha256));
-    pack_tree(root.as_fd(), b"", &mut sink, &pack_options())
-        .map_err(|source| ImageError::Pack { id: "of the archive".into(), source })?;
+    pack_tree(root.as_fd(), b"", &mut sink, &pack_options()).map_err(|source| {
+        ImageError::Pack {
+            id: "of the archive".into(),
+            source,
+        }
+    })?;
     let diff_id = sink.0.finish();
     if let LayerClaim::Work(work) = lease.store().claim_layer(lease, &diff_id)? {
         work.adopt(&path)?;
         // Our own archive of it describes every directory.
-        let report = UnpackReport { bytes: report.bytes, ..UnpackReport::default() };
+        let report = UnpackReport {
+            bytes: report.bytes,
+            ..UnpackReport::default()
+        };
         work.finish(&report, None).publish()?;
     }
     Ok(diff_id)

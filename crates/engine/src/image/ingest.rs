@@ -33,16 +33,32 @@ pub(crate) fn unpack_archive(
     algorithm: Algorithm,
     id: &str,
 ) -> Result<(UnpackReport, Digest)> {
-    let unpack_error = |source| ImageError::Unpack { id: id.to_owned(), source };
-    let fetch_error = |source| ImageError::Fetch { id: id.to_owned(), source };
+    let unpack_error = |source| ImageError::Unpack {
+        id: id.to_owned(),
+        source,
+    };
+    let fetch_error = |source| ImageError::Fetch {
+        id: id.to_owned(),
+        source,
+    };
     let counter = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let mut source = Counted { source, count: counter.clone() };
+    let mut source = Counted {
+        source,
+        count: counter.clone(),
+    };
     let (report, diff_id) = {
         let (_, decoded) = compression::decode(&mut source).map_err(fetch_error)?;
         let hasher = Rc::new(Cell::new(Some(Hasher::new(algorithm))));
-        let guarded = Guarded { source: decoded, hasher: hasher.clone(), decoded: 0, counter };
+        let guarded = Guarded {
+            source: decoded,
+            hasher: hasher.clone(),
+            decoded: 0,
+            counter,
+        };
         let report = unpack(guarded, root, &UnpackOptions::default()).map_err(unpack_error)?;
-        let hasher = hasher.take().expect("invariant: the hasher is put back after every read");
+        let hasher = hasher
+            .take()
+            .expect("invariant: the hasher is put back after every read");
         (report, hasher.finish())
     };
     // After the last member of a compressed stream there may be padding, which is hashed too.
@@ -62,7 +78,11 @@ pub(crate) fn fill_layer(
     let (report, actual) = unpack_archive(source, &root, expected.algorithm(), id)?;
     if actual != *expected {
         let (id, expected) = (id.to_owned(), expected.clone());
-        return Err(ImageError::DiffIdMismatch { id, expected, actual });
+        return Err(ImageError::DiffIdMismatch {
+            id,
+            expected,
+            actual,
+        });
     }
     Ok(report)
 }
@@ -70,9 +90,10 @@ pub(crate) fn fill_layer(
 /// Whether an error of unpacking is really one of the source, such as a broken connection.
 pub(crate) fn source_error(error: ImageError) -> ImageError {
     match error {
-        ImageError::Unpack { id, source: UnpackError::Tar(TarError::Read { source, .. }) } => {
-            ImageError::Fetch { id, source }
-        }
+        ImageError::Unpack {
+            id,
+            source: UnpackError::Tar(TarError::Read { source, .. }),
+        } => ImageError::Fetch { id, source },
         other => other,
     }
 }
@@ -100,7 +121,8 @@ struct Counted<R> {
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        self.count.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
+        self.count
+            .fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
         Ok(count)
     }
 }
@@ -145,7 +167,12 @@ mod tests {
         let hasher = Rc::new(Cell::new(None));
         let source = io::repeat(0);
         let decoded = EXPANSION_FREE_BYTES - 5;
-        let mut guarded = Guarded { source, hasher, decoded, counter: raw.clone() };
+        let mut guarded = Guarded {
+            source,
+            hasher,
+            decoded,
+            counter: raw.clone(),
+        };
         let mut buffer = [0; 10];
         let error = guarded.read(&mut buffer).unwrap_err().to_string();
         assert!(error.contains("bomb"), "{error}");

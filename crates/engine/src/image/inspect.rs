@@ -43,7 +43,11 @@ pub fn inspect(context: &ImageContext<'_>, name: &str) -> Result<ImageDetails> {
     let config = read_config(context, &id)?;
     let mut details = ImageDetails {
         lowers: store.lower_paths(&record),
-        comment: config.history.last().map(|entry| entry.comment.clone()).unwrap_or_default(),
+        comment: config
+            .history
+            .last()
+            .map(|entry| entry.comment.clone())
+            .unwrap_or_default(),
         descriptor: record.manifest.clone(),
         record,
         config,
@@ -51,8 +55,14 @@ pub fn inspect(context: &ImageContext<'_>, name: &str) -> Result<ImageDetails> {
         repo_digests: Vec::new(),
         last_tagged: None,
     };
-    for reference in store.references()?.into_iter().filter(|reference| reference.image == id) {
-        let Some(name) = reference.reference else { continue };
+    for reference in store
+        .references()?
+        .into_iter()
+        .filter(|reference| reference.image == id)
+    {
+        let Some(name) = reference.reference else {
+            continue;
+        };
         let tagged = Timestamp::from_unix_ns(i128::from(reference.tagged_ns));
         details.last_tagged = details.last_tagged.max(Some(tagged));
         if name.tag().is_some() {

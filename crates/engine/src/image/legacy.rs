@@ -86,9 +86,16 @@ fn image(members: &Members, id: &str) -> Result<ArchivedImage> {
     config.insert("history".into(), Value::from(history));
     let rootfs = serde_json::json!({ "type": "layers", "diff_ids": diff_ids });
     config.insert("rootfs".into(), rootfs);
-    let config = serde_json::to_vec(&config)
-        .map_err(|source| ImageError::Encode { what: "an image configuration", source })?;
-    Ok(ArchivedImage { names: Vec::new(), config, layers, manifest: None })
+    let config = serde_json::to_vec(&config).map_err(|source| ImageError::Encode {
+        what: "an image configuration",
+        source,
+    })?;
+    Ok(ArchivedImage {
+        names: Vec::new(),
+        config,
+        layers,
+        manifest: None,
+    })
 }
 
 /// The layers from the lowest to `id`.
@@ -97,7 +104,9 @@ fn chain(members: &Members, id: &str) -> Result<Vec<(String, Layer)>> {
     let mut seen = BTreeSet::new();
     let mut next = id.to_owned();
     while !next.is_empty() {
-        let broken = |why: &str| ImageError::Archive { what: format!("layer {next:.64?} {why}") };
+        let broken = |why: &str| ImageError::Archive {
+            what: format!("layer {next:.64?} {why}"),
+        };
         if !is_id(&next) {
             return Err(broken("is no id"));
         }
@@ -115,7 +124,10 @@ fn chain(members: &Members, id: &str) -> Result<Vec<(String, Layer)>> {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn history_entry(layer: &Layer) -> Value {
@@ -123,7 +135,10 @@ fn history_entry(layer: &Layer) -> Value {
     if let Some(created) = &layer.created {
         entry.insert("created".into(), created.as_str().into());
     }
-    let command = layer.container_config.as_ref().and_then(|config| config.cmd.as_ref());
+    let command = layer
+        .container_config
+        .as_ref()
+        .and_then(|config| config.cmd.as_ref());
     if let Some(command) = command {
         entry.insert("created_by".into(), command.join(" ").into());
     }
@@ -139,8 +154,7 @@ fn history_entry(layer: &Layer) -> Value {
 fn diff_id(members: &Members, name: &str) -> Result<Digest> {
     use std::io::Read;
     let source_error = |source| ImageError::Source { source };
-    let (_, mut source) =
-        compression::decode(members.get(name)?.open()?).map_err(source_error)?;
+    let (_, mut source) = compression::decode(members.get(name)?.open()?).map_err(source_error)?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {

@@ -53,9 +53,12 @@ pub(super) struct NamedImage {
 
 impl NamedImage {
     pub(super) fn names(&self) -> impl Iterator<Item = (&Reference, &RefRecord)> {
-        self.references
-            .iter()
-            .filter_map(|record| record.reference.as_ref().map(|reference| (reference, record)))
+        self.references.iter().filter_map(|record| {
+            record
+                .reference
+                .as_ref()
+                .map(|reference| (reference, record))
+        })
     }
 
     pub(super) fn created(&self) -> Option<Timestamp> {
@@ -63,10 +66,19 @@ impl NamedImage {
     }
 
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        let labels = self.record.config.get("Labels").and_then(serde_json::Value::as_object);
+        let labels = self
+            .record
+            .config
+            .get("Labels")
+            .and_then(serde_json::Value::as_object);
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         labels
-            .map(|labels| labels.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+            .map(|labels| {
+                labels
+                    .iter()
+                    .map(|(key, value)| (key.clone(), text(value)))
+                    .collect()
+            })
             .unwrap_or_default()
     }
 
@@ -135,7 +147,10 @@ pub fn list(context: &ImageContext<'_>, options: &ListOptions) -> Result<Vec<Ima
 pub(super) fn all(context: &ImageContext<'_>) -> Result<Vec<NamedImage>> {
     let mut by_image: BTreeMap<Digest, Vec<RefRecord>> = BTreeMap::new();
     for record in context.store().references()? {
-        by_image.entry(record.image.clone()).or_default().push(record);
+        by_image
+            .entry(record.image.clone())
+            .or_default()
+            .push(record);
     }
     let mut images = Vec::with_capacity(by_image.len());
     for (id, references) in by_image {
@@ -146,7 +161,11 @@ pub(super) fn all(context: &ImageContext<'_>) -> Result<Vec<NamedImage>> {
             Err(error) => return Err(error.into()),
         }
     }
-    images.sort_by(|a, b| b.created().cmp(&a.created()).then(a.record.id.cmp(&b.record.id)));
+    images.sort_by(|a, b| {
+        b.created()
+            .cmp(&a.created())
+            .then(a.record.id.cmp(&b.record.id))
+    });
     Ok(images)
 }
 
@@ -181,7 +200,9 @@ impl<'a> Matcher<'a> {
         let before = bound("before")?.into_iter().min();
         let since = bound("since")?.into_iter().max();
         let dangling = filters.contains("dangling");
-        let dangling = dangling.then(|| filters.boolean("dangling", true)).transpose()?;
+        let dangling = dangling
+            .then(|| filters.boolean("dangling", true))
+            .transpose()?;
         let now = Timestamp::now();
         let mut until = None;
         for text in filters.values("until") {
@@ -189,12 +210,20 @@ impl<'a> Matcher<'a> {
             let time = time.map_err(|_| ImageError::Filter(filters.bad_value("until")))?;
             until = Some(until.map_or(time, |known: Timestamp| known.min(time)));
         }
-        Ok(Self { filters, dangling, before, since, until, bounds })
+        Ok(Self {
+            filters,
+            dangling,
+            before,
+            since,
+            until,
+            bounds,
+        })
     }
 
     pub(super) fn accepts(&self, image: &NamedImage) -> bool {
         let created = image.created().unwrap_or(Timestamp::ZERO);
-        self.dangling.is_none_or(|dangling| image.is_dangling() == dangling)
+        self.dangling
+            .is_none_or(|dangling| image.is_dangling() == dangling)
             && self.before.is_none_or(|bound| created < bound)
             && self.since.is_none_or(|bound| created > bound)
             && self.until.is_none_or(|bound| created < bound)
@@ -207,9 +236,13 @@ impl<'a> Matcher<'a> {
 
 /// A pattern is compared with the repository, and with repository and tag; `*` stops at a slash.
 fn matches_name(row: &ImageRow, pattern: &str) -> bool {
-    let Some(repository) = &row.repository else { return false };
+    let Some(repository) = &row.repository else {
+        return false;
+    };
     // A full name means the same image as the familiar one.
-    let familiar = Reference::parse_normalized(pattern).ok().map(|reference| reference.familiar());
+    let familiar = Reference::parse_normalized(pattern)
+        .ok()
+        .map(|reference| reference.familiar());
     let pattern = familiar.as_deref().unwrap_or(pattern);
     let tagged = row.tag.as_ref().map(|tag| format!("{repository}:{tag}"));
     glob::matches(pattern, repository) || tagged.is_some_and(|name| glob::matches(pattern, &name))

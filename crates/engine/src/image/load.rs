@@ -73,7 +73,12 @@ pub fn load(
 ) -> Result<Vec<LoadedImage>> {
     let lease = context.store().lease()?;
     let members = Members::read(source, &lease, observer)?;
-    let loader = Loader { members: &members, lease: &lease, options, observer };
+    let loader = Loader {
+        members: &members,
+        lease: &lease,
+        options,
+        observer,
+    };
     let images = loader.images()?;
     let mut loaded = Vec::with_capacity(images.len());
     for image in &images {
@@ -160,14 +165,24 @@ impl Loader<'_> {
 
     fn layout(&self) -> Result<Vec<ArchivedImage>> {
         let bytes = self.members.bytes("index.json")?.unwrap_or_default();
-        let refuse =
-            |source| ImageError::Document { what: "index.json of the archive".into(), source };
+        let refuse = |source| ImageError::Document {
+            what: "index.json of the archive".into(),
+            source,
+        };
         let Document::Index(index) = Document::parse(&bytes, None).map_err(refuse)? else {
-            return Err(ImageError::Archive { what: "its index.json is no index".into() });
+            return Err(ImageError::Archive {
+                what: "its index.json is no index".into(),
+            });
         };
         let mut images: Vec<ArchivedImage> = Vec::new();
-        for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
-            let Some((descriptor, manifest)) = self.resolve(entry, 0)? else { continue };
+        for entry in index
+            .manifests
+            .iter()
+            .filter(|entry| !entry.is_attestation())
+        {
+            let Some((descriptor, manifest)) = self.resolve(entry, 0)? else {
+                continue;
+            };
             let names: Vec<Reference> = name_of(entry)?.into_iter().collect();
             let image = self.archived(&descriptor, &manifest, names)?;
             match images.iter_mut().find(|known| known.config == image.config) {
@@ -211,9 +226,16 @@ impl Loader<'_> {
         }
         if self.options.platform.is_some() {
             let available = index.platforms().join(", ");
-            return Err(ImageError::NoPlatform { platform: wanted.to_string(), available });
+            return Err(ImageError::NoPlatform {
+                platform: wanted.to_string(),
+                available,
+            });
         }
-        Ok(index.manifests.iter().filter(|entry| !entry.is_attestation()).find(is_here))
+        Ok(index
+            .manifests
+            .iter()
+            .filter(|entry| !entry.is_attestation())
+            .find(is_here))
     }
 
     fn archived(
@@ -246,7 +268,8 @@ impl Loader<'_> {
 
     fn read_config(&self, file: &StagedBlob, name: &str) -> Result<Vec<u8>> {
         if file.size() > CONFIG_BYTES_MAX as u64 {
-            let what = format!("its configuration {name:?} is larger than {CONFIG_BYTES_MAX} bytes");
+            let what =
+                format!("its configuration {name:?} is larger than {CONFIG_BYTES_MAX} bytes");
             return Err(ImageError::Archive { what });
         }
         Ok(self.members.bytes(name)?.unwrap_or_default())
@@ -254,11 +277,17 @@ impl Loader<'_> {
 
     fn load(&self, image: &ArchivedImage) -> Result<LoadedImage> {
         let what = || "image configuration of the archive".to_owned();
-        let refuse = |source| ImageError::Document { what: what(), source };
+        let refuse = |source| ImageError::Document {
+            what: what(),
+            source,
+        };
         let config = ImageConfig::parse(&image.config).map_err(refuse)?;
         let (diff_ids, layers) = (config.rootfs.diff_ids.len(), image.layers.len());
         if diff_ids != layers {
-            return Err(refuse(types::image::ImageError::LayerCount { diff_ids, layers }));
+            return Err(refuse(types::image::ImageError::LayerCount {
+                diff_ids,
+                layers,
+            }));
         }
         if !config.os.is_empty() && config.os != "linux" {
             return Err(ImageError::OtherSystem { os: config.os });
@@ -271,7 +300,9 @@ impl Loader<'_> {
             }
         }
         let layers = config.rootfs.diff_ids.iter();
-        let layers = layers.map(|id| (id.clone(), records.get(id).cloned())).collect();
+        let layers = layers
+            .map(|id| (id.clone(), records.get(id).cloned()))
+            .collect();
         let manifest = match &image.manifest {
             Some((name, media_type)) => Some(self.keep(name, media_type)?),
             None => None,
@@ -291,7 +322,12 @@ impl Loader<'_> {
             size: file.size(),
             media_type: layer_media_type(file)?.to_owned(),
         };
-        let tell = |progress| self.observer.event(Event::Layer { id: id.clone(), progress });
+        let tell = |progress| {
+            self.observer.event(Event::Layer {
+                id: id.clone(),
+                progress,
+            })
+        };
         match store.claim_layer(self.lease, diff_id)? {
             LayerClaim::Ready(_) => tell(LayerProgress::Exists),
             LayerClaim::Work(work) => {
@@ -308,7 +344,11 @@ impl Loader<'_> {
         let file = self.members.get(name)?;
         file.publish(self.lease)?;
         let (digest, size) = (file.digest().clone(), file.size());
-        Ok(BlobRecord { digest, size, media_type: media_type.to_owned() })
+        Ok(BlobRecord {
+            digest,
+            size,
+            media_type: media_type.to_owned(),
+        })
     }
 
     fn name(&self, id: Digest, names: &[Reference]) -> Result<LoadedImage> {
@@ -326,7 +366,11 @@ impl Loader<'_> {
         if store.names_of(&id)?.is_empty() {
             store.keep_untagged(&lock, &id)?;
         }
-        Ok(LoadedImage { id, names: names.to_vec(), renamed })
+        Ok(LoadedImage {
+            id,
+            names: names.to_vec(),
+            renamed,
+        })
     }
 }
 
@@ -334,7 +378,10 @@ impl Loader<'_> {
 pub(super) fn parse_name(text: &str) -> Result<Reference> {
     Reference::parse_normalized(text)
         .map(Reference::with_default_tag)
-        .map_err(|source| ImageError::Reference { text: text.chars().take(100).collect(), source })
+        .map_err(|source| ImageError::Reference {
+            text: text.chars().take(100).collect(),
+            source,
+        })
 }
 
 /// The name that an index gives an image: in full, or nothing where it is only a tag.
@@ -357,11 +404,20 @@ fn check_blob(file: &StagedBlob, descriptor: &Descriptor) -> Result<()> {
     let what = format!("blob {} of the archive", descriptor.digest.short());
     if *file.digest() != descriptor.digest {
         let (expected, actual) = (descriptor.digest.clone(), file.digest().clone());
-        return Err(ImageError::DigestMismatch { what, expected, actual });
+        return Err(ImageError::DigestMismatch {
+            what,
+            expected,
+            actual,
+        });
     }
     if file.size() != descriptor.size {
         let (expected, actual) = (descriptor.size, file.size());
-        return Err(storage::StorageError::SizeMismatch { what, expected, actual }.into());
+        return Err(storage::StorageError::SizeMismatch {
+            what,
+            expected,
+            actual,
+        }
+        .into());
     }
     Ok(())
 }
@@ -370,7 +426,10 @@ fn check_blob(file: &StagedBlob, descriptor: &Descriptor) -> Result<()> {
 fn layer_media_type(file: &StagedBlob) -> Result<&'static str> {
     use storage::compression::Compression;
     let mut start = [0; 8];
-    let count = file.open()?.read(&mut start).map_err(|source| ImageError::Source { source })?;
+    let count = file
+        .open()?
+        .read(&mut start)
+        .map_err(|source| ImageError::Source { source })?;
     Ok(match Compression::detect(&start[..count]) {
         Compression::Gzip => MEDIA_OCI_LAYER_GZIP,
         Compression::Zstd => MEDIA_OCI_LAYER_ZSTD,

@@ -20,6 +20,8 @@ pub mod pull;
 pub mod remove;
 pub mod save;
 pub mod tag;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -83,8 +85,13 @@ impl<'a> ImageContext<'a> {
                 (name.clone(), config)
             })
             .collect();
-        let credentials = docker_config().map(|path| Credentials::load(&path)).unwrap_or_default();
-        Client::new(Registries { by_name, credentials })
+        let credentials = docker_config()
+            .map(|path| Credentials::load(&path))
+            .unwrap_or_default();
+        Client::new(Registries {
+            by_name,
+            credentials,
+        })
     }
 
     /// Sweeps what no reference, no container of `users` and no live lease leads to.

@@ -62,7 +62,9 @@ pub fn prune(
         if !wanted || used.contains(id) || !matcher.accepts(image) {
             continue;
         }
-        let names = image.names().map(|(name, _)| Removed::Untagged(name.familiar()));
+        let names = image
+            .names()
+            .map(|(name, _)| Removed::Untagged(name.familiar()));
         report.removed.extend(names);
         store.remove_all_references(&lock, id)?;
         report.removed.push(Removed::Deleted(id.clone()));

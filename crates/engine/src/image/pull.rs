@@ -103,8 +103,10 @@ pub fn pull_all_tags(
         let name = reference.clone().without_tag_and_digest();
         let text = || format!("{}:{tag}", name.familiar());
         let tagged = name.clone().with_tag(&tag);
-        let tagged =
-            tagged.map_err(|source| ImageError::Reference { text: text(), source })?;
+        let tagged = tagged.map_err(|source| ImageError::Reference {
+            text: text(),
+            source,
+        })?;
         reports.push(pull(context, &tagged, options, observer)?);
     }
     Ok(reports)
@@ -134,8 +136,13 @@ impl Pull<'_> {
         let fetched = self.repository.manifest(selector)?;
         self.tell_start();
         let media_type = fetched.media_type.as_str();
-        if matches!(media_type, MEDIA_DOCKER_SCHEMA1 | MEDIA_DOCKER_SCHEMA1_SIGNED) {
-            return Err(ImageError::Schema1 { reference: self.reference.familiar() });
+        if matches!(
+            media_type,
+            MEDIA_DOCKER_SCHEMA1 | MEDIA_DOCKER_SCHEMA1_SIGNED
+        ) {
+            return Err(ImageError::Schema1 {
+                reference: self.reference.familiar(),
+            });
         }
         let document = self.parse(&fetched.bytes, media_type, &fetched.digest)?;
         let target = Target {
@@ -155,12 +162,26 @@ impl Pull<'_> {
         let (id, config) = self.fetch_config(&manifest)?;
         self.check_platform(&config, other_blobs.is_empty())?;
         let layers = self.fetch_layers(&manifest, &config)?;
-        let image = new_image(id, &config, Some(record), other_blobs, layers, self.lease.store())?;
+        let image = new_image(
+            id,
+            &config,
+            Some(record),
+            other_blobs,
+            layers,
+            self.lease.store(),
+        )?;
         let image = self.lease.store().record_image(&self.lease, image)?;
-        self.observer.event(Event::Resolved { digest: target.digest.clone() });
+        self.observer.event(Event::Resolved {
+            digest: target.digest.clone(),
+        });
         let outcome = self.publish(&image.id, &target)?;
         let reference = self.reference.clone();
-        Ok(PullReport { reference, image: image.id, target: target.digest, outcome })
+        Ok(PullReport {
+            reference,
+            image: image.id,
+            target: target.digest,
+            outcome,
+        })
     }
 
     /// Asks only for the digest where the image may be here already: registries count manifests.
@@ -168,9 +189,13 @@ impl Pull<'_> {
         let Some(record) = self.context.store().reference(self.reference)? else {
             return Ok(None);
         };
-        let Some(target) = record.target else { return Ok(None) };
+        let Some(target) = record.target else {
+            return Ok(None);
+        };
         self.lease.need(&record.image)?;
-        let Ok(image) = self.context.store().image(&record.image) else { return Ok(None) };
+        let Ok(image) = self.context.store().image(&record.image) else {
+            return Ok(None);
+        };
         let platform = Platform::new(&image.os, &image.architecture, &image.variant);
         let wanted = self.options.platform.clone().unwrap_or_else(Platform::host);
         if wanted.match_rank(&platform).is_none() {
@@ -180,7 +205,9 @@ impl Pull<'_> {
             return Ok(None);
         }
         self.tell_start();
-        self.observer.event(Event::Resolved { digest: target.digest.clone() });
+        self.observer.event(Event::Resolved {
+            digest: target.digest.clone(),
+        });
         Ok(Some(PullReport {
             reference: self.reference.clone(),
             image: record.image,
@@ -195,16 +222,22 @@ impl Pull<'_> {
             Selector::Digest(digest) => digest.to_string(),
         };
         let repository = self.reference.path().to_owned();
-        self.observer.event(Event::Pulling { selector, repository });
+        self.observer.event(Event::Pulling {
+            selector,
+            repository,
+        });
     }
 
     fn parse(&self, bytes: &[u8], media_type: &str, digest: &Digest) -> Result<Document> {
         let media_type = Some(media_type).filter(|media_type| !media_type.is_empty());
         Document::parse(bytes, media_type).map_err(|source| match source {
-            types::image::ImageError::SchemaVersion(1) => {
-                ImageError::Schema1 { reference: self.reference.familiar() }
-            }
-            source => ImageError::Document { what: format!("manifest {digest}"), source },
+            types::image::ImageError::SchemaVersion(1) => ImageError::Schema1 {
+                reference: self.reference.familiar(),
+            },
+            source => ImageError::Document {
+                what: format!("manifest {digest}"),
+                source,
+            },
         })
     }
 
@@ -217,7 +250,10 @@ impl Pull<'_> {
             return Ok(());
         }
         let mut writer = store.blob_writer(&self.lease, digest.algorithm())?;
-        let fetch = |source| ImageError::Fetch { id: digest.short().to_owned(), source };
+        let fetch = |source| ImageError::Fetch {
+            id: digest.short().to_owned(),
+            source,
+        };
         writer.write_all(bytes).map_err(fetch)?;
         Ok(writer.commit(digest, Some(bytes.len() as u64))?)
     }
@@ -225,18 +261,29 @@ impl Pull<'_> {
     /// Fetches the manifest of the platform that is wanted.
     fn select(&self, index: &Index) -> Result<(Manifest, BlobRecord)> {
         let wanted = self.options.platform.clone().unwrap_or_else(Platform::host);
-        let descriptor = index.select(&wanted).ok_or_else(|| ImageError::NoPlatform {
-            platform: wanted.to_string(),
-            available: index.platforms().join(", "),
-        })?;
-        let fetched = self.repository.manifest(Selector::Digest(&descriptor.digest))?;
+        let descriptor = index
+            .select(&wanted)
+            .ok_or_else(|| ImageError::NoPlatform {
+                platform: wanted.to_string(),
+                available: index.platforms().join(", "),
+            })?;
+        let fetched = self
+            .repository
+            .manifest(Selector::Digest(&descriptor.digest))?;
         let media_type = descriptor.media_type.as_str();
         match self.parse(&fetched.bytes, media_type, &fetched.digest)? {
             Document::Manifest(manifest) => {
                 self.keep(&fetched.bytes, &fetched.digest)?;
                 let size = fetched.bytes.len() as u64;
                 let media_type = media_type.to_owned();
-                Ok((manifest, BlobRecord { digest: fetched.digest, size, media_type }))
+                Ok((
+                    manifest,
+                    BlobRecord {
+                        digest: fetched.digest,
+                        size,
+                        media_type,
+                    },
+                ))
             }
             Document::Index(_) => Err(ImageError::Document {
                 what: format!("index within the index of {}", self.reference.familiar()),
@@ -253,22 +300,35 @@ impl Pull<'_> {
                 Some(artifact) => artifact.clone(),
                 None => descriptor.media_type.clone(),
             };
-            return Err(ImageError::Artifact { reference: self.reference.familiar(), media_type });
+            return Err(ImageError::Artifact {
+                reference: self.reference.familiar(),
+                media_type,
+            });
         }
         let what = || format!("image configuration {id}");
-        let refuse = |source| ImageError::Document { what: what(), source };
+        let refuse = |source| ImageError::Document {
+            what: what(),
+            source,
+        };
         let limit = CONFIG_BYTES_MAX;
         if descriptor.size > limit as u64 {
             let size = usize::try_from(descriptor.size).unwrap_or(usize::MAX);
             let document = "image configuration";
-            return Err(refuse(types::image::ImageError::TooLarge { document, size, limit }));
+            return Err(refuse(types::image::ImageError::TooLarge {
+                document,
+                size,
+                limit,
+            }));
         }
         self.lease.need(id)?;
         let store = self.lease.store();
         let bytes = if store.has_blob(id) {
             store.image_config(id)?
         } else {
-            let fetch = |source| ImageError::Fetch { id: id.short().to_owned(), source };
+            let fetch = |source| ImageError::Fetch {
+                id: id.short().to_owned(),
+                source,
+            };
             let mut bytes = Vec::new();
             let mut reader = self.repository.blob(id, descriptor.size)?;
             reader.read_to_end(&mut bytes).map_err(fetch)?;
@@ -284,9 +344,13 @@ impl Pull<'_> {
     /// a platform was asked for; another system never.
     fn check_platform(&self, config: &ImageConfig, is_alone: bool) -> Result<()> {
         if !config.os.is_empty() && config.os != "linux" {
-            return Err(ImageError::OtherSystem { os: config.os.clone() });
+            return Err(ImageError::OtherSystem {
+                os: config.os.clone(),
+            });
         }
-        let (Some(wanted), true) = (&self.options.platform, is_alone) else { return Ok(()) };
+        let (Some(wanted), true) = (&self.options.platform, is_alone) else {
+            return Ok(());
+        };
         let found = config.platform();
         if wanted.match_rank(&found).is_some() {
             return Ok(());
@@ -316,11 +380,14 @@ impl Pull<'_> {
         let failure: Mutex<Option<ImageError>> = Mutex::new(None);
         let work = || {
             while !stop.load(Ordering::Relaxed) {
-                let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    return;
+                };
                 if let Err(error) = self.fetch_layer(job, &stop) {
                     stop.store(true, Ordering::Relaxed);
-                    let mut slot =
-                        failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut slot = failure
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     // The first failure is the cause; the others were only given up.
                     slot.get_or_insert(error);
                 }
@@ -331,7 +398,10 @@ impl Pull<'_> {
                 scope.spawn(work);
             }
         });
-        match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        match failure
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
             Some(error) => Err(error),
             None => Ok(pairs()
                 .map(|(blob, diff_id)| (diff_id.clone(), Some(descriptor_record(blob))))
@@ -363,7 +433,14 @@ impl Pull<'_> {
                 received: 0,
                 told: 0,
             };
-            let filled = fill_layer(Tee { source: watched, sink: &mut writer }, &work, id);
+            let filled = fill_layer(
+                Tee {
+                    source: watched,
+                    sink: &mut writer,
+                },
+                &work,
+                id,
+            );
             if stop.load(Ordering::Relaxed) {
                 return Err(ImageError::GivenUp);
             }
@@ -376,7 +453,8 @@ impl Pull<'_> {
             report
         };
         self.tell(blob, LayerProgress::Downloaded);
-        work.finish(&report, Some(descriptor_record(blob))).publish()?;
+        work.finish(&report, Some(descriptor_record(blob)))
+            .publish()?;
         self.tell(blob, LayerProgress::Complete);
         Ok(())
     }
@@ -421,7 +499,8 @@ impl<R: Read> Read for Watched<'_, R> {
         if self.received - self.told >= PROGRESS_STEP_BYTES || (count == 0 && self.told == 0) {
             self.told = self.received;
             let (received, size) = (self.received, self.blob.size);
-            self.pull.tell(self.blob, LayerProgress::Downloading { received, size });
+            self.pull
+                .tell(self.blob, LayerProgress::Downloading { received, size });
         }
         Ok(count)
     }
@@ -448,17 +527,37 @@ fn prefer_digest(
 
 /// What a configuration may say it is. Old tools wrote the last one.
 fn is_config_type(media_type: &str) -> bool {
-    matches!(media_type, "" | MEDIA_OCI_CONFIG | MEDIA_DOCKER_CONFIG | "application/octet-stream")
+    matches!(
+        media_type,
+        "" | MEDIA_OCI_CONFIG | MEDIA_DOCKER_CONFIG | "application/octet-stream"
+    )
 }
 
 fn blob_record(target: &Target) -> BlobRecord {
-    let Target { digest, media_type, size } = target.clone();
-    BlobRecord { digest, size, media_type }
+    let Target {
+        digest,
+        media_type,
+        size,
+    } = target.clone();
+    BlobRecord {
+        digest,
+        size,
+        media_type,
+    }
 }
 
 pub(super) fn descriptor_record(descriptor: &Descriptor) -> BlobRecord {
-    let Descriptor { digest, size, media_type, .. } = descriptor.clone();
-    BlobRecord { digest, size, media_type }
+    let Descriptor {
+        digest,
+        size,
+        media_type,
+        ..
+    } = descriptor.clone();
+    BlobRecord {
+        digest,
+        size,
+        media_type,
+    }
 }
 
 /// What is recorded of an image whose configuration was read.
@@ -472,8 +571,11 @@ pub(super) fn new_image(
 ) -> Result<NewImage> {
     // As written, so that members which we do not know reach containers and `inspect`.
     let bytes = store.image_config(&id)?;
-    let mut document: serde_json::Value = serde_json::from_slice(&bytes)
-        .map_err(|source| ImageError::ArchiveJson { member: format!("configuration {id}"), source })?;
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|source| ImageError::ArchiveJson {
+            member: format!("configuration {id}"),
+            source,
+        })?;
     Ok(NewImage {
         id,
         manifest,
@@ -483,6 +585,9 @@ pub(super) fn new_image(
         architecture: config.architecture.clone(),
         variant: config.variant.clone(),
         created: config.created.clone().unwrap_or_default(),
-        config: document.get_mut("config").map(serde_json::Value::take).unwrap_or_default(),
+        config: document
+            .get_mut("config")
+            .map(serde_json::Value::take)
+            .unwrap_or_default(),
     })
 }

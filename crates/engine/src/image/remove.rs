@@ -94,12 +94,18 @@ impl Removal<'_> {
             self.context.store().keep_untagged(self.lock, self.image)?;
         }
         let mut removed = vec![self.untag(reference)?];
-        let left: Vec<&Reference> =
-            self.names.iter().filter(|&name| !same(name, reference)).collect();
+        let left: Vec<&Reference> = self
+            .names
+            .iter()
+            .filter(|&name| !same(name, reference))
+            .collect();
         let same_repository = |name: &&&Reference| name.name() == reference.name();
         // A repository that is left with digests only loses them as well.
         if reference.tag().is_some()
-            && left.iter().filter(same_repository).all(|name| name.tag().is_none())
+            && left
+                .iter()
+                .filter(same_repository)
+                .all(|name| name.tag().is_none())
         {
             for name in left.into_iter().filter(|name| same_repository(&name)) {
                 removed.push(self.untag(name)?);
@@ -131,13 +137,19 @@ impl Removal<'_> {
     }
 
     fn untag(&self, reference: &Reference) -> Result<Removed> {
-        self.context.store().remove_reference(self.lock, reference)?;
+        self.context
+            .store()
+            .remove_reference(self.lock, reference)?;
         Ok(Removed::Untagged(reference.familiar()))
     }
 
     /// Whether all names are one tag, or digests of its repository.
     fn is_single(&self) -> bool {
-        let tags = self.names.iter().filter(|name| name.tag().is_some()).count();
+        let tags = self
+            .names
+            .iter()
+            .filter(|name| name.tag().is_some())
+            .count();
         let repositories: BTreeSet<String> = self.names.iter().map(Reference::name).collect();
         tags <= 1 && repositories.len() <= 1
     }

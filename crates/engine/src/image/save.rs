@@ -54,7 +54,10 @@ pub fn save(
 ) -> Result<()> {
     let lease = context.store().lease()?;
     let images = choose(context, &lease, names, options)?;
-    let mut archive = Archive { lease: &lease, blobs: BTreeMap::new() };
+    let mut archive = Archive {
+        lease: &lease,
+        blobs: BTreeMap::new(),
+    };
     let mut entries = Vec::with_capacity(images.len());
     for (image, names) in images {
         entries.push(archive.add(image, names)?);
@@ -64,7 +67,11 @@ pub fn save(
 
 /// How a layer made here becomes an archive. Never to be changed: it decides diff ids.
 pub(super) fn pack_options() -> PackOptions {
-    PackOptions { mode: PackMode::Overlay, include_root: true, nanoseconds: true }
+    PackOptions {
+        mode: PackMode::Overlay,
+        include_root: true,
+        nanoseconds: true,
+    }
 }
 
 type Chosen = Vec<(ImageRecord, BTreeSet<Reference>)>;
@@ -147,13 +154,15 @@ impl Archive<'_> {
     fn add(&mut self, image: ImageRecord, names: BTreeSet<Reference>) -> Result<Saved> {
         let store = self.lease.store();
         let config_size = store.blob_size(&image.id)?;
-        self.blobs.insert(image.id.clone(), Content::Stored(config_size));
+        self.blobs
+            .insert(image.id.clone(), Content::Stored(config_size));
         let mut layers = Vec::with_capacity(image.layers.len());
         let mut is_original = true;
         for layer in &image.layers {
             let blob = match &layer.blob {
                 Some(blob) if store.has_blob(&blob.digest) => {
-                    self.blobs.insert(blob.digest.clone(), Content::Stored(blob.size));
+                    self.blobs
+                        .insert(blob.digest.clone(), Content::Stored(blob.size));
                     blob.clone()
                 }
                 _ => {
@@ -168,7 +177,8 @@ impl Archive<'_> {
         });
         let manifest = match original {
             Some(manifest) => {
-                self.blobs.insert(manifest.digest.clone(), Content::Stored(manifest.size));
+                self.blobs
+                    .insert(manifest.digest.clone(), Content::Stored(manifest.size));
                 manifest
             }
             None => self.make_manifest(&image.id, config_size, &layers)?,
@@ -177,30 +187,45 @@ impl Archive<'_> {
         if !image.variant.is_empty() {
             platform["variant"] = image.variant.as_str().into();
         }
-        Ok(Saved { id: image.id, names, manifest, platform, layers })
+        Ok(Saved {
+            id: image.id,
+            names,
+            manifest,
+            platform,
+            layers,
+        })
     }
 
     /// Whether all that a manifest names is written. A layer that two images have under two
     /// digests may be here under the other one.
     fn is_complete(&self, manifest: &BlobRecord) -> bool {
         let limit = types::image::MANIFEST_BYTES_MAX as u64;
-        let Ok(bytes) = self.lease.store().read_blob(&manifest.digest, limit) else { return false };
+        let Ok(bytes) = self.lease.store().read_blob(&manifest.digest, limit) else {
+            return false;
+        };
         match types::image::Document::parse(&bytes, None) {
-            Ok(types::image::Document::Manifest(manifest)) => {
-                manifest.layers.iter().all(|layer| self.blobs.contains_key(&layer.digest))
-            }
+            Ok(types::image::Document::Manifest(manifest)) => manifest
+                .layers
+                .iter()
+                .all(|layer| self.blobs.contains_key(&layer.digest)),
             _ => false,
         }
     }
 
     fn pack(&mut self, diff_id: &Digest) -> Result<BlobRecord> {
         let store = self.lease.store();
-        let missing = || storage::StorageError::NoSuchLayer { diff_id: diff_id.clone() };
+        let missing = || storage::StorageError::NoSuchLayer {
+            diff_id: diff_id.clone(),
+        };
         let id = store.find_layer(diff_id)?.ok_or_else(missing)?;
         let layer = Dir::open(&store.layer_path(&id)).map_err(sys::SysError::from)?;
         let mut writer = store.blob_writer(self.lease, diff_id.algorithm())?;
-        pack_tree(layer.as_fd(), b"", &mut writer, &pack_options())
-            .map_err(|source| ImageError::Pack { id: diff_id.short().to_owned(), source })?;
+        pack_tree(layer.as_fd(), b"", &mut writer, &pack_options()).map_err(|source| {
+            ImageError::Pack {
+                id: diff_id.short().to_owned(),
+                source,
+            }
+        })?;
         let staged = writer.stage();
         if staged.digest() != diff_id {
             let (diff_id, actual) = (diff_id.clone(), staged.digest().clone());
@@ -208,7 +233,11 @@ impl Archive<'_> {
         }
         let (digest, size) = (diff_id.clone(), staged.size());
         self.blobs.insert(digest.clone(), Content::Staged(staged));
-        Ok(BlobRecord { digest, size, media_type: MEDIA_OCI_LAYER.to_owned() })
+        Ok(BlobRecord {
+            digest,
+            size,
+            media_type: MEDIA_OCI_LAYER.to_owned(),
+        })
     }
 
     fn make_manifest(
@@ -229,23 +258,27 @@ impl Archive<'_> {
         )?;
         let (digest, size) = (digest_of(&bytes), bytes.len() as u64);
         self.blobs.insert(digest.clone(), Content::Bytes(bytes));
-        Ok(BlobRecord { digest, size, media_type: MEDIA_OCI_MANIFEST.to_owned() })
+        Ok(BlobRecord {
+            digest,
+            size,
+            media_type: MEDIA_OCI_MANIFEST.to_owned(),
+        })
     }
 
-    fn write(
-        &self,
-        images: &[Saved],
-        sink: impl Write,
-        observer: &dyn Observer,
-    ) -> Result<()> {
+    fn write(&self, images: &[Saved], sink: impl Write, observer: &dyn Observer) -> Result<()> {
         let failed = |source| ImageError::Sink { source };
         let mut writer = TarWriter::new(sink);
-        let algorithms: BTreeSet<Algorithm> =
-            self.blobs.keys().map(Digest::algorithm).collect();
+        let algorithms: BTreeSet<Algorithm> = self.blobs.keys().map(Digest::algorithm).collect();
         let mut directories = vec!["blobs/".to_owned()];
-        directories.extend(algorithms.iter().map(|known| format!("blobs/{}/", known.name())));
+        directories.extend(
+            algorithms
+                .iter()
+                .map(|known| format!("blobs/{}/", known.name())),
+        );
         for name in directories {
-            writer.append(&entry(&name, Kind::Directory, 0)).map_err(failed)?;
+            writer
+                .append(&entry(&name, Kind::Directory, 0))
+                .map_err(failed)?;
         }
         let mut bytes = 0;
         for (digest, content) in &self.blobs {
@@ -273,13 +306,26 @@ impl Archive<'_> {
             let data = encode("an index", &value)?;
             append(&mut writer, name, &mut data.as_slice(), data.len() as u64)?;
         }
-        writer.finish().and_then(|mut sink| sink.flush()).map_err(failed)
+        writer
+            .finish()
+            .and_then(|mut sink| sink.flush())
+            .map_err(failed)
     }
 }
 
 fn entry(name: &str, kind: Kind, size: u64) -> Entry {
-    let mode = if kind == Kind::Directory { DIRECTORY_MODE } else { FILE_MODE };
-    Entry { path: name.as_bytes().to_vec(), kind, mode, size, ..Entry::default() }
+    let mode = if kind == Kind::Directory {
+        DIRECTORY_MODE
+    } else {
+        FILE_MODE
+    };
+    Entry {
+        path: name.as_bytes().to_vec(),
+        kind,
+        mode,
+        size,
+        ..Entry::default()
+    }
 }
 
 fn append<W: Write>(
@@ -288,10 +334,14 @@ fn append<W: Write>(
     source: &mut dyn Read,
     size: u64,
 ) -> Result<u64> {
-    writer.append(&entry(name, Kind::File, size)).map_err(|source| ImageError::Sink { source })?;
+    writer
+        .append(&entry(name, Kind::File, size))
+        .map_err(|source| ImageError::Sink { source })?;
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {
-        let count = source.read(&mut buffer).map_err(|source| ImageError::Source { source })?;
+        let count = source
+            .read(&mut buffer)
+            .map_err(|source| ImageError::Source { source })?;
         if count == 0 {
             break;
         }
@@ -300,7 +350,12 @@ fn append<W: Write>(
     }
     if writer.data_left() > 0 {
         let (what, actual) = (name.to_owned(), size - writer.data_left());
-        return Err(storage::StorageError::SizeMismatch { what, expected: size, actual }.into());
+        return Err(storage::StorageError::SizeMismatch {
+            what,
+            expected: size,
+            actual,
+        }
+        .into());
     }
     Ok(size)
 }
@@ -334,7 +389,11 @@ fn manifest_json(images: &[Saved]) -> Value {
     let path = |digest: &Digest| format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
     let entry = |image: &Saved| {
         let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
-        let layers: Vec<String> = image.layers.iter().map(|(_, blob)| path(&blob.digest)).collect();
+        let layers: Vec<String> = image
+            .layers
+            .iter()
+            .map(|(_, blob)| path(&blob.digest))
+            .collect();
         let sources: serde_json::Map<String, Value> = image
             .layers
             .iter()
@@ -353,7 +412,10 @@ fn manifest_json(images: &[Saved]) -> Value {
 fn repositories(images: &[Saved]) -> Value {
     let mut repositories: BTreeMap<String, BTreeMap<&str, &str>> = BTreeMap::new();
     for image in images {
-        let top = image.layers.last().map_or(image.id.hex(), |(_, blob)| blob.digest.hex());
+        let top = image
+            .layers
+            .last()
+            .map_or(image.id.hex(), |(_, blob)| blob.digest.hex());
         for name in &image.names {
             let tags = repositories.entry(name.familiar_name()).or_default();
             tags.insert(name.tag().unwrap_or_default(), top);

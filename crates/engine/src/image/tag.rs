@@ -15,7 +15,9 @@ pub fn tag(context: &ImageContext<'_>, source: &str, target: &str) -> Result<Dig
     let store = context.store();
     let lock = store.lock_images()?;
     let found = store.find_image(source)?;
-    let unchanged = store.reference(&target)?.is_some_and(|record| record.image == found.id);
+    let unchanged = store
+        .reference(&target)?
+        .is_some_and(|record| record.image == found.id);
     if !unchanged {
         store.set_reference(&lock, &target, &found.id, None)?;
     }
@@ -26,7 +28,14 @@ pub fn tag(context: &ImageContext<'_>, source: &str, target: &str) -> Result<Dig
 pub(super) fn parse_target(text: &str) -> Result<Reference> {
     let parsed = Reference::parse_normalized(text);
     let reference = parsed
-        .map_err(|source| ImageError::Reference { text: text.to_owned(), source })?
+        .map_err(|source| ImageError::Reference {
+            text: text.to_owned(),
+            source,
+        })?
         .with_default_tag();
-    if reference.digest().is_some() { Err(ImageError::TagWithDigest) } else { Ok(reference) }
+    if reference.digest().is_some() {
+        Err(ImageError::TagWithDigest)
+    } else {
+        Ok(reference)
+    }
 }

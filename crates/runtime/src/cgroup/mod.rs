@@ -420,7 +420,11 @@ pub fn move_to_monitors(path: &str) -> Result<(), CgroupError> {
             continue;
         }
         let moved = make_group(&hierarchy, &path)
-            .and_then(|group| group.write("cgroup.procs", "0").map_err(CgroupError::from));
+            // A thread that moves itself by `tasks` waits for nobody; see `attach_self`.
+            .and_then(|group| {
+                let file = if hierarchy.unified { "cgroup.procs" } else { "tasks" };
+                group.write(file, "0").map_err(CgroupError::from)
+            });
         if let Err(error) = moved {
             first_error.get_or_insert(error);
         }

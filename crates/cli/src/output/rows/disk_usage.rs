@@ -138,17 +138,39 @@ pub(crate) fn disk_usage(
 }
 
 fn summary(usage: &DiskUsage) -> Vec<Row> {
-    let row = |kind: &str, type_name, total: usize, active: usize, size: i64, free: String| {
+    vec![
+        images_sum(usage),
+        containers_sum(usage),
+        volumes_sum(usage),
+        cache_sum(usage),
+    ]
+}
+
+/// One line of the summary.
+struct Sum {
+    kind: &'static str,
+    type_name: &'static str,
+    total: usize,
+    active: usize,
+    size_bytes: i64,
+    reclaimable: String,
+}
+
+impl Sum {
+    fn row(self) -> Row {
         const MEMBERS: &[&str] = &["Active", "Reclaimable", "Size", "TotalCount", "Type"];
         let values = [
-            active.to_string(),
-            free,
-            human_size(size as f64),
-            total.to_string(),
-            kind.to_owned(),
+            self.active.to_string(),
+            self.reclaimable,
+            human_size(self.size_bytes as f64),
+            self.total.to_string(),
+            self.kind.to_owned(),
         ];
-        Row::new(type_name, MEMBERS, values.map(Value::string).to_vec())
-    };
+        Row::new(self.type_name, MEMBERS, values.map(Value::string).to_vec())
+    }
+}
+
+fn images_sum(usage: &DiskUsage) -> Row {
     let images = &usage.images;
     let kept: i64 = images
         .iter()
@@ -156,67 +178,77 @@ fn summary(usage: &DiskUsage) -> Vec<Row> {
         .filter(|image| image.size_bytes != -1 && image.shared_size_bytes != -1)
         .map(|image| image.size_bytes - image.shared_size_bytes)
         .sum();
-    let is_active = |container: &&ContainerRow| {
-        matches!(
-            container.state.as_str(),
-            "running" | "paused" | "restarting"
-        )
-    };
+    Sum {
+        kind: "Images",
+        type_name: "*formatter.diskUsageImagesContext",
+        total: images.len(),
+        active: images.iter().filter(|image| image.containers > 0).count(),
+        size_bytes: usage.layers_bytes,
+        reclaimable: reclaimable(usage.layers_bytes - kept, usage.layers_bytes),
+    }
+    .row()
+}
+
+fn containers_sum(usage: &DiskUsage) -> Row {
     let containers = &usage.containers;
-    let written: i64 = containers.iter().map(|container| container.size_rw).sum();
-    let running: i64 = containers
+    let active: Vec<&ContainerRow> = containers
         .iter()
-        .filter(is_active)
-        .map(|container| container.size_rw)
-        .sum();
+        .filter(|container| {
+            matches!(
+                container.state.as_str(),
+                "running" | "paused" | "restarting"
+            )
+        })
+        .collect();
+    let written: i64 = containers.iter().map(|container| container.size_rw).sum();
+    let in_use: i64 = active.iter().map(|container| container.size_rw).sum();
+    Sum {
+        kind: "Containers",
+        type_name: "*formatter.diskUsageContainersContext",
+        total: containers.len(),
+        active: active.len(),
+        size_bytes: written,
+        reclaimable: reclaimable(written - in_use, written),
+    }
+    .row()
+}
+
+fn volumes_sum(usage: &DiskUsage) -> Row {
     let volumes = || usage.volumes.iter().filter_map(|volume| volume.usage);
     let sized = || volumes().filter(|(_, size)| *size != -1);
-    let volume_bytes: i64 = sized().map(|(_, size)| size).sum();
-    let unused: i64 = sized()
+    let total_bytes: i64 = sized().map(|(_, size)| size).sum();
+    let unused_bytes: i64 = sized()
         .filter(|(links, _)| *links == 0)
         .map(|(_, size)| size)
         .sum();
+    Sum {
+        kind: "Local Volumes",
+        type_name: "*formatter.diskUsageVolumesContext",
+        total: usage.volumes.len(),
+        active: volumes().filter(|(links, _)| *links > 0).count(),
+        size_bytes: total_bytes,
+        reclaimable: reclaimable(unused_bytes, total_bytes),
+    }
+    .row()
+}
+
+fn cache_sum(usage: &DiskUsage) -> Row {
     let cache = &usage.build_cache;
     let in_use: i64 = cache
         .iter()
         .filter(|record| record.in_use && !record.is_shared)
         .map(|record| record.size_bytes)
         .sum();
-    let cache_bytes = cache_size(usage);
-    vec![
-        row(
-            "Images",
-            "*formatter.diskUsageImagesContext",
-            images.len(),
-            images.iter().filter(|image| image.containers > 0).count(),
-            usage.layers_bytes,
-            reclaimable(usage.layers_bytes - kept, usage.layers_bytes),
-        ),
-        row(
-            "Containers",
-            "*formatter.diskUsageContainersContext",
-            containers.len(),
-            containers.iter().filter(is_active).count(),
-            written,
-            reclaimable(written - running, written),
-        ),
-        row(
-            "Local Volumes",
-            "*formatter.diskUsageVolumesContext",
-            usage.volumes.len(),
-            volumes().filter(|(links, _)| *links > 0).count(),
-            volume_bytes,
-            reclaimable(unused, volume_bytes),
-        ),
-        row(
-            "Build Cache",
-            "*formatter.diskUsageBuilderContext",
-            cache.len(),
-            cache.iter().filter(|record| record.in_use).count(),
-            cache_bytes,
-            human_size((cache_bytes - in_use) as f64),
-        ),
-    ]
+    let size_bytes = cache_size(usage);
+    Sum {
+        kind: "Build Cache",
+        type_name: "*formatter.diskUsageBuilderContext",
+        total: cache.len(),
+        active: cache.iter().filter(|record| record.in_use).count(),
+        size_bytes,
+        reclaimable: human_size((size_bytes - in_use) as f64),
+    }
+    .row()
 }
 
 /// Bytes of the cache that are no image's too.

@@ -421,6 +421,10 @@ mod tests {
             "{\"Description\":\"Official build of Nginx.\",\"IsOfficial\":\"true\",\"Name\":\
              \"nginx\",\"StarCount\":\"5\"}\n"
         );
+    }
+
+    #[test]
+    fn short_lists_print_as_dockers() {
         let volume = VolumeRow {
             name: "v".to_owned(),
             driver: "local".to_owned(),
@@ -431,7 +435,7 @@ mod tests {
             "DRIVER    VOLUME NAME\nlocal     v\n"
         );
         assert_eq!(
-            networks(&[], flags("table"), &clock).unwrap(),
+            networks(&[], flags("table"), &Clock::utc(0)).unwrap(),
             "NETWORK ID   NAME      DRIVER    SCOPE\n"
         );
         let titles = ["UID", "PID", "CMD"].map(str::to_owned);

@@ -321,10 +321,10 @@ fn equal_pair(first: &Value, other: &Value) -> Result<bool, String> {
     if !comparable_shapes {
         return Err(format!(
             "non-comparable types {}: {}, {}: {}",
-            sprint(&[first.clone()]),
+            sprint(std::slice::from_ref(first)),
             first.type_name(),
             other.type_name(),
-            sprint(&[other.clone()])
+            sprint(std::slice::from_ref(other))
         ));
     }
     if is_nil(first) || is_nil(other) {
@@ -333,7 +333,7 @@ fn equal_pair(first: &Value, other: &Value) -> Result<bool, String> {
     same(first, other).ok_or_else(|| {
         format!(
             "non-comparable type {}: {}",
-            sprint(&[other.clone()]),
+            sprint(std::slice::from_ref(other)),
             other.type_name()
         )
     })

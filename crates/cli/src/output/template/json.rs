@@ -76,7 +76,10 @@ fn write_fields(out: &mut String, first: &mut bool, value: &StructValue, html: H
             if let Value::Struct(inner) = value.indirect().0 {
                 write_fields(out, first, &inner, html);
             }
-        } else if !field.json.is_empty() && !(field.omit_empty && value.is_empty()) {
+            continue;
+        }
+        let is_left_out = field.omit_empty && value.is_empty();
+        if !field.json.is_empty() && !is_left_out {
             write_member(out, first, field.json, value, html);
         }
     }

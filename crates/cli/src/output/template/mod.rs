@@ -8,12 +8,15 @@
 //! Templates come from users and data from containers: depth, steps and output are bounded, and
 //! nothing here panics.
 
+mod eval;
 mod exec;
 mod functions;
 mod json;
 mod lexer;
 mod methods;
 mod node;
+mod number;
+mod operands;
 mod parser;
 mod printf;
 mod quote;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::TemplateError;
 use super::lexer::{Keyword, Token, TokenKind, tokens};
-use super::node::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, TemplateCall};
-use super::quote::{quote, unquote, unquote_char};
+use super::node::{Branch, Node, TemplateCall};
+use super::quote::{quote, unquote};
 
 /// How deep control structures and parentheses may nest.
 const DEPTH_MAX: usize = 100;
@@ -33,21 +33,21 @@ pub(super) fn parse(
     Ok(parser.trees)
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     name: &'a str,
     tokens: Vec<Token>,
-    index: usize,
+    pub(super) index: usize,
     /// The last token read so far: the line that errors name.
     farthest: usize,
-    is_function: &'a dyn Fn(&str) -> bool,
+    pub(super) is_function: &'a dyn Fn(&str) -> bool,
     trees: Trees,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 /// What belongs to one template body and not to the text as a whole.
 #[derive(Default)]
-struct Scope {
-    variables: Vec<String>,
+pub(super) struct Scope {
+    pub(super) variables: Vec<String>,
     range_depth: usize,
     action_line: usize,
 }
@@ -110,7 +110,7 @@ impl Control {
 }
 
 impl Parser<'_> {
-    fn error<T>(&self, message: impl AsRef<str>) -> Result<T, TemplateError> {
+    pub(super) fn error<T>(&self, message: impl AsRef<str>) -> Result<T, TemplateError> {
         let line = self.tokens.get(self.farthest).map_or(1, |token| token.line);
         Err(TemplateError(format!(
             "template: {}:{line}: {}",
@@ -120,19 +120,19 @@ impl Parser<'_> {
     }
 
     /// The token at the cursor; past the end it is the end of file again.
-    fn peek(&mut self) -> Token {
+    pub(super) fn peek(&mut self) -> Token {
         let index = self.index.min(self.tokens.len() - 1);
         self.farthest = self.farthest.max(index);
         self.tokens[index].clone()
     }
 
-    fn next(&mut self) -> Token {
+    pub(super) fn next(&mut self) -> Token {
         let token = self.peek();
         self.index += 1;
         token
     }
 
-    fn next_non_space(&mut self) -> Token {
+    pub(super) fn next_non_space(&mut self) -> Token {
         loop {
             let token = self.next();
             if token.kind != TokenKind::Space {
@@ -142,13 +142,13 @@ impl Parser<'_> {
     }
 
     /// The next token that is no space; spaces before it are consumed.
-    fn peek_non_space(&mut self) -> Token {
+    pub(super) fn peek_non_space(&mut self) -> Token {
         let token = self.next_non_space();
         self.index -= 1;
         token
     }
 
-    fn unexpected<T>(
+    pub(super) fn unexpected<T>(
         &self,
         token: &Token,
         context: &str,
@@ -182,7 +182,7 @@ impl Parser<'_> {
         }
     }
 
-    fn deeper(&mut self) -> Result<(), TemplateError> {
+    pub(super) fn deeper(&mut self) -> Result<(), TemplateError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return self.error(format!("exceeded maximum nesting depth ({DEPTH_MAX})"));
@@ -417,321 +417,10 @@ impl Parser<'_> {
             pipe,
         }))
     }
-
-    /// `declarations? command ('|' command)*`, up to the delimiter or the closing parenthesis.
-    fn pipeline(
-        &mut self,
-        context: &str,
-        in_parens: bool,
-        scope: &mut Scope,
-    ) -> Result<Pipe, TemplateError> {
-        self.deeper()?;
-        let pos = self.peek_non_space().pos;
-        let mut pipe = Pipe {
-            pos,
-            is_assign: false,
-            variables: vec![],
-            commands: vec![],
-        };
-        self.declarations(&mut pipe, context, scope)?;
-        let end = if in_parens {
-            TokenKind::RightParen
-        } else {
-            TokenKind::RightDelim
-        };
-        loop {
-            let token = self.next_non_space();
-            if token.kind == end {
-                break;
-            }
-            if !starts_operand(token.kind) {
-                return self.unexpected(&token, context, scope);
-            }
-            self.index -= 1;
-            let command = self.command(scope)?;
-            pipe.commands.push(command);
-        }
-        if pipe.commands.is_empty() {
-            return self.error(format!("missing value for {context}"));
-        }
-        // Only the first command of a pipeline may be no function.
-        for (index, command) in pipe.commands.iter().enumerate().skip(1) {
-            if matches!(
-                command.args[0].kind,
-                OperandKind::Bool(_)
-                    | OperandKind::Dot
-                    | OperandKind::Nil
-                    | OperandKind::Number(_)
-                    | OperandKind::String { .. }
-            ) {
-                let stage = index + 1;
-                return self.error(format!("non executable command in pipeline stage {stage}"));
-            }
-        }
-        self.depth -= 1;
-        Ok(pipe)
-    }
-
-    fn declarations(
-        &mut self,
-        pipe: &mut Pipe,
-        context: &str,
-        scope: &mut Scope,
-    ) -> Result<(), TemplateError> {
-        loop {
-            let variable = self.peek_non_space();
-            if variable.kind != TokenKind::Variable {
-                return Ok(());
-            }
-            let mark = self.index;
-            self.next();
-            let after = self.next_non_space();
-            match after.kind {
-                TokenKind::Assign | TokenKind::Declare => {
-                    pipe.is_assign = after.kind == TokenKind::Assign;
-                    pipe.variables.push(variable.text.clone());
-                    scope.variables.push(variable.text);
-                    return Ok(());
-                }
-                TokenKind::Char if after.text == "," => {
-                    pipe.variables.push(variable.text.clone());
-                    scope.variables.push(variable.text);
-                    if context != "range" || pipe.variables.len() >= 2 {
-                        return self.error(format!("too many declarations in {context}"));
-                    }
-                    let next = self.peek_non_space();
-                    if !matches!(
-                        next.kind,
-                        TokenKind::Variable | TokenKind::RightDelim | TokenKind::RightParen
-                    ) {
-                        return self.error("range can only initialize variables");
-                    }
-                }
-                _ => {
-                    self.index = mark;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn command(&mut self, scope: &mut Scope) -> Result<Command, TemplateError> {
-        let pos = self.peek_non_space().pos;
-        let mut args = Vec::new();
-        loop {
-            self.peek_non_space();
-            args.extend(self.operand(scope)?);
-            let token = self.next();
-            match token.kind {
-                TokenKind::Space => continue,
-                TokenKind::RightDelim | TokenKind::RightParen => self.index -= 1,
-                TokenKind::Pipe => {}
-                _ => return self.unexpected(&token, "operand", scope),
-            }
-            break;
-        }
-        if args.is_empty() {
-            return self.error("empty command");
-        }
-        Ok(Command { pos, args })
-    }
-
-    /// A term with the fields that follow it.
-    fn operand(&mut self, scope: &mut Scope) -> Result<Option<Operand>, TemplateError> {
-        let Some(term) = self.term(scope)? else {
-            return Ok(None);
-        };
-        let first = self.peek();
-        if first.kind != TokenKind::Field {
-            return Ok(Some(term));
-        }
-        let mut fields = Vec::new();
-        while self.peek().kind == TokenKind::Field {
-            fields.push(field_name(&self.next().text));
-        }
-        let kind = match term.kind {
-            OperandKind::Field(mut names) => {
-                names.extend(fields);
-                OperandKind::Field(names)
-            }
-            OperandKind::Variable(mut names) => {
-                names.extend(fields);
-                OperandKind::Variable(names)
-            }
-            OperandKind::Identifier(_) | OperandKind::Pipe(_) | OperandKind::Chain(..) => {
-                OperandKind::Chain(Box::new(term), fields)
-            }
-            _ => {
-                let term = quote(&term.to_string());
-                return self.error(format!("unexpected . after term {term}"));
-            }
-        };
-        Ok(Some(Operand {
-            pos: first.pos,
-            kind,
-        }))
-    }
-
-    fn term(&mut self, scope: &mut Scope) -> Result<Option<Operand>, TemplateError> {
-        let token = self.next_non_space();
-        let kind = match token.kind {
-            TokenKind::Identifier => {
-                if !(self.is_function)(&token.text) {
-                    return self.error(format!("function {} not defined", quote(&token.text)));
-                }
-                OperandKind::Identifier(token.text)
-            }
-            TokenKind::Dot => OperandKind::Dot,
-            TokenKind::Keyword(Keyword::Nil) => OperandKind::Nil,
-            TokenKind::Variable => {
-                if !scope.variables.contains(&token.text) {
-                    return self.error(format!("undefined variable {}", quote(&token.text)));
-                }
-                OperandKind::Variable(vec![token.text])
-            }
-            TokenKind::Field => OperandKind::Field(vec![field_name(&token.text)]),
-            TokenKind::Bool => OperandKind::Bool(token.text == "true"),
-            TokenKind::CharConstant | TokenKind::Complex | TokenKind::Number => {
-                match number(&token) {
-                    Ok(number) => OperandKind::Number(number),
-                    Err(message) => return self.error(message),
-                }
-            }
-            TokenKind::LeftParen => {
-                let pipe = self.pipeline("parenthesized pipeline", true, scope)?;
-                return Ok(Some(Operand {
-                    pos: pipe.pos,
-                    kind: OperandKind::Pipe(pipe),
-                }));
-            }
-            TokenKind::String | TokenKind::RawString => match unquote(&token.text) {
-                Some(text) => OperandKind::String {
-                    quoted: token.text,
-                    text,
-                },
-                None => return self.error("invalid syntax"),
-            },
-            _ => {
-                self.index -= 1;
-                return Ok(None);
-            }
-        };
-        Ok(Some(Operand {
-            pos: token.pos,
-            kind,
-        }))
-    }
-}
-
-fn field_name(text: &str) -> String {
-    text.strip_prefix('.').unwrap_or(text).to_owned()
-}
-
-fn starts_operand(kind: TokenKind) -> bool {
-    matches!(
-        kind,
-        TokenKind::Bool
-            | TokenKind::CharConstant
-            | TokenKind::Complex
-            | TokenKind::Dot
-            | TokenKind::Field
-            | TokenKind::Identifier
-            | TokenKind::Number
-            | TokenKind::Keyword(Keyword::Nil)
-            | TokenKind::RawString
-            | TokenKind::String
-            | TokenKind::Variable
-            | TokenKind::LeftParen
-    )
 }
 
 fn is_blank(nodes: &[Node]) -> bool {
     nodes
         .iter()
         .all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()))
-}
-
-/// The types that a constant may take, by the syntax of Go.
-fn number(token: &Token) -> Result<Number, String> {
-    let text = token.text.clone();
-    if token.kind == TokenKind::CharConstant {
-        let code = unquote_char(&text)?;
-        let uint = u64::try_from(code).ok();
-        return Ok(Number {
-            text,
-            int: Some(code),
-            uint,
-            float: Some(code as f64),
-        });
-    }
-    if token.kind == TokenKind::Complex || text.ends_with('i') {
-        return Err(format!("complex number {} is not supported", quote(&text)));
-    }
-    if let Some(value) = parse_integer(&text) {
-        let int = i64::try_from(value).ok();
-        let uint = u64::try_from(value).ok();
-        if int.is_some() || uint.is_some() {
-            return Ok(Number {
-                text,
-                int,
-                uint,
-                float: Some(value as f64),
-            });
-        }
-    }
-    let Some(float) = parse_float(&text) else {
-        return Err(format!("illegal number syntax: {}", quote(&text)));
-    };
-    if !text.contains(['.', 'e', 'E', 'p', 'P']) {
-        return Err(format!("integer overflow: {}", quote(&text)));
-    }
-    let whole = float.fract() == 0.0 && float.abs() < i64::MAX as f64;
-    let int = whole.then_some(float as i64);
-    Ok(Number {
-        text,
-        int,
-        uint: int.and_then(|int| u64::try_from(int).ok()),
-        float: Some(float),
-    })
-}
-
-/// An integer with Go's prefixes; underscores only between digits or after the prefix.
-fn parse_integer(text: &str) -> Option<i128> {
-    let (negative, body) = match text.as_bytes().first()? {
-        b'-' => (true, text.get(1..)?),
-        b'+' => (false, text.get(1..)?),
-        _ => (false, text),
-    };
-    let lower = body.to_ascii_lowercase();
-    let (radix, digits, prefixed) = if let Some(rest) = lower.strip_prefix("0x") {
-        (16, rest, true)
-    } else if let Some(rest) = lower.strip_prefix("0b") {
-        (2, rest, true)
-    } else if let Some(rest) = lower.strip_prefix("0o") {
-        (8, rest, true)
-    } else if lower.len() > 1 && lower.starts_with('0') {
-        (8, lower.get(1..)?, true)
-    } else {
-        (10, lower.as_str(), false)
-    };
-    let misplaced =
-        digits.ends_with('_') || digits.contains("__") || (!prefixed && digits.starts_with('_'));
-    if misplaced {
-        return None;
-    }
-    let digits: String = digits.chars().filter(|c| *c != '_').collect();
-    if digits.starts_with(['+', '-']) {
-        return None;
-    }
-    let value = i128::from_str_radix(&digits, radix).ok()?;
-    Some(if negative { -value } else { value })
-}
-
-fn parse_float(text: &str) -> Option<f64> {
-    // Underscores need a base prefix in Go, hexadecimal floats are too rare to be worth code.
-    if text.contains(['_', 'x', 'X']) {
-        return None;
-    }
-    let value: f64 = text.parse().ok()?;
-    value.is_finite().then_some(value)
 }
