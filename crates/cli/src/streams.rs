@@ -4,7 +4,6 @@
 //! read, so that a slow reader slows the container and loses nothing. Input is only sent when the
 //! monitor takes it: otherwise both sides could wait for each other.
 
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use engine::protocol::{self, Ended, Kind, Resize, Signal};
@@ -45,7 +44,7 @@ pub(crate) struct Session {
 
 /// Blocks all signals and makes them readable; done before a container starts, so that none is lost.
 pub(crate) fn take_signals() -> Option<OwnedFd> {
-    let all = !0u64 & !bit(9) & !bit(19) & !bit(SIGNAL_CHILD);
+    let all = !(bit(9) | bit(19) | bit(SIGNAL_CHILD));
     sys_signals(all)
 }
 
@@ -183,9 +182,4 @@ fn forward_signal(
         return None;
     }
     matches!(number, 1 | 2 | 3 | 15).then_some(Outcome::Interrupted(number))
-}
-
-/// Flushes standard output of this process.
-pub(crate) fn flush() {
-    let _ = std::io::stdout().flush();
 }

@@ -105,8 +105,11 @@ pub(crate) fn prepare(mounts: &[Mount]) -> Result<Vec<Prepared<'_>>, Failure> {
 
 fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
     let options = parse_options(&mount.options);
-    let is_bind = options.bind || mount.kind == "bind";
-    let source = if is_bind { Some(take_source(mount, &options)?) } else { None };
+    let source = match mount.kind.as_str() {
+        "foreign" => Some((take_foreign(mount)?, FileType::Directory)),
+        _ if options.bind || mount.kind == "bind" => Some(take_source(mount, &options)?),
+        _ => None,
+    };
     Ok(Prepared { mount, options, source })
 }
 
@@ -129,6 +132,32 @@ fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), 
         mount::set_propagation(&tree, propagation, recursive)?;
     }
     Ok((tree, FileType::from_raw_mode(stat.st_mode)))
+}
+
+/// A clone of the mount at the same place in another container, whose mount namespace the source
+/// names (`--ipc container:X` shares /dev/shm so).
+fn take_foreign(mount: &Mount) -> Result<OwnedFd, Failure> {
+    const OWN: &str = "/proc/self/ns/mnt";
+    let open = |path: &str| {
+        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .on("open namespace", path)
+    };
+    let (own, other) = (open(OWN)?, open(&mount.source)?);
+    let kind = sys::process::namespaces::MOUNT;
+    // Joining sets root and working directory to those of the other container; both are set anew
+    // before anything is resolved here again.
+    sys::process::join_namespaces(&other, kind)?;
+    let tree = (|| {
+        let root = sys::atomic::open_directory(Path::new("/"))?;
+        let place = Dir::from_fd(root)
+            .open_dir(Path::new(&mount.destination))
+            .map_err(|error| Failure::setup(error.to_string()))?;
+        Ok::<_, Failure>(mount::clone_tree(place, true)?)
+    })();
+    sys::process::join_namespaces(&own, kind)?;
+    let tree = tree?;
+    mount::set_propagation(&tree, MountPropagationFlags::PRIVATE, true)?;
+    Ok(tree)
 }
 
 /// A clone of a private mount would become a peer of nothing: what is made in the container would
@@ -286,7 +315,7 @@ pub(crate) fn make_read_only(root: &Dir, paths: &[String]) -> Result<(), Failure
 /// The container's null device, made sure of: character device 1:3 (CVE-2025-31133).
 pub(crate) fn null_device(root: &Dir) -> Result<OwnedFd, Failure> {
     let null = root.open_path(Path::new("/dev/null")).map_err(|error| Failure::setup(error.to_string()))?;
-    let stat = rustix::fs::fstat(&null.as_fd()).on("read", "/dev/null")?;
+    let stat = rustix::fs::fstat(null.as_fd()).on("read", "/dev/null")?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(1, 3);
     if !is_null {

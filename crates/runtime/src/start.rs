@@ -100,7 +100,7 @@ fn clone_and_wait(
         None => None,
     };
     let side = process::clone_into(new_namespaces(&launch.spec), cgroup.clone_fd());
-    if let Some(home) = home {
+    if let (Some(home), false) = (home, matches!(side, Ok(Side::Child))) {
         process::join_namespaces(home, NamespaceKind::Pid.clone_flag())?;
     }
     match side? {

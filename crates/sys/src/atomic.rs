@@ -6,10 +6,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::error::{Context, SysError};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Whether a write must survive a power cut before the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,10 @@ pub fn write_at(
     durability: Durability,
 ) -> Result<(), SysError> {
     let directory = directory.as_fd();
-    let temporary = format!(".{name}.{}", std::process::id());
+    // Two writers of one file, threads or processes of other pid namespaces, must not share it.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let random = u32::from_ne_bytes(crate::host::random_bytes()[..4].try_into().unwrap_or_default());
+    let temporary = format!(".{name}.{random:08x}.{number}");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))
         .on("create", &temporary)?;

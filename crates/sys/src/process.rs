@@ -246,14 +246,12 @@ pub fn limit_bounding_set(keep: u64) -> Result<(), SysError> {
 pub fn bounding_set() -> u64 {
     let mut set = 0;
     for capability in 0..64u64 {
-        match prctl(libc::PR_CAPBSET_READ, capability) {
-            Err(_) => break,
-            Ok(()) => {}
-        }
         // SAFETY: plain numbers.
-        let value = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0u64, 0u64, 0u64) };
-        if value == 1 {
-            set |= 1 << capability;
+        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0u64, 0u64, 0u64) } {
+            1 => set |= 1 << capability,
+            0 => {}
+            // Past the kernel's last capability.
+            _ => break,
         }
     }
     set

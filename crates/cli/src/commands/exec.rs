@@ -21,7 +21,7 @@ const SIGNAL_WINDOW: i32 = 28;
 
 pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let read =
-        with_caller(invocation, |caller| run_flags::exec_request(&invocation.matches, caller));
+        with_caller(|caller| run_flags::exec_request(&invocation.matches, caller));
     let asked = match read {
         Ok(asked) => asked,
         Err(error) => {
@@ -30,8 +30,14 @@ pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(failure.exit_code);
         }
     };
-    if asked.tty && asked.interactive && !asked.detach && !terminal::is_terminal(rustix::stdio::stdin()) {
-        errors::complain("the input device is not a TTY");
+    // A missing container is named before a missing terminal, as Docker does.
+    let looked = engine.connect_running(&asked.container).map(drop);
+    if let Err(error) = looked {
+        errors::report(invocation.program, &error);
+        return ExitCode::from(1);
+    }
+    if let Err(error) = with_caller(|caller| asked.check_terminal(caller)) {
+        errors::complain(&error.failure(invocation.program, "exec").text);
         return ExitCode::from(1);
     }
     let request = ExecRequest {

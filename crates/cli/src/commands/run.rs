@@ -16,12 +16,11 @@ use crate::streams;
 use crate::terminal;
 
 /// What flags need to know of this process.
-pub(crate) fn with_caller<T>(invocation: &Invocation, read: impl FnOnce(&Caller<'_>) -> T) -> T {
+pub(crate) fn with_caller<T>(read: impl FnOnce(&Caller<'_>) -> T) -> T {
     let working_directory = std::env::current_dir()
         .map_or_else(|_| "/".to_string(), |path| path.to_string_lossy().into_owned());
     let variable = |name: &str| std::env::var(name).ok();
     read(&Caller {
-        program: invocation.program,
         working_directory: &working_directory,
         variable: &variable,
         stdin_is_terminal: terminal::is_terminal(rustix::stdio::stdin()),
@@ -31,7 +30,7 @@ pub(crate) fn with_caller<T>(invocation: &Invocation, read: impl FnOnce(&Caller<
 }
 
 fn request(invocation: &Invocation) -> Result<RunRequest, ExitCode> {
-    let read = with_caller(invocation, |caller| {
+    let read = with_caller(|caller| {
         run_flags::container_request(&invocation.matches, caller)
     });
     read.map_err(|error: FlagError| {

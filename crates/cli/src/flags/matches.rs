@@ -131,9 +131,4 @@ impl Matches {
             text => values::parse_nano_cpus(text).unwrap_or(0),
         }
     }
-
-    /// The command these matches belong to.
-    pub(crate) fn command(&self) -> &'static Command {
-        self.command
-    }
 }

@@ -30,7 +30,7 @@ mod tests;
 use std::fmt;
 
 pub(crate) use matches::Matches;
-pub(crate) use parse::{Failure, Globals, Invocation, Outcome, parse};
+pub(crate) use parse::{Failure, Invocation, Outcome, parse};
 pub(crate) use structured::{parse_network, parse_ulimit};
 pub(crate) use values::{parse_rate_bytes, parse_rate_operations, parse_weight_device};
 

@@ -27,8 +27,8 @@ use types::reference::Reference;
 use types::restart::RestartError;
 use types::signal::Signal;
 
-pub(crate) use exec::{ExecRequest, exec_request};
-pub(crate) use update::{UpdateRequest, update_request};
+pub(crate) use exec::exec_request;
+pub(crate) use update::update_request;
 
 use crate::flags::parse::Program;
 use crate::flags::{Failure, Matches};
@@ -40,8 +40,6 @@ pub(crate) const DETACH_KEYS_DEFAULT: [u8; 2] = [16, 17];
 
 /// What the flags need to know of the process that gave them.
 pub(crate) struct Caller<'a> {
-    /// The name we were called by.
-    pub(crate) program: Program,
     /// Where relative paths start; absolute.
     pub(crate) working_directory: &'a str,
     /// The environment that `-e NAME` copies from.

@@ -34,6 +34,9 @@ impl Engine {
     /// # Errors
     /// A name that is taken, a request that contradicts itself, or nothing to run.
     pub fn create(&self, request: CreateRequest) -> Result<ContainerRecord, EngineError> {
+        // Until the record names it, nothing else keeps the image from being collected.
+        let _guard = self.store().guard_images()?;
+        self.image_lowers(&request.image_id)?;
         let mut spec = request.spec;
         merge(&mut spec, &request.defaults);
         check(&spec)?;

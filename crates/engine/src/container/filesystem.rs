@@ -91,10 +91,12 @@ impl Engine {
             .collect::<Result<Vec<_>, _>>()?;
         let changes =
             diff(&open(&upper)?, &lowers).map_err(|error| text("compare files", &error))?;
-        Ok(changes
+        let mut changes: Vec<(char, String)> = changes
             .into_iter()
             .map(|change| (change.kind.letter(), change.path.display().to_string()))
-            .collect())
+            .collect();
+        leave_out_mount_points(&mut changes, &stored.record.spec);
+        Ok(changes)
     }
 
     /// Writes a container's whole file system as a tar.
@@ -197,6 +199,38 @@ impl Engine {
             })),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(text("look at path", &error)),
+        }
+    }
+}
+
+/// The empty files and directories that mounts were put onto are ours, not the container's doing.
+fn leave_out_mount_points(
+    changes: &mut Vec<(char, String)>,
+    spec: &types::container::ContainerSpec,
+) {
+    const OWN: [&str; 6] =
+        ["/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+    let mut points: Vec<String> = OWN.iter().map(|path| (*path).to_string()).collect();
+    points.extend(spec.binds.iter().filter_map(|bind| bind.split(':').nth(1).map(String::from)));
+    points.extend(spec.mounts.iter().map(|mount| mount.target.clone()));
+    points.extend(spec.tmpfs.keys().cloned());
+    for point in &points {
+        let below = format!("{point}/");
+        let is_stub = changes.iter().any(|(letter, path)| *letter == 'A' && path == point)
+            && !changes.iter().any(|(_, path)| path.starts_with(&below));
+        if !is_stub {
+            continue;
+        }
+        changes.retain(|(_, path)| path != point);
+        // Directories above it that changed for no other reason.
+        let mut parent = Path::new(point.as_str()).parent();
+        while let Some(path) = parent.filter(|path| *path != Path::new("/")) {
+            let prefix = format!("{}/", path.display());
+            if changes.iter().any(|(_, other)| other.starts_with(&prefix)) {
+                break;
+            }
+            changes.retain(|(letter, other)| *letter == 'D' || Path::new(other) != path);
+            parent = path.parent();
         }
     }
 }

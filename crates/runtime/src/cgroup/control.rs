@@ -37,7 +37,10 @@ pub(super) fn freeze_v2(group: &Directory) -> Result<(), CgroupError> {
             let _ = group.try_write("cgroup.freeze", "0");
             return Err(CgroupError::NotFrozen);
         }
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        };
         // The kernel announces changes of the file as priority data.
         match poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -83,7 +86,9 @@ pub(super) fn kill_by_signals(
             }
         }
         let thawed = thaw();
-        frozen.and(thawed).or_else(|error| if round == 0 { Ok(()) } else { Err(error) })?;
+        frozen
+            .and(thawed)
+            .or_else(|error| if round == 0 { Ok(()) } else { Err(error) })?;
         std::thread::sleep(PAUSE);
     }
     Err(CgroupError::NotKilled)

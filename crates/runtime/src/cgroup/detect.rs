@@ -71,15 +71,22 @@ fn hierarchies(mountinfo: &str, own: &str) -> Result<Vec<Hierarchy>, CgroupError
             continue;
         }
         // Hidden under a later mount, or not for us: another mount of the same may do.
-        let Ok(root) = Directory::open(&mount.point) else { continue };
+        let Ok(root) = Directory::open(&mount.point) else {
+            continue;
+        };
         let controllers = if mount.unified {
-            let Ok(text) = root.read("cgroup.controllers") else { continue };
+            let Ok(text) = root.read("cgroup.controllers") else {
+                continue;
+            };
             text.split_whitespace().map(str::to_string).collect()
         } else {
             let named = |option: &&String| !option.starts_with("name=");
             mount.options.iter().filter(named).cloned().collect()
         };
-        let name = mount.point.file_name().map_or("cgroup".into(), |name| name.to_string_lossy());
+        let name = mount
+            .point
+            .file_name()
+            .map_or("cgroup".into(), |name| name.to_string_lossy());
         found.push(Hierarchy {
             name: name.into_owned(),
             root,
@@ -107,7 +114,10 @@ fn parse_own(text: &str) -> Vec<(Vec<String>, String)> {
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_string).collect();
+    let mut names: Vec<String> = names
+        .filter(|name| !name.is_empty())
+        .map(str::to_string)
+        .collect();
     names.sort_unstable();
     names
 }
@@ -132,14 +142,29 @@ fn parse_mount(line: &str) -> Option<CgroupMount> {
         return None;
     }
     const NO_CONTROLLERS: [&str; 9] = [
-        "rw", "ro", "noprefix", "clone_children", "xattr", "cpuset_v2_mode", "all", "none",
+        "rw",
+        "ro",
+        "noprefix",
+        "clone_children",
+        "xattr",
+        "cpuset_v2_mode",
+        "all",
+        "none",
         "favordynmods",
     ];
-    let other = |option: &&str| {
-        !NO_CONTROLLERS.contains(option) && !option.starts_with("release_agent=")
+    let other =
+        |option: &&str| !NO_CONTROLLERS.contains(option) && !option.starts_with("release_agent=");
+    let options = if unified {
+        Vec::new()
+    } else {
+        sorted(super_options.split(',').filter(other))
     };
-    let options = if unified { Vec::new() } else { sorted(super_options.split(',').filter(other)) };
-    Some(CgroupMount { point, root, unified, options })
+    Some(CgroupMount {
+        point,
+        root,
+        unified,
+        options,
+    })
 }
 
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
@@ -148,7 +173,9 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         result.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let code = rest
+            .get(at + 1..at + 4)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
         match code {
             Some(code) => {
                 result.push(char::from(code));
@@ -172,12 +199,22 @@ mod tests {
     fn mounts_are_told_apart() {
         let mount = |point: &str, root: &str, unified, options: &[&str]| {
             let options = options.iter().map(ToString::to_string).collect();
-            Some(CgroupMount { point: point.into(), root: root.into(), unified, options })
+            Some(CgroupMount {
+                point: point.into(),
+                root: root.into(),
+                unified,
+                options,
+            })
         };
         for (line, expected) in [
             (
                 "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct",
-                mount("/sys/fs/cgroup/cpu,cpuacct", "/", false, &["cpu", "cpuacct"]),
+                mount(
+                    "/sys/fs/cgroup/cpu,cpuacct",
+                    "/",
+                    false,
+                    &["cpu", "cpuacct"],
+                ),
             ),
             (
                 "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd",
@@ -192,7 +229,10 @@ mod tests {
                 mount("/m", "/", false, &["memory"]),
             ),
             // Read-only, by mount or as a whole: nothing can be made there.
-            ("35 31 0:32 / /m ro,relatime - cgroup cgroup rw,memory", None),
+            (
+                "35 31 0:32 / /m ro,relatime - cgroup cgroup rw,memory",
+                None,
+            ),
             ("35 31 0:32 / /m rw,relatime - cgroup2 cgroup2 ro", None),
             ("23 27 0:22 / /sys rw - sysfs sysfs rw", None),
             ("31 23 0:28 / /sys/fs/cgroup rw - tmpfs cgroup rw", None),
@@ -211,7 +251,10 @@ mod tests {
             own,
             [
                 (vec!["name=systemd".to_string()], "/a:b".to_string()),
-                (vec!["cpu".to_string(), "cpuacct".to_string()], "/".to_string()),
+                (
+                    vec!["cpu".to_string(), "cpuacct".to_string()],
+                    "/".to_string()
+                ),
                 (vec![], "/x".to_string()),
             ]
         );
@@ -225,7 +268,10 @@ mod tests {
         }
         std::fs::write(base.join("unified/cgroup.controllers"), "hugetlb misc\n").unwrap();
         let line = |name: &str, kind: &str, options: &str| {
-            format!("1 2 0:3 / {}/{name} rw - {kind} {kind} rw{options}\n", base.display())
+            format!(
+                "1 2 0:3 / {}/{name} rw - {kind} {kind} rw{options}\n",
+                base.display()
+            )
         };
         let mounts = line("gone", "cgroup", ",cpu")
             + &line("cpu", "cgroup", ",cpu,cpuacct")
@@ -236,7 +282,14 @@ mod tests {
         let found = hierarchies(&mounts, own).unwrap();
         let told: Vec<_> = found
             .iter()
-            .map(|one| (one.name.as_str(), one.unified, one.at_root, one.controllers.join("+")))
+            .map(|one| {
+                (
+                    one.name.as_str(),
+                    one.unified,
+                    one.at_root,
+                    one.controllers.join("+"),
+                )
+            })
             .collect();
         assert_eq!(
             told,

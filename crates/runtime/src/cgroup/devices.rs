@@ -90,11 +90,22 @@ impl Rule {
                 _ => return None,
             };
         }
-        Some(Self { kind, major, minor, access })
+        Some(Self {
+            kind,
+            major,
+            minor,
+            access,
+        })
     }
 
     fn allows_everything(&self) -> bool {
-        *self == Self { kind: None, major: None, minor: None, access: MAKE | READ | WRITE }
+        *self
+            == Self {
+                kind: None,
+                major: None,
+                minor: None,
+                access: MAKE | READ | WRITE,
+            }
     }
 }
 
@@ -116,7 +127,9 @@ impl DeviceRules {
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
-        DEFAULT.into_iter().chain(self.extra.iter().map(String::as_str))
+        DEFAULT
+            .into_iter()
+            .chain(self.extra.iter().map(String::as_str))
     }
 
     /// Writes the rules of a new v1 group, which has those of its parent.
@@ -169,7 +182,11 @@ const EXIT: u8 = 0x95;
 fn instruction(code: u8, to: u8, from: u8, offset: i16, value: u32) -> BpfInstruction {
     let [o0, o1] = offset.to_ne_bytes();
     let [v0, v1, v2, v3] = value.to_ne_bytes();
-    let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
+    let registers = if cfg!(target_endian = "little") {
+        from << 4 | to
+    } else {
+        to << 4 | from
+    };
     [code, registers, o0, o1, v0, v1, v2, v3]
 }
 
@@ -190,7 +207,9 @@ fn append_rule(code: &mut Vec<BpfInstruction>, rule: Rule) {
     if let Some(minor) = rule.minor {
         tests.push((None, 5, minor));
     }
-    let sizes = tests.iter().map(|(before, _, _)| if before.is_some() { 3 } else { 1 });
+    let sizes = tests
+        .iter()
+        .map(|(before, _, _)| if before.is_some() { 3 } else { 1 });
     let mut left: usize = sizes.sum::<usize>() + 2;
     for (before, register, value) in tests {
         if let Some(before) = before {
@@ -253,32 +272,72 @@ mod tests {
             ("mknod and read mem", character, MAKE | READ, 1, 1, false),
             ("mknod a disk", block, MAKE, 8, 0, true),
             ("read a disk that was added", block, READ, 8, 3, true),
-            ("write a disk that was added to read", block, READ | WRITE, 8, 3, false),
+            (
+                "write a disk that was added to read",
+                block,
+                READ | WRITE,
+                8,
+                3,
+                false,
+            ),
             ("another disk", block, READ, 9, 0, false),
             ("pts", character, READ | WRITE, 136, 77, true),
             ("ptmx", character, READ | WRITE, 5, 2, true),
             ("tun", character, READ | WRITE, 10, 200, true),
-            ("fuse, added without mknod", character, READ | WRITE, 10, 229, true),
+            (
+                "fuse, added without mknod",
+                character,
+                READ | WRITE,
+                10,
+                229,
+                true,
+            ),
             ("kvm", character, READ, 10, 232, false),
             ("either kind", block, READ | WRITE, 42, 7, true),
             ("either kind", character, MAKE, 42, 7, true),
             ("its neighbour", block, READ, 42, 8, false),
         ] {
-            assert_eq!(run(&program, kind, access, major, minor), expected, "{what}");
+            assert_eq!(
+                run(&program, kind, access, major, minor),
+                expected,
+                "{what}"
+            );
         }
     }
 
     #[test]
     fn rules_that_docker_refuses_are_refused() {
         for text in [
-            "", "c", "c 1:3", "c 1:3 ", "c 1:3 rwx", "c 1:3 rwmr", "d 1:3 r", "c 1 r", "c 1:3 r ",
-            " c 1:3 r", "c  1:3 r", "c -1:3 r", "c 1:4294967296 r", "c 1:3 r\n", "c +1:3 r",
+            "",
+            "c",
+            "c 1:3",
+            "c 1:3 ",
+            "c 1:3 rwx",
+            "c 1:3 rwmr",
+            "d 1:3 r",
+            "c 1 r",
+            "c 1:3 r ",
+            " c 1:3 r",
+            "c  1:3 r",
+            "c -1:3 r",
+            "c 1:4294967296 r",
+            "c 1:3 r\n",
+            "c +1:3 r",
         ] {
-            let rules = DeviceRules { all: false, extra: vec![text.to_string()] };
+            let rules = DeviceRules {
+                all: false,
+                extra: vec![text.to_string()],
+            };
             let error = rules.check().unwrap_err().to_string();
-            assert_eq!(error, format!("invalid device cgroup rule format: '{text}'"));
+            assert_eq!(
+                error,
+                format!("invalid device cgroup rule format: '{text}'")
+            );
         }
-        let many = DeviceRules { all: false, extra: vec!["c 1:3 r".into(); EXTRA_MAX + 1] };
+        let many = DeviceRules {
+            all: false,
+            extra: vec!["c 1:3 r".into(); EXTRA_MAX + 1],
+        };
         assert!(many.check().is_err());
     }
 

@@ -29,7 +29,10 @@ impl AsFd for Directory {
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, SysError> {
         let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
-        Ok(Self { fd: fd.on("open", path.display())?, path: path.to_path_buf() })
+        Ok(Self {
+            fd: fd.on("open", path.display())?,
+            path: path.to_path_buf(),
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -40,7 +43,10 @@ impl Directory {
     pub(super) fn open_at(&self, relative: &str) -> Result<Self, SysError> {
         let path = self.path.join(relative);
         let fd = rustix::fs::openat(&self.fd, relative, DIRECTORY, Mode::empty());
-        Ok(Self { fd: fd.on("open", path.display())?, path })
+        Ok(Self {
+            fd: fd.on("open", path.display())?,
+            path,
+        })
     }
 
     /// Makes the group at `relative`; its parent must exist.
@@ -135,7 +141,10 @@ impl Directory {
             return Ok(());
         }
         for name in self.children()? {
-            match self.open_at(&name).and_then(|child| child.collect_pids(depth - 1, pids)) {
+            match self
+                .open_at(&name)
+                .and_then(|child| child.collect_pids(depth - 1, pids))
+            {
                 // Gone since it was listed.
                 Err(error) if matches!(error.errno, Errno::NOENT | Errno::NODEV) => {}
                 other => other?,
@@ -167,7 +176,9 @@ impl Directory {
     }
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 
 /// In tests values are appended, so that a plain file shows what a kernel's file would be told.
 const WRITE: OFlags = if cfg!(test) {
@@ -206,5 +217,11 @@ pub(super) fn read_all(file: impl AsFd) -> Result<String, Errno> {
 
 /// The number behind `key` in `key value` lines.
 pub(super) fn find_key(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(key)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }

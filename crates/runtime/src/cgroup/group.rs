@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -38,7 +38,11 @@ struct Group {
 
 impl ContainerCgroup {
     pub(super) fn empty(place: Place) -> Self {
-        Self { place, groups: Vec::new(), killed: Cell::new(false) }
+        Self {
+            place,
+            groups: Vec::new(),
+            killed: Cell::new(false),
+        }
     }
 
     /// Opens the groups of a container that exists.
@@ -49,7 +53,10 @@ impl ContainerCgroup {
         let mut cgroup = Self::empty(Place::parse(parent, id)?);
         for hierarchy in super::detect::detect()? {
             match hierarchy.root.open_at(&cgroup.place.path) {
-                Ok(directory) => cgroup.groups.push(Group { hierarchy, directory }),
+                Ok(directory) => cgroup.groups.push(Group {
+                    hierarchy,
+                    directory,
+                }),
                 Err(error) if error.errno == Errno::NOENT => {}
                 Err(error) => return Err(error.into()),
             }
@@ -72,17 +79,30 @@ impl ContainerCgroup {
             Err(error) if error.errno == Errno::NOENT => {}
             Err(error) => return Err(error.into()),
         }
-        let directory = make_group(&hierarchy, path)?;
-        self.groups.push(Group { hierarchy, directory });
+        self.add(hierarchy)
+    }
+
+    /// As [`Self::make`], without a look at leftovers.
+    pub(super) fn add(&mut self, hierarchy: Hierarchy) -> Result<(), CgroupError> {
+        let directory = make_group(&hierarchy, &self.place.path)?;
+        self.groups.push(Group {
+            hierarchy,
+            directory,
+        });
         Ok(())
     }
 
     /// The group where a controller is, and whether that is v2. A controller is never in two.
     fn controller(&self, v1: &str, v2: &str) -> Option<(&Directory, bool)> {
         let has = |group: &&Group| {
-            group.hierarchy.has(if group.hierarchy.unified { v2 } else { v1 })
+            group
+                .hierarchy
+                .has(if group.hierarchy.unified { v2 } else { v1 })
         };
-        self.groups.iter().find(has).map(|group| (&group.directory, group.hierarchy.unified))
+        self.groups
+            .iter()
+            .find(has)
+            .map(|group| (&group.directory, group.hierarchy.unified))
     }
 
     fn unified(&self) -> Option<&Directory> {
@@ -106,8 +126,8 @@ impl ContainerCgroup {
             Some((group, false)) => v1::write_cpu(group, limits)?,
             None => {}
         }
-        if let Some((group, unified)) = self.controller("cpuset", "cpuset") {
-            check_cpuset(group, limits, unified)?;
+        if let Some((group, _)) = self.controller("cpuset", "cpuset") {
+            check_cpuset(limits)?;
             v1::write_cpuset(group, limits)?;
         }
         if let Some((group, _)) = self.controller("pids", "pids") {
@@ -122,13 +142,19 @@ impl ContainerCgroup {
     }
 
     pub(super) fn write_device_rules(&self, rules: &DeviceRules) -> Result<(), CgroupError> {
-        let v1 = self.groups.iter().find(|group| group.hierarchy.has("devices"));
+        let v1 = self
+            .groups
+            .iter()
+            .find(|group| group.hierarchy.has("devices"));
         match (v1, self.unified()) {
             (Some(group), _) => rules.write_v1(&group.directory)?,
             (None, Some(group)) => rules.attach_v2(group)?,
             (None, None) => {
                 let limit = "the rules for devices";
-                return Err(CgroupError::Unenforceable { limit, controller: "devices" });
+                return Err(CgroupError::Unenforceable {
+                    limit,
+                    controller: "devices",
+                });
             }
         }
         Ok(())
@@ -208,7 +234,12 @@ impl ContainerCgroup {
     pub fn hierarchies(&self) -> Vec<(String, PathBuf)> {
         let v1 = self.groups.iter().filter(|group| !group.hierarchy.unified);
         let told: Vec<_> = v1
-            .map(|group| (group.hierarchy.name.clone(), group.directory.path().to_path_buf()))
+            .map(|group| {
+                (
+                    group.hierarchy.name.clone(),
+                    group.directory.path().to_path_buf(),
+                )
+            })
             .collect();
         match (told.is_empty(), self.unified()) {
             (true, Some(group)) => vec![(String::new(), group.path().to_path_buf())],
@@ -218,13 +249,24 @@ impl ContainerCgroup {
 
     /// Every directory of the container.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.groups.iter().map(|group| group.directory.path().to_path_buf()).collect()
+        self.groups
+            .iter()
+            .map(|group| group.directory.path().to_path_buf())
+            .collect()
     }
 
     /// The group that knows all processes: v2's, since its subgroups count, else any.
     fn processes(&self) -> Option<&Directory> {
-        let freezer = || self.groups.iter().find(|group| group.hierarchy.has("freezer"));
-        let any = || freezer().or(self.groups.first()).map(|group| &group.directory);
+        let freezer = || {
+            self.groups
+                .iter()
+                .find(|group| group.hierarchy.has("freezer"))
+        };
+        let any = || {
+            freezer()
+                .or(self.groups.first())
+                .map(|group| &group.directory)
+        };
         self.unified().or_else(any)
     }
 
@@ -280,8 +322,12 @@ impl ContainerCgroup {
                 return Ok((group, true));
             }
         }
-        let v1 = self.groups.iter().find(|group| group.hierarchy.has("freezer"));
-        v1.map(|group| (&group.directory, false)).ok_or(CgroupError::NoFreezer)
+        let v1 = self
+            .groups
+            .iter()
+            .find(|group| group.hierarchy.has("freezer"));
+        v1.map(|group| (&group.directory, false))
+            .ok_or(CgroupError::NoFreezer)
     }
 
     /// Sends SIGKILL to every process, also to frozen ones and those that fork. Does not wait until
@@ -376,20 +422,43 @@ impl ContainerCgroup {
         loop {
             let mut errors = Vec::new();
             let path = &self.place.path;
-            self.groups.retain(|Group { hierarchy, directory }| {
-                let removed = remove_tree(&hierarchy.root, path, directory, DEPTH_MAX);
-                removed.map_err(|error| errors.push(error)).is_err()
-            });
+            self.groups.retain(
+                |Group {
+                     hierarchy,
+                     directory,
+                 }| {
+                    let removed = remove_tree(&hierarchy.root, path, directory, DEPTH_MAX);
+                    removed.map_err(|error| errors.push(error)).is_err()
+                },
+            );
             if errors.is_empty() {
                 return Ok(());
             }
-            let may_pass = errors.iter().any(|error: &SysError| error.errno == Errno::BUSY);
+            let may_pass = errors
+                .iter()
+                .any(|error: &SysError| error.errno == Errno::BUSY);
             if !may_pass || Instant::now() >= deadline {
                 return Err(CgroupError::NotRemoved(errors));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(REMOVE_PAUSE_MAX);
         }
+    }
+}
+
+#[cfg(test)]
+impl ContainerCgroup {
+    pub(super) fn killed_for_test(&self) -> bool {
+        self.killed.get()
+    }
+
+    pub(super) fn unified_for_test(&self) -> Option<&Directory> {
+        self.unified()
+    }
+
+    /// What is left is a machine with v1 alone.
+    pub(super) fn forget_unified_for_test(&mut self) {
+        self.groups.retain(|group| !group.hierarchy.unified);
     }
 }
 
@@ -417,26 +486,35 @@ fn remove_tree(
     }
 }
 
-/// The kernel takes a list that holds an unknown processor only in part, or says "invalid argument".
-fn check_cpuset(group: &Directory, limits: &Limits, unified: bool) -> Result<(), CgroupError> {
-    for (wanted, kind, v1_file, v2_file) in [
-        (&limits.cpuset_cpus, "CPUs", "cpuset.effective_cpus", "cpuset.cpus.effective"),
-        (&limits.cpuset_mems, "memory nodes", "cpuset.effective_mems", "cpuset.mems.effective"),
+/// The kernel's answer to processors that are not there is "invalid argument"; Docker's names them.
+fn check_cpuset(limits: &Limits) -> Result<(), CgroupError> {
+    const LIST_BYTES_MAX: u64 = 64 * 1024;
+    for (wanted, kind, file) in [
+        (
+            &limits.cpuset_cpus,
+            "CPUs",
+            "/sys/devices/system/cpu/online",
+        ),
+        (
+            &limits.cpuset_mems,
+            "memory nodes",
+            "/sys/devices/system/node/online",
+        ),
     ] {
         let Some(requested) = wanted else { continue };
-        let _ = group;
-        let online = match kind {
-            "CPUs" => "/sys/devices/system/cpu/online",
-            _ => "/sys/devices/system/node/online",
-        };
-        let _ = (unified, v1_file, v2_file);
-        let Ok(bytes) = sys::atomic::read_limited(std::path::Path::new(online), 64 * 1024) else {
+        // Without sysfs the kernel's own answer has to do.
+        let Ok(bytes) = sys::atomic::read_limited(Path::new(file), LIST_BYTES_MAX) else {
             continue;
         };
         let available = String::from_utf8_lossy(&bytes).trim().to_string();
         if !is_available(requested, &available) {
             let requested = requested.clone();
-            return Err(LimitError::CpusetUnavailable { kind, requested, available }.into());
+            return Err(LimitError::CpusetUnavailable {
+                kind,
+                requested,
+                available,
+            }
+            .into());
         }
     }
     Ok(())

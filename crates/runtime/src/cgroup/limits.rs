@@ -49,9 +49,7 @@ pub enum LimitError {
     #[error("Range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
     NanoCpus(u32),
     /// The kernel's limits.
-    #[error(
-        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
-    )]
+    #[error("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")]
     CpuPeriod,
     /// The kernel's limit.
     #[error("CPU cfs quota can not be less than 1ms (i.e. 1000)")]
@@ -158,7 +156,10 @@ pub(super) fn plan(
     ] {
         if !value.is_empty() {
             if !is_list(value) {
-                return Err(LimitError::Cpuset { kind, value: value.clone() });
+                return Err(LimitError::Cpuset {
+                    kind,
+                    value: value.clone(),
+                });
             }
             *place = Some(value.clone());
         }
@@ -176,11 +177,7 @@ pub(super) fn plan(
     Ok(limits)
 }
 
-fn plan_memory(
-    asked: &Resources,
-    purpose: Purpose,
-    limits: &mut Limits,
-) -> Result<(), LimitError> {
+fn plan_memory(asked: &Resources, purpose: Purpose, limits: &mut Limits) -> Result<(), LimitError> {
     let (memory, swap) = (asked.memory_bytes, asked.memory_swap_bytes);
     let reservation = asked.memory_reservation_bytes;
     if memory > 0 && memory < MEMORY_BYTES_MIN {
@@ -242,7 +239,10 @@ fn plan_cpu(asked: &Resources, cpus: u32, limits: &mut Limits) -> Result<(), Lim
     if !(CPU_PERIOD_US_MIN..=CPU_PERIOD_US_MAX).contains(&period) {
         return Err(LimitError::CpuPeriod);
     }
-    if limits.cpu_quota.is_some_and(|quota| quota > 0 && quota < CPU_QUOTA_US_MIN) {
+    if limits
+        .cpu_quota
+        .is_some_and(|quota| quota > 0 && quota < CPU_QUOTA_US_MIN)
+    {
         return Err(LimitError::CpuQuota);
     }
     if asked.cpu_shares != 0 {
@@ -270,15 +270,24 @@ fn plan_devices(
         (&asked.blkio_read_iops, DeviceLimitKind::ReadOperations),
         (&asked.blkio_write_iops, DeviceLimitKind::WriteOperations),
     ] {
-        wanted.extend(list.iter().map(|(path, value)| (kind, path.as_str(), *value)));
+        wanted.extend(
+            list.iter()
+                .map(|(path, value)| (kind, path.as_str(), *value)),
+        );
     }
     if wanted.len() > DEVICE_LIMITS_MAX {
         return Err(LimitError::TooManyDevices);
     }
     let resolve = |(kind, path, value): (DeviceLimitKind, &str, u64)| {
-        let device = device_number(path)
-            .map_err(|reason| LimitError::Device { path: path.to_string(), reason })?;
-        Ok(DeviceLimit { kind, device, value })
+        let device = device_number(path).map_err(|reason| LimitError::Device {
+            path: path.to_string(),
+            reason,
+        })?;
+        Ok(DeviceLimit {
+            kind,
+            device,
+            value,
+        })
     };
     wanted.into_iter().map(resolve).collect()
 }
@@ -294,7 +303,10 @@ pub(super) fn device_number(path: &str) -> Result<String, String> {
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::BlockDevice {
         return Err("not a block device".to_string());
     }
-    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let (major, minor) = (
+        rustix::fs::major(stat.st_rdev),
+        rustix::fs::minor(stat.st_rdev),
+    );
     Ok(format!("{major}:{minor}"))
 }
 
@@ -306,7 +318,10 @@ fn is_list(text: &str) -> bool {
 /// The ranges of a list such as `0-2,4`.
 fn parse_list(text: &str) -> Option<Vec<(u32, u32)>> {
     let number = |text: &str| {
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten()
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse::<u16>().ok())
+            .flatten()
     };
     text.split(',')
         .map(|part| {
@@ -323,8 +338,11 @@ pub(super) fn is_available(wanted: &str, available: &str) -> bool {
         return false;
     };
     // The kernel tells ranges merged and in order.
-    let within =
-        |(first, last): (u32, u32)| available.iter().any(|range| range.0 <= first && last <= range.1);
+    let within = |(first, last): (u32, u32)| {
+        available
+            .iter()
+            .any(|range| range.0 <= first && last <= range.1)
+    };
     wanted.into_iter().all(within)
 }
 
@@ -373,13 +391,19 @@ mod tests {
         };
         let limits = plan_for(&asked, Purpose::Create).unwrap();
         assert_eq!(limits.memory_swap, Some(128 * MIB));
-        assert_eq!((limits.cpu_period, limits.cpu_quota), (Some(100_000), Some(150_000)));
+        assert_eq!(
+            (limits.cpu_period, limits.cpu_quota),
+            (Some(100_000), Some(150_000))
+        );
         assert_eq!(limits.cpu_shares, Some(2));
         assert_eq!(limits.pids, Some(10));
         assert_eq!(limits.devices[0].device, "8:0");
         assert_eq!(plan_for(&asked, Purpose::Update).unwrap().memory_swap, None);
         let none = Limits::default();
-        assert_eq!(plan_for(&Resources::default(), Purpose::Create).unwrap(), none);
+        assert_eq!(
+            plan_for(&Resources::default(), Purpose::Create).unwrap(),
+            none
+        );
         let unlimited = Resources {
             memory_bytes: -1,
             pids_limit: -1,
@@ -387,48 +411,103 @@ mod tests {
             ..Resources::default()
         };
         let limits = plan_for(&unlimited, Purpose::Update).unwrap();
-        assert_eq!((limits.memory, limits.memory_swap, limits.pids), (Some(-1), Some(-1), Some(-1)));
+        assert_eq!(
+            (limits.memory, limits.memory_swap, limits.pids),
+            (Some(-1), Some(-1), Some(-1))
+        );
         assert_eq!(limits.swappiness, None);
-        let least = Resources { nano_cpus: 1, ..Resources::default() };
-        assert_eq!(plan_for(&least, Purpose::Create).unwrap().cpu_quota, Some(1000));
+        let least = Resources {
+            nano_cpus: 1,
+            ..Resources::default()
+        };
+        assert_eq!(
+            plan_for(&least, Purpose::Create).unwrap().cpu_quota,
+            Some(1000)
+        );
     }
 
     #[test]
     fn bad_limits_are_refused_in_dockers_words() {
         let with = |change: &dyn Fn(&mut Resources)| {
-            let mut asked = Resources { memory_bytes: 100 * MIB, ..Resources::default() };
+            let mut asked = Resources {
+                memory_bytes: 100 * MIB,
+                ..Resources::default()
+            };
             change(&mut asked);
             plan_for(&asked, Purpose::Create).unwrap_err().to_string()
         };
         type Change = dyn Fn(&mut Resources);
         let cases: [(&Change, &str); 18] = [
-            (&|r| r.memory_bytes = 1000, "Minimum memory limit allowed is 6MB"),
-            (&|r| r.memory_swap_bytes = 50 * MIB, "memoryswap limit should be larger"),
+            (
+                &|r| r.memory_bytes = 1000,
+                "Minimum memory limit allowed is 6MB",
+            ),
+            (
+                &|r| r.memory_swap_bytes = 50 * MIB,
+                "memoryswap limit should be larger",
+            ),
             (
                 &|r| (r.memory_bytes, r.memory_swap_bytes) = (0, 50 * MIB),
                 "You should always set the Memory limit",
             ),
-            (&|r| r.memory_reservation_bytes = 1, "Minimum memory reservation allowed is 6MB"),
-            (&|r| r.memory_reservation_bytes = 101 * MIB, "can not be less than memory reservation"),
-            (&|r| r.memory_swappiness = Some(101), "Invalid value: 101, valid memory swappiness"),
-            (&|r| r.nano_cpus = 4_100_000_000, "from 0.01 to 4.00, as there are only 4 CPUs"),
+            (
+                &|r| r.memory_reservation_bytes = 1,
+                "Minimum memory reservation allowed is 6MB",
+            ),
+            (
+                &|r| r.memory_reservation_bytes = 101 * MIB,
+                "can not be less than memory reservation",
+            ),
+            (
+                &|r| r.memory_swappiness = Some(101),
+                "Invalid value: 101, valid memory swappiness",
+            ),
+            (
+                &|r| r.nano_cpus = 4_100_000_000,
+                "from 0.01 to 4.00, as there are only 4 CPUs",
+            ),
             (&|r| r.nano_cpus = -1, "Range of CPUs"),
-            (&|r| (r.nano_cpus, r.cpu_period_us) = (1, 1000), "Nano CPUs and CPU Period"),
-            (&|r| (r.nano_cpus, r.cpu_quota_us) = (1, 1000), "Nano CPUs and CPU Quota"),
+            (
+                &|r| (r.nano_cpus, r.cpu_period_us) = (1, 1000),
+                "Nano CPUs and CPU Period",
+            ),
+            (
+                &|r| (r.nano_cpus, r.cpu_quota_us) = (1, 1000),
+                "Nano CPUs and CPU Quota",
+            ),
             (&|r| r.cpu_period_us = 999, "CPU cfs period"),
             (&|r| r.cpu_quota_us = 999, "CPU cfs quota"),
             (&|r| r.cpu_shares = -5, "shares"),
-            (&|r| r.cpuset_cpus = "1-".into(), "Invalid value 1- for cpuset cpus"),
-            (&|r| r.cpuset_mems = "a".into(), "Invalid value a for cpuset mems"),
-            (&|r| r.blkio_weight = 9, "Range of blkio weight is from 10 to 1000"),
-            (&|r| r.blkio_weight_device = vec![("/dev/sda".into(), 1001)], "blkio weight"),
-            (&|r| r.blkio_read_bps = vec![("/dev/no".into(), 1)], "cannot limit device /dev/no: No"),
+            (
+                &|r| r.cpuset_cpus = "1-".into(),
+                "Invalid value 1- for cpuset cpus",
+            ),
+            (
+                &|r| r.cpuset_mems = "a".into(),
+                "Invalid value a for cpuset mems",
+            ),
+            (
+                &|r| r.blkio_weight = 9,
+                "Range of blkio weight is from 10 to 1000",
+            ),
+            (
+                &|r| r.blkio_weight_device = vec![("/dev/sda".into(), 1001)],
+                "blkio weight",
+            ),
+            (
+                &|r| r.blkio_read_bps = vec![("/dev/no".into(), 1)],
+                "cannot limit device /dev/no: No",
+            ),
         ];
         for (change, words) in cases {
             let text = with(change);
             assert!(text.contains(words), "{words}: {text}");
         }
-        assert!(device_number("/dev/null").unwrap_err().contains("not a block device"));
+        assert!(
+            device_number("/dev/null")
+                .unwrap_err()
+                .contains("not a block device")
+        );
     }
 
     #[test]
@@ -444,13 +523,23 @@ mod tests {
             ("+1", "0-9", false),
             ("", "0-9", false),
         ] {
-            assert_eq!(is_available(wanted, available), expected, "{wanted} in {available}");
+            assert_eq!(
+                is_available(wanted, available),
+                expected,
+                "{wanted} in {available}"
+            );
         }
     }
 
     #[test]
     fn weights_keep_least_default_and_greatest() {
-        for (shares, weight) in [(2, 1), (1024, 100), (262_144, 10_000), (512, 59), (10_000_000, 10_000)] {
+        for (shares, weight) in [
+            (2, 1),
+            (1024, 100),
+            (262_144, 10_000),
+            (512, 59),
+            (10_000_000, 10_000),
+        ] {
             assert_eq!(weight_of_shares(shares), weight, "{shares}");
         }
         assert_eq!([10, 500, 1000].map(io_weight), [1, 4950, 10_000]);

@@ -145,7 +145,11 @@ pub enum CgroupError {
 }
 
 fn join(errors: &[SysError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The hierarchies of this machine.
@@ -160,7 +164,9 @@ impl Layout {
     /// # Errors
     /// Nothing is mounted, or /proc cannot be read.
     pub fn detect() -> Result<Self, CgroupError> {
-        Ok(Self { hierarchies: detect::detect()? })
+        Ok(Self {
+            hierarchies: detect::detect()?,
+        })
     }
 
     /// Whether every controller is v2's.
@@ -170,7 +176,10 @@ impl Layout {
 
     /// Names of the controllers that can be used, v2's pseudo-controllers apart.
     pub fn controllers(&self) -> Vec<String> {
-        self.hierarchies.iter().flat_map(|hierarchy| hierarchy.controllers.clone()).collect()
+        self.hierarchies
+            .iter()
+            .flat_map(|hierarchy| hierarchy.controllers.clone())
+            .collect()
     }
 
     /// Makes the groups of a container, with its limits, and tells what was discarded.
@@ -227,8 +236,16 @@ impl Layout {
     /// Each limit that was asked for needs a controller.
     fn require_controllers(&self, limits: &Limits) -> Result<(), CgroupError> {
         let has = |v1: &str, v2: &str| {
-            let name = |hierarchy: &Hierarchy| if hierarchy.unified { v2.to_string() } else { v1.to_string() };
-            self.hierarchies.iter().any(|hierarchy| hierarchy.has(&name(hierarchy)))
+            let name = |hierarchy: &Hierarchy| {
+                if hierarchy.unified {
+                    v2.to_string()
+                } else {
+                    v1.to_string()
+                }
+            };
+            self.hierarchies
+                .iter()
+                .any(|hierarchy| hierarchy.has(&name(hierarchy)))
         };
         let cpu = limits.cpu_shares.is_some()
             || limits.cpu_period.is_some()
@@ -248,7 +265,10 @@ impl Layout {
             (blkio, "--blkio-weight or --device-read-bps", "blkio", "io"),
         ] {
             if wanted && !has(v1, v2) {
-                return Err(CgroupError::Unenforceable { limit, controller: v1 });
+                return Err(CgroupError::Unenforceable {
+                    limit,
+                    controller: v1,
+                });
             }
         }
         Ok(())
@@ -269,7 +289,12 @@ fn plan(resources: &Resources, purpose: Purpose) -> Result<Limits, CgroupError> 
     } else {
         std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
     };
-    Ok(limits::plan(resources, purpose, cpus, &limits::device_number)?)
+    Ok(limits::plan(
+        resources,
+        purpose,
+        cpus,
+        &limits::device_number,
+    )?)
 }
 
 /// Where a container's groups are, from each mount's root.
@@ -281,7 +306,11 @@ struct Place {
 
 impl Place {
     fn parse(parent: &str, id: &str) -> Result<Self, CgroupError> {
-        let parent = clean(if parent.is_empty() { DEFAULT_PARENT } else { parent })?;
+        let parent = clean(if parent.is_empty() {
+            DEFAULT_PARENT
+        } else {
+            parent
+        })?;
         if id.contains('/') {
             return Err(CgroupError::Path(id.to_string()));
         }
@@ -322,11 +351,7 @@ fn make_group(hierarchy: &Hierarchy, path: &str) -> Result<Directory, CgroupErro
 }
 
 /// What a new group needs before it takes processes.
-fn prepare_group(
-    hierarchy: &Hierarchy,
-    group: &Directory,
-    path: &str,
-) -> Result<(), CgroupError> {
+fn prepare_group(hierarchy: &Hierarchy, group: &Directory, path: &str) -> Result<(), CgroupError> {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     if !hierarchy.unified && hierarchy.has("cpuset") {
         let ready = !group.read("cpuset.cpus")?.trim().is_empty()
@@ -369,8 +394,12 @@ fn make_parents(hierarchy: &Hierarchy, path: &str) -> Result<(), CgroupError> {
 
 /// `a/b/c`: `a`, `a/b`, `a/b/c`.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
-    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    ends.map(|end| &path[..end]).filter(|prefix| !prefix.is_empty())
+    let ends = path
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .chain([path.len()]);
+    ends.map(|end| &path[..end])
+        .filter(|prefix| !prefix.is_empty())
 }
 
 /// Hands processors and memory nodes down to `path`, level by level.
@@ -388,8 +417,15 @@ fn inherit_cpusets(hierarchy: &Hierarchy, path: &str) -> Result<(), CgroupError>
 /// (a group with processes, delegation) is missed only by a limit that needs it, which then fails.
 fn enable_controllers(hierarchy: &Hierarchy, path: &str) {
     let enable = |group: &Directory| {
-        let all: Vec<String> = hierarchy.controllers.iter().map(|name| format!("+{name}")).collect();
-        if group.try_write("cgroup.subtree_control", &all.join(" ")).is_err() {
+        let all: Vec<String> = hierarchy
+            .controllers
+            .iter()
+            .map(|name| format!("+{name}"))
+            .collect();
+        if group
+            .try_write("cgroup.subtree_control", &all.join(" "))
+            .is_err()
+        {
             for one in all {
                 let _ = group.try_write("cgroup.subtree_control", &one);
             }
@@ -412,7 +448,11 @@ fn enable_controllers(hierarchy: &Hierarchy, path: &str) {
 /// # Errors
 /// What kept it in a group; it is moved in the others all the same.
 pub fn move_to_monitors(path: &str) -> Result<(), CgroupError> {
-    let path = if path.is_empty() { format!("{DEFAULT_PARENT}/monitors") } else { clean(path)? };
+    let path = if path.is_empty() {
+        format!("{DEFAULT_PARENT}/monitors")
+    } else {
+        clean(path)?
+    };
     let mut first_error = None;
     for hierarchy in detect::detect()? {
         // At the root there is nothing to leave, and a hierarchy costs a tenth of a millisecond.
@@ -422,7 +462,11 @@ pub fn move_to_monitors(path: &str) -> Result<(), CgroupError> {
         let moved = make_group(&hierarchy, &path)
             // A thread that moves itself by `tasks` waits for nobody; see `attach_self`.
             .and_then(|group| {
-                let file = if hierarchy.unified { "cgroup.procs" } else { "tasks" };
+                let file = if hierarchy.unified {
+                    "cgroup.procs"
+                } else {
+                    "tasks"
+                };
                 group.write(file, "0").map_err(CgroupError::from)
             });
         if let Err(error) = moved {

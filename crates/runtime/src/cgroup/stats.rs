@@ -71,8 +71,14 @@ pub(super) fn add_cpu_v2(group: &Directory, stats: &mut CgroupStats) -> Result<(
 
 pub(super) fn add_memory_v1(group: &Directory, stats: &mut CgroupStats) -> Result<(), SysError> {
     let usage = group.read_number("memory.usage_in_bytes")?.unwrap_or(0);
-    let inactive = group.read_key("memory.stat", "total_inactive_file")?.unwrap_or(0);
-    stats.memory_usage_bytes = if inactive < usage { usage - inactive } else { usage };
+    let inactive = group
+        .read_key("memory.stat", "total_inactive_file")?
+        .unwrap_or(0);
+    stats.memory_usage_bytes = if inactive < usage {
+        usage - inactive
+    } else {
+        usage
+    };
     let limit = group.read_number("memory.limit_in_bytes")?;
     stats.memory_limit_bytes = limit.filter(|limit| *limit < NO_LIMIT);
     Ok(())
@@ -81,7 +87,11 @@ pub(super) fn add_memory_v1(group: &Directory, stats: &mut CgroupStats) -> Resul
 pub(super) fn add_memory_v2(group: &Directory, stats: &mut CgroupStats) -> Result<(), SysError> {
     let usage = group.read_number("memory.current")?.unwrap_or(0);
     let inactive = group.read_key("memory.stat", "inactive_file")?.unwrap_or(0);
-    stats.memory_usage_bytes = if inactive < usage { usage - inactive } else { usage };
+    stats.memory_usage_bytes = if inactive < usage {
+        usage - inactive
+    } else {
+        usage
+    };
     stats.memory_limit_bytes = group.read_number("memory.max")?;
     Ok(())
 }
@@ -95,10 +105,13 @@ pub(super) fn add_pids(group: &Directory, stats: &mut CgroupStats) -> Result<(),
 
 pub(super) fn add_blkio(group: &Directory, stats: &mut CgroupStats) -> Result<(), SysError> {
     // The throttle layer sees every request, a scheduler's own counters only those it handled.
-    for file in ["blkio.throttle.io_service_bytes_recursive", "blkio.bfq.io_service_bytes_recursive"]
-    {
+    for file in [
+        "blkio.throttle.io_service_bytes_recursive",
+        "blkio.bfq.io_service_bytes_recursive",
+    ] {
         let text = optional(group.read(file))?;
-        (stats.blkio_read_bytes, stats.blkio_write_bytes) = (sum(&text, "Read"), sum(&text, "Write"));
+        (stats.blkio_read_bytes, stats.blkio_write_bytes) =
+            (sum(&text, "Read"), sum(&text, "Write"));
         if stats.blkio_read_bytes + stats.blkio_write_bytes > 0 {
             break;
         }
@@ -111,7 +124,9 @@ fn sum(text: &str, operation: &str) -> u64 {
     let value = |line: &str| {
         let mut fields = line.split(' ');
         let (_, kind, number) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == operation).then(|| number.parse::<u64>().ok()).flatten()
+        (kind == operation)
+            .then(|| number.parse::<u64>().ok())
+            .flatten()
     };
     text.lines().filter_map(value).fold(0, u64::saturating_add)
 }
@@ -120,7 +135,9 @@ fn sum(text: &str, operation: &str) -> u64 {
 pub(super) fn add_io(group: &Directory, stats: &mut CgroupStats) -> Result<(), SysError> {
     let text = optional(group.read("io.stat"))?;
     let total = |key: &str| {
-        let numbers = text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse().ok());
+        let numbers = text
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix(key)?.parse().ok());
         numbers.fold(0, u64::saturating_add)
     };
     stats.blkio_read_bytes = total("rbytes=");

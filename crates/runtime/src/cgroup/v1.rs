@@ -21,9 +21,9 @@ pub(super) fn write_memory(
         // A new group is without limit, so that memory comes first.
         (_, _, Purpose::Create) | (None, _, _) | (_, None, _) => false,
         (_, Some(swap), Purpose::Update) if swap < 0 => true,
-        (_, Some(swap), Purpose::Update) => {
-            group.read_number(MEMORY)?.is_none_or(|current| current < swap as u64)
-        }
+        (_, Some(swap), Purpose::Update) => group
+            .read_number(MEMORY)?
+            .is_none_or(|current| current < swap as u64),
     };
     if swap_first {
         write_swap(group, limits, warnings)?;
@@ -43,14 +43,32 @@ pub(super) fn write_memory(
     }
     if let Some(reservation) = limits.memory_reservation {
         let file = "memory.soft_limit_in_bytes";
-        write_or_warn(group, file, &reservation.to_string(), warning::RESERVATION, warnings)?;
+        write_or_warn(
+            group,
+            file,
+            &reservation.to_string(),
+            warning::RESERVATION,
+            warnings,
+        )?;
     }
     if limits.oom_kill_disable {
-        write_or_warn(group, "memory.oom_control", "1", warning::OOM_KILL_DISABLE, warnings)?;
+        write_or_warn(
+            group,
+            "memory.oom_control",
+            "1",
+            warning::OOM_KILL_DISABLE,
+            warnings,
+        )?;
     }
     if let Some(swappiness) = limits.swappiness {
         let file = "memory.swappiness";
-        write_or_warn(group, file, &swappiness.to_string(), warning::SWAPPINESS, warnings)?;
+        write_or_warn(
+            group,
+            file,
+            &swappiness.to_string(),
+            warning::SWAPPINESS,
+            warnings,
+        )?;
     }
     Ok(())
 }
@@ -60,8 +78,16 @@ fn write_swap(
     limits: &Limits,
     warnings: &mut Warnings,
 ) -> Result<(), CgroupError> {
-    let Some(swap) = limits.memory_swap else { return Ok(()) };
-    write_or_warn(group, MEMORY_SWAP, &swap.to_string(), warning::SWAP, warnings)?;
+    let Some(swap) = limits.memory_swap else {
+        return Ok(());
+    };
+    write_or_warn(
+        group,
+        MEMORY_SWAP,
+        &swap.to_string(),
+        warning::SWAP,
+        warnings,
+    )?;
     Ok(())
 }
 
@@ -131,7 +157,11 @@ pub(super) fn inherit_cpuset(group: &Directory, parent: &Directory) -> Result<()
 
 pub(super) fn write_pids(group: &Directory, limits: &Limits) -> Result<(), CgroupError> {
     if let Some(limit) = limits.pids {
-        let value = if limit < 0 { "max".to_string() } else { limit.to_string() };
+        let value = if limit < 0 {
+            "max".to_string()
+        } else {
+            limit.to_string()
+        };
         group.write("pids.max", &value)?;
     }
     Ok(())
@@ -144,26 +174,36 @@ pub(super) fn write_blkio(
 ) -> Result<(), CgroupError> {
     if let Some(weight) = limits.blkio_weight {
         let files = ["blkio.weight", "blkio.bfq.weight"];
-        write_first(group, &files, &weight.to_string(), warning::BLKIO_WEIGHT, warnings)?;
+        write_first(
+            group,
+            &files,
+            &weight.to_string(),
+            warning::BLKIO_WEIGHT,
+            warnings,
+        )?;
     }
     for limit in &limits.devices {
         let value = format!("{} {}", limit.device, limit.value);
         let (files, warning): (&[&str], _) = match limit.kind {
-            DeviceLimitKind::Weight => {
-                (&["blkio.weight_device", "blkio.bfq.weight_device"], warning::BLKIO_WEIGHT_DEVICE)
-            }
+            DeviceLimitKind::Weight => (
+                &["blkio.weight_device", "blkio.bfq.weight_device"],
+                warning::BLKIO_WEIGHT_DEVICE,
+            ),
             DeviceLimitKind::ReadBytes => {
                 (&["blkio.throttle.read_bps_device"], warning::BLKIO_READ_BPS)
             }
-            DeviceLimitKind::WriteBytes => {
-                (&["blkio.throttle.write_bps_device"], warning::BLKIO_WRITE_BPS)
-            }
-            DeviceLimitKind::ReadOperations => {
-                (&["blkio.throttle.read_iops_device"], warning::BLKIO_READ_IOPS)
-            }
-            DeviceLimitKind::WriteOperations => {
-                (&["blkio.throttle.write_iops_device"], warning::BLKIO_WRITE_IOPS)
-            }
+            DeviceLimitKind::WriteBytes => (
+                &["blkio.throttle.write_bps_device"],
+                warning::BLKIO_WRITE_BPS,
+            ),
+            DeviceLimitKind::ReadOperations => (
+                &["blkio.throttle.read_iops_device"],
+                warning::BLKIO_READ_IOPS,
+            ),
+            DeviceLimitKind::WriteOperations => (
+                &["blkio.throttle.write_iops_device"],
+                warning::BLKIO_WRITE_IOPS,
+            ),
         };
         write_first(group, files, &value, warning, warnings)?;
     }

@@ -11,7 +11,11 @@ use super::{CgroupError, Warnings, warning};
 const CPU_PERIOD_US: i64 = 100_000;
 
 fn text(limit: i64) -> String {
-    if limit < 0 { "max".to_string() } else { limit.to_string() }
+    if limit < 0 {
+        "max".to_string()
+    } else {
+        limit.to_string()
+    }
 }
 
 pub(super) fn write_memory(
@@ -89,7 +93,13 @@ pub(super) fn write_io(
             Ok(()) => {}
             Err(_) => {
                 let value = io_weight(weight).to_string();
-                write_first(group, &["io.weight"], &value, warning::BLKIO_WEIGHT, warnings)?;
+                write_first(
+                    group,
+                    &["io.weight"],
+                    &value,
+                    warning::BLKIO_WEIGHT,
+                    warnings,
+                )?;
             }
         }
     }
@@ -107,7 +117,11 @@ pub(super) fn write_io(
             DeviceLimitKind::WriteOperations => "wiops",
         };
         // Zero lifts the limit, as on v1.
-        let value = if limit.value == 0 { "max".to_string() } else { limit.value.to_string() };
+        let value = if limit.value == 0 {
+            "max".to_string()
+        } else {
+            limit.value.to_string()
+        };
         group.write("io.max", &format!("{} {key}={value}", limit.device))?;
     }
     Ok(())
