@@ -1,1 +1,8 @@
+//! Real-kernel tests: the release binary against the running kernel, each in a sandbox of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on shall panic, and says what it skips"
+)]
 
+mod shell;

@@ -18,8 +18,10 @@ pub(crate) enum Mode {
     Check,
 }
 
-const PAGES: [(&str, &str); 2] =
-    [("--markdown", "docs/reference/commands.md"), ("--compat", "docs/compat.md")];
+const PAGES: [(&str, &str); 2] = [
+    ("--markdown", "docs/reference/commands.md"),
+    ("--compat", "docs/compat.md"),
+];
 
 /// Makes or checks all pages; builds the release binary first.
 pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
@@ -42,7 +44,9 @@ pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
             _ if is_fresh => {}
             Mode::Check => stale.push(file.display().to_string()),
             Mode::Write => {
-                let directory = path.parent().context("invariant: a page lies in a directory")?;
+                let directory = path
+                    .parent()
+                    .context("invariant: a page lies in a directory")?;
                 std::fs::create_dir_all(directory)?;
                 std::fs::write(&path, text)
                     .with_context(|| format!("cannot write {}", path.display()))?;
@@ -51,7 +55,10 @@ pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
         }
     }
     if !stale.is_empty() {
-        bail!("stale: {}; write them with `cargo xtask docs`", stale.join(", "));
+        bail!(
+            "stale: {}; write them with `cargo xtask docs`",
+            stale.join(", ")
+        );
     }
     Ok(())
 }

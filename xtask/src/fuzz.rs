@@ -10,7 +10,13 @@ pub(crate) fn command(seconds: u32) -> anyhow::Result<()> {
     let mut names: Vec<String> = std::fs::read_dir(&targets)
         .context("cannot list fuzz/targets")?
         .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .strip_suffix(".rs")
+                .map(str::to_owned)
+        })
         .collect();
     names.sort();
     if names.is_empty() {

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 /// The root of the checkout.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("invariant: xtask lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("invariant: xtask lies in the workspace")
 }
 
 /// `cargo` in the root of the checkout, the one that runs us.
@@ -21,11 +23,20 @@ pub(crate) fn cargo() -> Command {
 /// What `cargo metadata` says.
 pub(crate) fn metadata() -> anyhow::Result<Value> {
     let output = cargo()
-        .args(["metadata", "--format-version", "1", "--filter-platform", &host()?])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            &host()?,
+        ])
         .output()
         .context("cannot run cargo metadata")?;
     if !output.status.success() {
-        bail!("cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "cargo metadata failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     serde_json::from_slice(&output.stdout).context("cannot read the answer of cargo metadata")
 }
@@ -54,7 +65,11 @@ pub(crate) fn release_binary() -> anyhow::Result<PathBuf> {
     // The build names its target, so cargo puts the binary beneath the target's name.
     let named = directory.join(host()?).join("release/caisson");
     let plain = directory.join("release/caisson");
-    Ok(if !named.exists() && plain.exists() { plain } else { named })
+    Ok(if !named.exists() && plain.exists() {
+        plain
+    } else {
+        named
+    })
 }
 
 /// All Rust files of ours, relative to the root, in order.
@@ -67,25 +82,18 @@ pub(crate) fn rust_files() -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// All pages of ours, relative to the root, in order.
-pub(crate) fn pages() -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(root()).context("cannot list the checkout")?.flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "md") {
-            files.push(PathBuf::from(entry.file_name()));
-        }
-    }
-    collect(&root().join("docs"), &mut files, "md")?;
-    files.sort();
-    Ok(files)
-}
-
 fn collect(directory: &Path, files: &mut Vec<PathBuf>, extension: &str) -> anyhow::Result<()> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Ok(());
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name();
-        if entry.file_type().with_context(|| format!("cannot look at {}", path.display()))?.is_dir() {
+        if entry
+            .file_type()
+            .with_context(|| format!("cannot look at {}", path.display()))?
+            .is_dir()
+        {
             if name != "target" && name != "corpus" && name != "artifacts" {
                 collect(&path, files, extension)?;
             }

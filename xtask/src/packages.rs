@@ -24,15 +24,19 @@ const NEEDED: [(&str, &str); 11] = [
 
 /// Installs what is missing.
 pub(crate) fn install() -> anyhow::Result<()> {
-    let missing: Vec<(&str, &str)> =
-        NEEDED.into_iter().filter(|(program, _)| !is_there(program)).collect();
+    let missing: Vec<(&str, &str)> = NEEDED
+        .into_iter()
+        .filter(|(program, _)| !is_there(program))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     let wanted = packages.join(" ");
     if !is_there("apt-get") {
-        bail!("the tests need {wanted}, and this machine has no apt-get: install them by other means");
+        bail!(
+            "the tests need {wanted}, and this machine has no apt-get: install them by other means"
+        );
     }
     if !is_root() {
         bail!("the tests need {wanted}: run `apt-get install {wanted}` as root, or this as root");
@@ -42,10 +46,16 @@ pub(crate) fn install() -> anyhow::Result<()> {
     let mut words = vec!["install", "-yqq", "--no-install-recommends"];
     words.extend(&packages);
     apt(&words)?;
-    let still: Vec<&str> =
-        missing.into_iter().map(|(program, _)| program).filter(|program| !is_there(program)).collect();
+    let still: Vec<&str> = missing
+        .into_iter()
+        .map(|(program, _)| program)
+        .filter(|program| !is_there(program))
+        .collect();
     if !still.is_empty() {
-        bail!("installed {wanted}, yet these programs are still missing: {}", still.join(" "));
+        bail!(
+            "installed {wanted}, yet these programs are still missing: {}",
+            still.join(" ")
+        );
     }
     Ok(())
 }

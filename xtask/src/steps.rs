@@ -31,7 +31,9 @@ impl Steps {
     /// Runs a command as a step.
     pub(crate) fn command(&mut self, name: &str, command: &mut Command) -> anyhow::Result<()> {
         self.run(name, || {
-            let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+            let status = command
+                .status()
+                .with_context(|| format!("cannot run {command:?}"))?;
             if !status.success() {
                 bail!("{} ended with {status}", shown(command));
             }
@@ -47,9 +49,13 @@ impl Steps {
                 .stdout(Stdio::piped())
                 .spawn()
                 .with_context(|| format!("cannot run {command:?}"))?;
-            let stdout = child.stdout.take().context("invariant: standard output is a pipe")?;
+            let stdout = child
+                .stdout
+                .take()
+                .context("invariant: standard output is a pipe")?;
             for line in BufReader::new(stdout).split(b'\n') {
-                let line = String::from_utf8_lossy(&line.context("cannot read tests")?).into_owned();
+                let line =
+                    String::from_utf8_lossy(&line.context("cannot read tests")?).into_owned();
                 println!("{line}");
                 if line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed") {
                     results.push(line.clone());
@@ -93,5 +99,8 @@ impl Steps {
 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -42,7 +42,15 @@ pub(crate) fn ready() -> anyhow::Result<()> {
 fn quick_steps(steps: &mut Steps) -> anyhow::Result<()> {
     steps.command("format", cargo().args(["fmt", "--all", "--check"]))?;
     steps.run("tidy", || tidy::command(&[]))?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
     steps.command("clippy", cargo().args(clippy))?;
     // Not nextest: a fresh machine has none.
     let unit = ["test", "--workspace", "--lib", "--bins", "--quiet"];
@@ -50,12 +58,23 @@ fn quick_steps(steps: &mut Steps) -> anyhow::Result<()> {
 }
 
 fn build(steps: &mut Steps) -> anyhow::Result<()> {
-    steps.command("release build", cargo().args(["build", "--release", "--quiet"]))
+    steps.command(
+        "release build",
+        cargo().args(["build", "--release", "--quiet"]),
+    )
 }
 
 fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
     let mut command = cargo();
-    command.args(["test", "--package", "caisson-tests", "--test", "it", "--", "--show-output"]);
+    command.args([
+        "test",
+        "--package",
+        "caisson-tests",
+        "--test",
+        "it",
+        "--",
+        "--show-output",
+    ]);
     command.args(filters).env("CAISSON_BIN", release_binary()?);
     Ok(command)
 }
@@ -90,7 +109,11 @@ pub(crate) fn crash(kills: u32) -> anyhow::Result<()> {
 /// machine does not look like a passing one.
 fn refuse_unexpected_skips(steps: &Steps) -> anyhow::Result<()> {
     let list = std::fs::read_to_string(root().join(Path::new("tests/allowed-skips.txt")))?;
-    let allowed: Vec<&str> = list.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let allowed: Vec<&str> = list
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let refused: Vec<&String> = steps
         .skips()
         .iter()

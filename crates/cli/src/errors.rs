@@ -8,7 +8,10 @@ use engine::EngineError;
 use crate::flags::parse::Program;
 
 /// Writes lines to standard error; a closed one is no reason to fail.
-#[expect(clippy::print_stderr, reason = "the one place that speaks to standard error")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place that speaks to standard error"
+)]
 pub(crate) fn complain(text: &str) {
     if std::io::stderr().write_all(b"").is_ok() {
         eprintln!("{text}");

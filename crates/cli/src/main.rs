@@ -3,7 +3,10 @@
 mod commands;
 mod errors;
 mod flags;
-#[allow(dead_code, reason = "shapes of later issues' objects stand beside today's")]
+#[allow(
+    dead_code,
+    reason = "shapes of later issues' objects stand beside today's"
+)]
 mod output;
 mod run_flags;
 mod streams;

@@ -115,21 +115,30 @@ fn wait(
     input_open: bool,
     has_pending: bool,
 ) -> Ready {
-    let socket_flags = if has_pending { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let socket_flags = if has_pending {
+        PollFlags::IN | PollFlags::OUT
+    } else {
+        PollFlags::IN
+    };
     let mut fds = vec![PollFd::from_borrowed_fd(connection.as_fd(), socket_flags)];
     if let Some(signals) = signals {
         fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
     }
     let with_input = input_open && !has_pending;
     if with_input {
-        fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(
+            rustix::stdio::stdin(),
+            PollFlags::IN,
+        ));
     }
     if poll(&mut fds, None).is_err() {
         return Ready::default();
     }
     let seen = |index: usize| !fds[index].revents().is_empty();
     Ready {
-        socket: fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+        socket: fds[0]
+            .revents()
+            .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
         room: fds[0].revents().contains(PollFlags::OUT),
         signal: signals.is_some() && seen(1),
         input: with_input && seen(fds.len() - 1),
@@ -137,7 +146,9 @@ fn wait(
 }
 
 fn receive(connection: &mut Connection) -> Result<Option<Outcome>, EngineError> {
-    let Some(packet) = connection.receive()? else { return Ok(Some(Outcome::Lost)) };
+    let Some(packet) = connection.receive()? else {
+        return Ok(Some(Outcome::Lost));
+    };
     match packet.kind {
         Kind::Output => write_all(rustix::stdio::stdout(), &packet.body),
         Kind::ErrorOutput => write_all(rustix::stdio::stderr(), &packet.body),
@@ -177,7 +188,13 @@ fn forward_signal(
     }
     if session.proxy_signals {
         if !NOT_PROXIED.contains(&number) {
-            let _ = connection.send(Kind::Signal, &Signal { number, by_user: false });
+            let _ = connection.send(
+                Kind::Signal,
+                &Signal {
+                    number,
+                    by_user: false,
+                },
+            );
         }
         return None;
     }

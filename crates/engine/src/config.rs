@@ -57,7 +57,10 @@ pub enum ConfigError {
 /// A file that is not understood, or the named one missing.
 pub fn load(named: Option<&Path>, user: Option<&Path>) -> Result<Config, ConfigError> {
     let mut config = Config::default();
-    for path in [Some(Path::new("/etc/caisson/config.toml")), user].into_iter().flatten() {
+    for path in [Some(Path::new("/etc/caisson/config.toml")), user]
+        .into_iter()
+        .flatten()
+    {
         match sys::atomic::read_limited(path, CONFIG_BYTES_MAX) {
             Ok(bytes) => merge(&mut config, parse(path, &bytes)?),
             Err(error) if error.errno == rustix::io::Errno::NOENT => {}
@@ -72,7 +75,10 @@ pub fn load(named: Option<&Path>, user: Option<&Path>) -> Result<Config, ConfigE
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
-    let fail = |text: String| ConfigError::Parse { path: path.display().to_string(), text };
+    let fail = |text: String| ConfigError::Parse {
+        path: path.display().to_string(),
+        text,
+    };
     let text = std::str::from_utf8(bytes).map_err(|error| fail(error.to_string()))?;
     toml::from_str(text).map_err(|error| fail(error.to_string().trim_end().to_string()))
 }
@@ -89,10 +95,29 @@ mod tests {
 
     #[test]
     fn a_later_file_wins_and_an_unknown_key_is_named_with_its_line() {
-        let mut config = parse(Path::new("a"), b"[registries.\"docker.io\"]\nmirrors = [\"http://m\"]\n").unwrap();
-        merge(&mut config, parse(Path::new("b"), b"[registries.\"docker.io\"]\nlocation = \"http://l\"\n").unwrap());
-        assert_eq!(config.registries["docker.io"].location.as_deref(), Some("http://l"));
-        let error = parse(Path::new("c.toml"), b"\nmirror = 1\n").unwrap_err().to_string();
-        assert!(error.contains("c.toml") && error.contains("mirror") && error.contains("line 2"), "{error}");
+        let mut config = parse(
+            Path::new("a"),
+            b"[registries.\"docker.io\"]\nmirrors = [\"http://m\"]\n",
+        )
+        .unwrap();
+        merge(
+            &mut config,
+            parse(
+                Path::new("b"),
+                b"[registries.\"docker.io\"]\nlocation = \"http://l\"\n",
+            )
+            .unwrap(),
+        );
+        assert_eq!(
+            config.registries["docker.io"].location.as_deref(),
+            Some("http://l")
+        );
+        let error = parse(Path::new("c.toml"), b"\nmirror = 1\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("c.toml") && error.contains("mirror") && error.contains("line 2"),
+            "{error}"
+        );
     }
 }

@@ -60,9 +60,9 @@ impl EngineError {
     pub fn of_container(error: ContainerError, key: &str) -> Self {
         match error {
             ContainerError::Missing => Self::NoSuchContainer(key.to_string()),
-            ContainerError::Ambiguous => Self::invalid(format!(
-                "Multiple IDs found with provided prefix: {key}"
-            )),
+            ContainerError::Ambiguous => {
+                Self::invalid(format!("Multiple IDs found with provided prefix: {key}"))
+            }
             other => Self::Container(other),
         }
     }

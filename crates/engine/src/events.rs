@@ -37,7 +37,9 @@ impl Engine {
                 if read_lines(open, take) {
                     return;
                 }
-                let same = rustix::fs::fstat(open.get_ref()).ok().map(|stat| stat.st_ino)
+                let same = rustix::fs::fstat(open.get_ref())
+                    .ok()
+                    .map(|stat| stat.st_ino)
                     == rustix::fs::stat(&path).ok().map(|stat| stat.st_ino);
                 if !same {
                     reader = None;

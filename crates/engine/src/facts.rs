@@ -42,8 +42,13 @@ impl Engine {
     /// Gathers the facts.
     pub fn facts(&self) -> Facts {
         let layout = runtime::cgroup::Layout::detect();
-        let unified = layout.as_ref().is_ok_and(runtime::cgroup::Layout::is_unified);
-        let controllers = layout.as_ref().map(|layout| layout.controllers()).unwrap_or_default();
+        let unified = layout
+            .as_ref()
+            .is_ok_and(runtime::cgroup::Layout::is_unified);
+        let controllers = layout
+            .as_ref()
+            .map(|layout| layout.controllers())
+            .unwrap_or_default();
         let release = sys::host::read_text("/etc/os-release");
         let field = |key: &str| {
             let line = release.lines().find_map(|line| line.strip_prefix(key));
@@ -56,7 +61,11 @@ impl Engine {
         if unified {
             security_options.push("name=cgroupns".into());
         }
-        let mirrors = self.config().registries.get("docker.io").map(|one| one.mirrors.clone());
+        let mirrors = self
+            .config()
+            .registries
+            .get("docker.io")
+            .map(|one| one.mirrors.clone());
         Facts {
             id: format!("{:x}", self.cgroup_parent().len()) + &self.cgroup_parent(),
             images: self.store().references().map_or(0, |all| all.len()),
@@ -67,7 +76,10 @@ impl Engine {
             operating_system: field("PRETTY_NAME="),
             os_version: field("VERSION_ID="),
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            hostname: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
             mirrors: mirrors.unwrap_or_default(),
             security_options,
         }
@@ -91,11 +103,20 @@ fn filesystem(root: &std::path::Path) -> String {
 fn warnings(controllers: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for (name, effect) in [
-        ("memory", "No memory limit support (-m and its relatives are refused)"),
-        ("cpu", "No cpu limit support (--cpus and --cpu-shares are refused)"),
+        (
+            "memory",
+            "No memory limit support (-m and its relatives are refused)",
+        ),
+        (
+            "cpu",
+            "No cpu limit support (--cpus and --cpu-shares are refused)",
+        ),
         ("cpuset", "No cpuset support (--cpuset-cpus is refused)"),
         ("pids", "No pids limit support (--pids-limit is refused)"),
-        ("blkio", "No blkio support (--blkio-weight and --device-* rates are refused)"),
+        (
+            "blkio",
+            "No blkio support (--blkio-weight and --device-* rates are refused)",
+        ),
     ] {
         let io = name == "blkio" && controllers.iter().any(|other| other == "io");
         if !io && !controllers.iter().any(|other| other == name) {

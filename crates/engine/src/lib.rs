@@ -34,7 +34,10 @@ pub struct Roots {
 
 impl Default for Roots {
     fn default() -> Self {
-        Self { root: "/var/lib/caisson".into(), run_root: "/run/caisson".into() }
+        Self {
+            root: "/var/lib/caisson".into(),
+            run_root: "/run/caisson".into(),
+        }
     }
 }
 
@@ -51,7 +54,10 @@ impl Engine {
     /// # Errors
     /// A store that cannot be used, with the reason.
     pub fn open(roots: &Roots, config: config::Config) -> Result<Self, EngineError> {
-        Ok(Self { store: Store::open(&roots.root, &roots.run_root)?, config })
+        Ok(Self {
+            store: Store::open(&roots.root, &roots.run_root)?,
+            config,
+        })
     }
 
     /// The store.
@@ -89,7 +95,9 @@ impl Engine {
     /// Bytes of an image's files; 0 where it is gone.
     pub fn image_size(&self, id: &str) -> u64 {
         let digest = types::digest::Digest::parse(id).ok();
-        digest.and_then(|id| self.store.image(&id).ok()).map_or(0, |image| image.size_bytes)
+        digest
+            .and_then(|id| self.store.image(&id).ok())
+            .map_or(0, |image| image.size_bytes)
     }
 
     /// What the verbs of images work with.
@@ -139,10 +147,15 @@ impl Engine {
             return "caisson".into();
         }
         // FNV-1a: any spread will do, and the name must be the same in every process.
-        let hash = self.store.root().as_os_str().as_encoded_bytes().iter().fold(
-            0xcbf2_9ce4_8422_2325_u64,
-            |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3),
-        );
+        let hash = self
+            .store
+            .root()
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         format!("caisson-{:08x}", hash as u32)
     }
 
@@ -202,8 +215,13 @@ pub fn continue_as(arguments: &[String]) -> Result<std::convert::Infallible, Eng
 
 fn own_file() -> Result<std::os::fd::OwnedFd, sys::SysError> {
     use rustix::fs::{CWD, Mode, OFlags};
-    rustix::fs::openat(CWD, "/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .on("open", "our executable")
+    rustix::fs::openat(
+        CWD,
+        "/proc/self/exe",
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .on("open", "our executable")
 }
 
 /// A connection before there is a monitor: our end, and the one that the monitor gets.

@@ -109,8 +109,14 @@ impl Client {
             if !self.has_queue() || left_ns <= 0 {
                 return;
             }
-            let timeout = Timespec { tv_sec: left_ns / 1_000_000_000, tv_nsec: left_ns % 1_000_000_000 };
-            let mut fds = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::OUT)];
+            let timeout = Timespec {
+                tv_sec: left_ns / 1_000_000_000,
+                tv_nsec: left_ns % 1_000_000_000,
+            };
+            let mut fds = [PollFd::from_borrowed_fd(
+                self.socket.as_fd(),
+                PollFlags::OUT,
+            )];
             let _ = poll(&mut fds, Some(&timeout));
         }
     }

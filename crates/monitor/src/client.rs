@@ -38,7 +38,10 @@ impl Connection {
 
     /// Takes an end of a socket pair whose other end a monitor has.
     pub fn from_socket(socket: OwnedFd) -> Self {
-        Self { socket, buffer: Vec::new() }
+        Self {
+            socket,
+            buffer: Vec::new(),
+        }
     }
 
     /// Sends a request.
@@ -68,7 +71,8 @@ impl Connection {
     /// # Errors
     /// `EPIPE` where the monitor is gone.
     pub fn send_raw(&self, kind: Kind, body: &[u8]) -> Result<(), SysError> {
-        sys::socket::send(&self.socket, &protocol::packet(kind, body), &[]).on("speak to", "monitor")
+        sys::socket::send(&self.socket, &protocol::packet(kind, body), &[])
+            .on("speak to", "monitor")
     }
 
     /// The next packet; `None` where the monitor is gone.
@@ -86,7 +90,11 @@ impl Connection {
         }
         let (kind, body) = protocol::split(&self.buffer[..length])
             .ok_or_else(|| SysError::new("understand", "monitor", rustix::io::Errno::PROTO))?;
-        Ok(Some(Packet { kind, body: body.to_vec(), fds }))
+        Ok(Some(Packet {
+            kind,
+            body: body.to_vec(),
+            fds,
+        }))
     }
 
     /// Waits for the answer to a request that is only carried out or not.
@@ -97,8 +105,14 @@ impl Connection {
         loop {
             match self.receive()? {
                 None => return Ok(()),
-                Some(Packet { kind: Kind::Done, .. }) => return Ok(()),
-                Some(Packet { kind: Kind::Failed, body, .. }) => return Err(failure(&body)),
+                Some(Packet {
+                    kind: Kind::Done, ..
+                }) => return Ok(()),
+                Some(Packet {
+                    kind: Kind::Failed,
+                    body,
+                    ..
+                }) => return Err(failure(&body)),
                 Some(_) => {}
             }
         }
@@ -118,14 +132,21 @@ impl AsFd for Connection {
 pub fn started(channel: OwnedFd) -> Result<protocol::Started, Failure> {
     let mut connection = Connection::from_socket(channel);
     match connection.receive()? {
-        Some(Packet { kind: Kind::Started, body, .. }) => serde_json::from_slice(&body)
+        Some(Packet {
+            kind: Kind::Started,
+            body,
+            ..
+        }) => serde_json::from_slice(&body)
             .map_err(|_| Failure::setup("the monitor's answer cannot be read")),
         Some(Packet { body, .. }) => Err(failure(&body)),
-        None => Err(Failure::setup("the monitor ended before the container was started")),
+        None => Err(Failure::setup(
+            "the monitor ended before the container was started",
+        )),
     }
 }
 
 /// The failure in a packet's body.
 pub fn failure(body: &[u8]) -> Failure {
-    serde_json::from_slice(body).unwrap_or_else(|_| Failure::setup("the monitor's answer cannot be read"))
+    serde_json::from_slice(body)
+        .unwrap_or_else(|_| Failure::setup("the monitor's answer cannot be read"))
 }

@@ -32,7 +32,11 @@ pub(crate) struct Container {
 #[derive(Debug)]
 enum Streams {
     Terminal(OwnedFd),
-    Pipes { input: Option<OwnedFd>, output: OwnedFd, error: OwnedFd },
+    Pipes {
+        input: Option<OwnedFd>,
+        output: OwnedFd,
+        error: OwnedFd,
+    },
     /// The terminal was lost with the monitor that held it.
     Lost,
 }
@@ -84,9 +88,23 @@ impl Container {
         let request = &job.launch.cgroup;
         let cgroup = ContainerCgroup::open(&request.parent, &request.id)
             .map_err(|error| Failure::setup(error.to_string()))?;
-        let streams = if job.tty { Streams::Lost } else { open_pipes(&job.run_directory)? };
+        let streams = if job.tty {
+            Streams::Lost
+        } else {
+            open_pipes(&job.run_directory)?
+        };
         let oom = cgroup.oom_event_fd().ok().flatten();
-        Ok(Self { pid, pidfd, cgroup, oom, adopted: true, streams, silent_until_ns: [0; 2], warnings: Vec::new(), _namespaces: hold_namespaces(pid) })
+        Ok(Self {
+            pid,
+            pidfd,
+            cgroup,
+            oom,
+            adopted: true,
+            streams,
+            silent_until_ns: [0; 2],
+            warnings: Vec::new(),
+            _namespaces: hold_namespaces(pid),
+        })
     }
 
     /// Descriptors to read output from.
@@ -160,14 +178,25 @@ type TheirEnds = [OwnedFd; 3];
 fn make_pipes(job: &Job) -> Result<(TheirEnds, Streams), Failure> {
     let directory = sys::atomic::open_directory(&job.run_directory)?;
     for name in PIPES {
-        match rustix::fs::mknodat(&directory, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0) {
+        match rustix::fs::mknodat(
+            &directory,
+            name,
+            FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        ) {
             Err(rustix::io::Errno::EXIST) | Ok(()) => {}
             Err(errno) => return Err(SysError::new("make pipe", name, errno).into()),
         }
     }
     let open = |name: &'static str, flags: OFlags| {
-        rustix::fs::openat(&directory, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .on("open pipe", name)
+        rustix::fs::openat(
+            &directory,
+            name,
+            flags | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+        .on("open pipe", name)
     };
     let (their_input, input) = if job.open_stdin {
         // Opened without waiting for the other side; then the container's end may wait.
@@ -176,15 +205,27 @@ fn make_pipes(job: &Job) -> Result<(TheirEnds, Streams), Failure> {
         rustix::fs::fcntl_setfl(&reader, OFlags::empty()).on("open pipe", "stdin")?;
         (reader, Some(writer))
     } else {
-        let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .on("open", "/dev/null")?;
+        let null = rustix::fs::openat(
+            CWD,
+            "/dev/null",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .on("open", "/dev/null")?;
         (null, None)
     };
     let their_output = open("stdout", OFlags::RDWR)?;
     let their_error = open("stderr", OFlags::RDWR)?;
     let output = open("stdout", OFlags::RDONLY | OFlags::NONBLOCK)?;
     let error = open("stderr", OFlags::RDONLY | OFlags::NONBLOCK)?;
-    Ok(([their_input, their_output, their_error], Streams::Pipes { input, output, error }))
+    Ok((
+        [their_input, their_output, their_error],
+        Streams::Pipes {
+            input,
+            output,
+            error,
+        },
+    ))
 }
 
 fn open_pipes(run_directory: &Path) -> Result<Streams, SysError> {

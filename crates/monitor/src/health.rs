@@ -21,7 +21,12 @@ pub(crate) struct Checker {
 
 impl Checker {
     pub(crate) fn new(check: Healthcheck, now_ns: i64) -> Self {
-        let mut checker = Self { check, started_ns: now_ns, due_ns: None, healthy_once: false };
+        let mut checker = Self {
+            check,
+            started_ns: now_ns,
+            due_ns: None,
+            healthy_once: false,
+        };
         checker.due_ns = Some(now_ns + checker.pause_ns(now_ns));
         checker
     }
@@ -84,7 +89,10 @@ mod tests {
     use super::*;
 
     fn probe(exit_code: i32) -> Probe {
-        Probe { exit_code, ..Probe::default() }
+        Probe {
+            exit_code,
+            ..Probe::default()
+        }
     }
 
     fn check() -> Healthcheck {
@@ -102,14 +110,23 @@ mod tests {
     fn failures_count_only_after_the_start_period_and_a_success_ends_it() {
         let mut checker = Checker::new(check(), 0);
         assert_eq!(checker.due_ns, Some(5));
-        let mut health = Health { status: "starting".into(), ..Health::default() };
+        let mut health = Health {
+            status: "starting".into(),
+            ..Health::default()
+        };
         assert!(!checker.record(&mut health, probe(1), 10));
         assert_eq!((health.failing_streak, checker.due_ns), (0, Some(15)));
         assert!(checker.record(&mut health, probe(0), 20));
-        assert_eq!((health.status.as_str(), checker.due_ns), ("healthy", Some(50)));
+        assert_eq!(
+            (health.status.as_str(), checker.due_ns),
+            ("healthy", Some(50))
+        );
         assert!(!checker.record(&mut health, probe(1), 50));
         assert!(checker.record(&mut health, probe(-1), 80));
-        assert_eq!((health.status.as_str(), health.failing_streak), ("unhealthy", 2));
+        assert_eq!(
+            (health.status.as_str(), health.failing_streak),
+            ("unhealthy", 2)
+        );
     }
 
     #[test]
@@ -119,7 +136,10 @@ mod tests {
         for number in 0..9 {
             checker.record(&mut health, probe(number), 0);
         }
-        assert_eq!(health.log.iter().map(|p| p.exit_code).collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
+        assert_eq!(
+            health.log.iter().map(|p| p.exit_code).collect::<Vec<_>>(),
+            [4, 5, 6, 7, 8]
+        );
         let shell = ["/bin/sh".to_string(), "-c".to_string()];
         assert_eq!(checker.command(&shell).unwrap(), ["/bin/sh", "-c", "true"]);
     }

@@ -62,6 +62,10 @@ pub struct LogOptions {
 impl Default for LogOptions {
     /// 10 MB × 3: a forgotten container does not fill the disk.
     fn default() -> Self {
-        Self { disabled: false, file_bytes_max: 10_000_000, files_max: 3 }
+        Self {
+            disabled: false,
+            file_bytes_max: 10_000_000,
+            files_max: 3,
+        }
     }
 }

@@ -78,7 +78,14 @@ pub(crate) fn execute(
     } else {
         job.launch.seccomp.clone()
     };
-    join(job, container, &request.process, &request.user, &seccomp, stdio)
+    join(
+        job,
+        container,
+        &request.process,
+        &request.user,
+        &seccomp,
+        stdio,
+    )
 }
 
 fn join(
@@ -95,7 +102,9 @@ fn join(
         process,
         user,
         seccomp,
-        namespaces: namespaces.map(|namespace| namespace.kind.clone_flag()).fold(0, |a, b| a | b),
+        namespaces: namespaces
+            .map(|namespace| namespace.kind.clone_flag())
+            .fold(0, |a, b| a | b),
         cgroup: &container.cgroup,
     };
     runtime::join(&request, stdio)
@@ -117,8 +126,14 @@ pub(crate) fn probe(
     process.terminal = false;
     let copy = rustix::io::fcntl_dupfd_cloexec(&writer, 3).on("copy", "pipe")?;
     let stdio = Stdio::Streams([null()?, copy, writer]);
-    let joined =
-        join(job, container, &process, &job.launch.user, &job.launch.seccomp, stdio)?;
+    let joined = join(
+        job,
+        container,
+        &process,
+        &job.launch.user,
+        &job.launch.seccomp,
+        stdio,
+    )?;
     Ok(Process {
         id: String::new(),
         pidfd: joined.pidfd,
@@ -133,6 +148,11 @@ pub(crate) fn probe(
 }
 
 fn null() -> Result<OwnedFd, SysError> {
-    rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .on("open", "/dev/null")
+    rustix::fs::openat(
+        CWD,
+        "/dev/null",
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .on("open", "/dev/null")
 }

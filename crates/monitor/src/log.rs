@@ -71,7 +71,8 @@ impl Log {
     }
 
     fn reopen(&mut self) -> Result<(), SysError> {
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(CWD, &self.path, flags, Mode::from_raw_mode(0o640))
             .on("open", self.path.display())?;
         self.size_bytes = rustix::fs::fstat(&fd).map_or(0, |stat| stat.st_size as u64);
@@ -184,7 +185,9 @@ mod tests {
 
     fn entries(path: &Path) -> Vec<Entry> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
@@ -195,8 +198,10 @@ mod tests {
         log.write(Stream::Error, b"bad\n", "t2");
         log.write(Stream::Output, b"o\nrest \xff", "t3");
         log.finish("t4");
-        let seen: Vec<_> =
-            entries(&directory.join("log")).into_iter().map(|e| (e.log, e.stream)).collect();
+        let seen: Vec<_> = entries(&directory.join("log"))
+            .into_iter()
+            .map(|e| (e.log, e.stream))
+            .collect();
         let expected = [
             ("one\n", "stdout"),
             ("bad\n", "stderr"),
@@ -224,7 +229,11 @@ mod tests {
     #[test]
     fn a_full_log_is_put_aside_and_old_ones_go() {
         let directory = directory("rotate");
-        let options = LogOptions { disabled: false, file_bytes_max: 500, files_max: 2 };
+        let options = LogOptions {
+            disabled: false,
+            file_bytes_max: 500,
+            files_max: 2,
+        };
         let mut log = Log::open(&directory, options).unwrap();
         for number in 0..100 {
             log.write(Stream::Output, format!("line {number}\n").as_bytes(), "t");
@@ -235,7 +244,10 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(names, ["log", "log.1"]);
-        assert_eq!(entries(&directory.join("log")).last().unwrap().log, "line 99\n");
+        assert_eq!(
+            entries(&directory.join("log")).last().unwrap().log,
+            "line 99\n"
+        );
         assert!(std::fs::metadata(directory.join("log.1")).unwrap().len() <= 500);
         std::fs::remove_dir_all(directory).unwrap();
     }

@@ -28,6 +28,9 @@ pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 pub const SOCKET: &str = "monitor";
 /// Name of the file that a monitor locks for life.
 pub const LOCK: &str = "alive";
+/// Name of the file that is locked while the container's root is mounted, which is a little longer:
+/// unmounting takes milliseconds that nobody who only wants the end should wait for.
+pub const MOUNTED: &str = "mounted";
 
 /// Kinds of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +60,23 @@ impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         use Kind as K;
         [
-            K::Attach, K::Input, K::InputEnd, K::Resize, K::Signal, K::Stop, K::Pause, K::Resume,
-            K::Update, K::Execute, K::Wait, K::Output, K::ErrorOutput, K::Ended, K::Started,
-            K::Failed, K::Done,
+            K::Attach,
+            K::Input,
+            K::InputEnd,
+            K::Resize,
+            K::Signal,
+            K::Stop,
+            K::Pause,
+            K::Resume,
+            K::Update,
+            K::Execute,
+            K::Wait,
+            K::Output,
+            K::ErrorOutput,
+            K::Ended,
+            K::Started,
+            K::Failed,
+            K::Done,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -76,7 +93,10 @@ pub fn packet(kind: Kind, body: &[u8]) -> Vec<u8> {
 
 /// Builds a packet with a JSON body.
 pub fn json_packet(kind: Kind, body: &impl Serialize) -> Vec<u8> {
-    packet(kind, &serde_json::to_vec(body).expect("invariant: our own messages have JSON forms"))
+    packet(
+        kind,
+        &serde_json::to_vec(body).expect("invariant: our own messages have JSON forms"),
+    )
 }
 
 /// Splits a packet; `None` where version or kind is unknown.

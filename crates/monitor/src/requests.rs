@@ -62,7 +62,10 @@ impl Monitor {
                     state::announce(
                         &self.job,
                         "resize",
-                        &[("height", size.rows.to_string()), ("width", size.columns.to_string())],
+                        &[
+                            ("height", size.rows.to_string()),
+                            ("width", size.columns.to_string()),
+                        ],
                     );
                 }
             }
@@ -80,7 +83,8 @@ impl Monitor {
         let Some(signal) = parse::<Signal>(body) else {
             return self.refuse(index, "the request has no signal");
         };
-        if signal.by_user && (signal.number == libc::SIGKILL || signal.number == self.job.stop_signal)
+        if signal.by_user
+            && (signal.number == libc::SIGKILL || signal.number == self.job.stop_signal)
         {
             self.state.stopped_by_user = true;
             self.cancel_restart();
@@ -106,28 +110,46 @@ impl Monitor {
         self.state.stopped_by_user = true;
         self.cancel_restart();
         state::save(&self.job, &self.state);
-        let Some(container) = &self.container else { return };
+        let Some(container) = &self.container else {
+            return;
+        };
         let number = stop.signal.unwrap_or(self.job.stop_signal);
         let timeout_s = stop.timeout_s.unwrap_or(self.job.stop_timeout_s);
-        let _ = sys::process::signal(&container.pidfd, if timeout_s == 0 { libc::SIGKILL } else { number });
+        let _ = sys::process::signal(
+            &container.pidfd,
+            if timeout_s == 0 {
+                libc::SIGKILL
+            } else {
+                number
+            },
+        );
         if self.state.status == Status::Paused {
             // A frozen process takes no signal but by thawing.
             let _ = container.cgroup.thaw();
             self.state.status = Status::Running;
         }
-        self.kill_at_ns = (timeout_s >= 0)
-            .then(|| sys::journal::now_ns().saturating_add(timeout_s.saturating_mul(1_000_000_000)));
+        self.kill_at_ns = (timeout_s >= 0).then(|| {
+            sys::journal::now_ns().saturating_add(timeout_s.saturating_mul(1_000_000_000))
+        });
     }
 
     fn freeze(&mut self, index: usize, freeze: bool) {
         let Some(container) = &self.container else {
             return self.refuse(index, "the container is not running");
         };
-        let result = if freeze { container.cgroup.freeze() } else { container.cgroup.thaw() };
+        let result = if freeze {
+            container.cgroup.freeze()
+        } else {
+            container.cgroup.thaw()
+        };
         if let Err(error) = result {
             return self.refuse(index, &error.to_string());
         }
-        self.state.status = if freeze { Status::Paused } else { Status::Running };
+        self.state.status = if freeze {
+            Status::Paused
+        } else {
+            Status::Running
+        };
         state::save(&self.job, &self.state);
         state::announce(&self.job, if freeze { "pause" } else { "unpause" }, &[]);
         self.done(index);
@@ -171,9 +193,16 @@ impl Monitor {
         let client = &mut self.clients[index];
         let answer = protocol::json_packet(
             Kind::Started,
-            &Started { pid: joined.pid, warnings: Vec::new() },
+            &Started {
+                pid: joined.pid,
+                warnings: Vec::new(),
+            },
         );
-        let terminal: Vec<_> = joined.terminal.iter().map(std::os::fd::AsFd::as_fd).collect();
+        let terminal: Vec<_> = joined
+            .terminal
+            .iter()
+            .map(std::os::fd::AsFd::as_fd)
+            .collect();
         if sys::socket::send(&client.socket, &answer, &terminal).is_err() {
             client.gone = true;
         }
@@ -181,7 +210,9 @@ impl Monitor {
         self.processes.push(Process {
             id: request.id,
             pidfd: joined.pidfd,
-            purpose: Purpose::Command { client: (!request.detached).then_some(number) },
+            purpose: Purpose::Command {
+                client: (!request.detached).then_some(number),
+            },
         });
     }
 

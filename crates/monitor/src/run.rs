@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use runtime::Failure;
+use sys::lock::Lock;
 use types::restart::RestartBackoff;
 use types::state::{ContainerState, Health, Probe, Status};
 
@@ -41,8 +42,10 @@ pub(crate) struct Monitor {
     restart_at_ns: Option<i64>,
     backoff: RestartBackoff,
     started_ns: i64,
-    // Held for life: a dead monitor is known by its lock.
-    _lock: OwnedFd,
+    /// Held for life: a dead monitor is known by its lock.
+    lock: Option<OwnedFd>,
+    // Held until the root is unmounted: the same upper directory is never mounted twice.
+    _mounted: Lock,
 }
 
 /// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
@@ -60,7 +63,11 @@ pub fn run(has_client: bool) -> Option<Vec<String>> {
             monitor.farewell()
         }
         Err(failure) => {
-            let _ = sys::socket::send(&channel, &protocol::json_packet(Kind::Failed, &failure), &[]);
+            let _ = sys::socket::send(
+                &channel,
+                &protocol::json_packet(Kind::Failed, &failure),
+                &[],
+            );
             None
         }
     }
@@ -74,6 +81,8 @@ fn begin(has_client: bool) -> Result<(Monitor, Vec<String>), Failure> {
     let job: Job = serde_json::from_reader(std::io::BufReader::new(std::fs::File::from(document)))
         .map_err(|error| Failure::setup(format!("cannot read the monitor's job: {error}")))?;
     let lock = sys::mount::inherited(spawn::LOCK)?;
+    // An earlier monitor of this container may still be unmounting.
+    let mounted = Lock::acquire(&job.run_directory.join(protocol::MOUNTED))?;
     let mut clients = Vec::new();
     if has_client {
         clients.push(Client::new(sys::mount::inherited(spawn::FIRST_CLIENT)?));
@@ -96,14 +105,19 @@ fn begin(has_client: bool) -> Result<(Monitor, Vec<String>), Failure> {
         restart_at_ns: None,
         backoff: RestartBackoff::default(),
         started_ns: 0,
-        _lock: lock,
+        lock: Some(lock),
+        _mounted: mounted,
         job,
     };
     // What the first client asks for is there before the container writes its first byte.
     for index in 0..monitor.clients.len() {
         monitor.hear(index);
     }
-    let warnings = if monitor.job.adopt { monitor.adopt()? } else { monitor.start(false)? };
+    let warnings = if monitor.job.adopt {
+        monitor.adopt()?
+    } else {
+        monitor.start(false)?
+    };
     // Out of the caller's control group, so that ending that one leaves the container alone. Done
     // while the container's program is being loaded.
     let _ = runtime::cgroup::move_to_monitors(&monitor.job.monitors_cgroup);
@@ -126,7 +140,11 @@ impl Monitor {
         let container = match Container::start(&self.job) {
             Ok(container) => container,
             Err(failure) => {
-                self.state.status = if again { Status::Exited } else { Status::Created };
+                self.state.status = if again {
+                    Status::Exited
+                } else {
+                    Status::Created
+                };
                 self.state.error.clone_from(&failure.text);
                 self.state.exit_code = failure.kind.exit_code();
                 self.state.pid = 0;
@@ -145,7 +163,9 @@ impl Monitor {
         self.state.oom_killed = false;
         self.state.exit_unknown = false;
         self.state.exit_code = 0;
-        self.state.cgroup_parent.clone_from(&self.job.launch.cgroup.parent);
+        self.state
+            .cgroup_parent
+            .clone_from(&self.job.launch.cgroup.parent);
         let warnings = container.warnings.clone();
         self.container = Some(container);
         self.begin_health();
@@ -156,9 +176,16 @@ impl Monitor {
 
     fn begin_health(&mut self) {
         let now_ns = sys::journal::now_ns();
-        self.checker = self.job.health.clone().map(|check| Checker::new(check, now_ns));
+        self.checker = self
+            .job
+            .health
+            .clone()
+            .map(|check| Checker::new(check, now_ns));
         if self.checker.is_some() && (!self.job.adopt || self.state.health.is_none()) {
-            self.state.health = Some(Health { status: "starting".into(), ..Health::default() });
+            self.state.health = Some(Health {
+                status: "starting".into(),
+                ..Health::default()
+            });
         }
     }
 
@@ -169,10 +196,13 @@ impl Monitor {
             for event in ready {
                 self.handle(event);
             }
-            self.clients.iter_mut().filter(|client| client.gone).for_each(|client| {
-                // A gone client with the one standard input takes that along.
-                self.input_ends |= client.attach.stdin && self.job.stdin_once;
-            });
+            self.clients
+                .iter_mut()
+                .filter(|client| client.gone)
+                .for_each(|client| {
+                    // A gone client with the one standard input takes that along.
+                    self.input_ends |= client.attach.stdin && self.job.stdin_once;
+                });
             self.clients.retain(|client| !client.gone);
             self.feed_input();
             self.keep_time();
@@ -218,18 +248,32 @@ impl Monitor {
     }
 
     fn next_deadline(&self) -> Option<i64> {
-        let probes = self.processes.iter().filter_map(|process| match &process.purpose {
-            Purpose::Probe(probe) if !probe.timed_out => Some(probe.deadline_ns),
-            _ => None,
-        });
+        let probes = self
+            .processes
+            .iter()
+            .filter_map(|process| match &process.purpose {
+                Purpose::Probe(probe) if !probe.timed_out => Some(probe.deadline_ns),
+                _ => None,
+            });
         let silent = self.container.iter().flat_map(|container| {
             let streams = [Stream::Output, Stream::Error].into_iter();
             streams.filter_map(|stream| container.silent_until_ns(stream))
         });
         let silent = silent.filter(|until| *until != i64::MAX);
         let check = self.checker.as_ref().and_then(|checker| checker.due_ns);
-        let check = if self.state.status == Status::Running { check } else { None };
-        probes.chain(silent).chain([self.kill_at_ns, self.restart_at_ns, check].into_iter().flatten()).min()
+        let check = if self.state.status == Status::Running {
+            check
+        } else {
+            None
+        };
+        probes
+            .chain(silent)
+            .chain(
+                [self.kill_at_ns, self.restart_at_ns, check]
+                    .into_iter()
+                    .flatten(),
+            )
+            .min()
     }
 
     fn handle(&mut self, event: Ready) {
@@ -262,7 +306,9 @@ impl Monitor {
     /// Reads once; returns whether there was anything.
     fn read_output(&mut self, stream: Stream) -> bool {
         let mut buffer = [0u8; protocol::CHUNK_BYTES_MAX];
-        let Some(container) = &mut self.container else { return false };
+        let Some(container) = &mut self.container else {
+            return false;
+        };
         let Some((_, fd)) = container.outputs().into_iter().find(|(s, _)| *s == stream) else {
             return false;
         };
@@ -290,7 +336,9 @@ impl Monitor {
     }
 
     pub(crate) fn feed_input(&mut self) {
-        let Some(container) = &mut self.container else { return };
+        let Some(container) = &mut self.container else {
+            return;
+        };
         if let (Some(input), false) = (container.input(), self.input.is_empty()) {
             match rustix::io::write(input, &self.input) {
                 Ok(count) => {
@@ -307,7 +355,9 @@ impl Monitor {
     }
 
     fn out_of_memory(&mut self) {
-        let Some(container) = &mut self.container else { return };
+        let Some(container) = &mut self.container else {
+            return;
+        };
         let mut counter = [0u8; 8];
         if let Some(oom) = &container.oom {
             let _ = rustix::io::read(oom, &mut counter);
@@ -356,7 +406,9 @@ impl Monitor {
 
     /// The container's first process is gone: take the rest of its output, and decide what follows.
     fn ended(&mut self) {
-        let Some(container) = &self.container else { return };
+        let Some(container) = &self.container else {
+            return;
+        };
         let exit = if container.adopted {
             None
         } else {
@@ -370,7 +422,9 @@ impl Monitor {
         let _ = container.cgroup.kill_all();
         self.drain();
         self.forget_processes();
-        let Some(mut container) = self.container.take() else { return };
+        let Some(mut container) = self.container.take() else {
+            return;
+        };
         if container.cgroup.oom_kill_count() > 0 {
             self.state.oom_killed = true;
         }
@@ -421,7 +475,9 @@ impl Monitor {
         if self.state.stopped_by_user {
             return false;
         }
-        self.job.restart.wants_restart(code, self.state.restart_count)
+        self.job
+            .restart
+            .wants_restart(code, self.state.restart_count)
     }
 
     fn plan_restart(&mut self, code: i32) {
@@ -445,10 +501,14 @@ impl Monitor {
     }
 
     fn begin_probe(&mut self, now_ns: i64) {
-        let (Some(checker), Some(container)) = (&mut self.checker, &self.container) else { return };
+        let (Some(checker), Some(container)) = (&mut self.checker, &self.container) else {
+            return;
+        };
         checker.due_ns = None;
         let shell = ["/bin/sh".to_string(), "-c".to_string()];
-        let Some(command) = checker.command(&shell) else { return };
+        let Some(command) = checker.command(&shell) else {
+            return;
+        };
         let text = format!("exec_start: {}", command.join(" "));
         match joined::probe(&self.job, container, command, now_ns, checker.timeout_ns()) {
             Ok(process) => {
@@ -456,8 +516,12 @@ impl Monitor {
                 self.processes.push(process);
             }
             Err(failure) => {
-                let probe =
-                    Probe { start: now(), end: now(), exit_code: -1, output: failure.text.clone() };
+                let probe = Probe {
+                    start: now(),
+                    end: now(),
+                    exit_code: -1,
+                    output: failure.text.clone(),
+                };
                 self.record_probe(probe);
             }
         }
@@ -476,13 +540,19 @@ impl Monitor {
     }
 
     fn probe_printed(&mut self, index: usize) {
-        if let Some(Process { purpose: Purpose::Probe(probe), .. }) = self.processes.get_mut(index) {
+        if let Some(Process {
+            purpose: Purpose::Probe(probe),
+            ..
+        }) = self.processes.get_mut(index)
+        {
             probe.read();
         }
     }
 
     fn process_ended(&mut self, index: usize) {
-        let Some(process) = self.processes.get(index) else { return };
+        let Some(process) = self.processes.get(index) else {
+            return;
+        };
         match sys::process::reap(&process.pidfd, false) {
             Ok(None) => {}
             Ok(Some(exit)) => self.finish_process(index, Some(exit)),
@@ -503,7 +573,12 @@ impl Monitor {
                     false => String::from_utf8_lossy(&probe.output).into_owned(),
                 };
                 let exit_code = probe.exit_code(exit);
-                self.record_probe(Probe { start: probe.start, end: now(), exit_code, output });
+                self.record_probe(Probe {
+                    start: probe.start,
+                    end: now(),
+                    exit_code,
+                    output,
+                });
             }
             Purpose::Command { client } => {
                 let more = [("execID", process.id), ("exitCode", code.to_string())];
@@ -531,7 +606,9 @@ impl Monitor {
             client.flush_for(FAREWELL_MS);
             owner_listens |= client.attach.owner && !client.gone && !client.has_queue();
         }
-        // Only now, with everybody told: this takes longer than the container's own end.
+        // Only now, with everybody told: this takes longer than the container's own end. Whoever
+        // wants to remove the container need not wait for it.
+        self.lock = None;
         if let Some(mut container) = self.ended.take() {
             let _ = container.cgroup.remove();
         }

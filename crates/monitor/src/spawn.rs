@@ -69,20 +69,34 @@ fn place_and_execute(
     // Opened before anything is moved; falls back to the file itself where mounts may not be cloned.
     let program = sys::mount::read_only_executable().or_else(|_| {
         use rustix::fs::{CWD, Mode, OFlags};
-        rustix::fs::openat(CWD, "/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .on("open", "our executable")
+        rustix::fs::openat(
+            CWD,
+            "/proc/self/exe",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .on("open", "our executable")
     })?;
     let null = {
         use rustix::fs::{CWD, Mode, OFlags};
-        rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .on("open", "/dev/null")?
+        rustix::fs::openat(
+            CWD,
+            "/dev/null",
+            OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .on("open", "/dev/null")?
     };
     process::replace_stdio([null.as_fd(), null.as_fd(), null.as_fd()])?;
     let mut places: Vec<(i32, BorrowedFd<'_>)> =
         vec![(START_CHANNEL, fds[0]), (JOB, fds[1]), (LOCK, fds[2])];
     places.extend(client.map(|client| (FIRST_CLIENT, client)));
     sys::process::place_descriptors(&places, program.as_fd())?;
-    let has_client = if client.is_some() { "attached" } else { "detached" };
+    let has_client = if client.is_some() {
+        "attached"
+    } else {
+        "detached"
+    };
     let arguments = CStrings::new(["caisson", "internal", "monitor", id, has_client])?;
     let environment = CStrings::new(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])?;
     let errno = process::execute_fd(sys::process::PROGRAM_DESCRIPTOR, &arguments, &environment);

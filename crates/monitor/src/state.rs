@@ -30,7 +30,10 @@ pub(crate) fn save(job: &Job, state: &ContainerState) {
 /// Appends an event about the container to the journal.
 pub(crate) fn announce(job: &Job, action: &str, more: &[(&str, String)]) {
     let mut attributes: BTreeMap<String, String> = job.attributes.clone();
-    attributes.extend(more.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
+    attributes.extend(
+        more.iter()
+            .map(|(key, value)| ((*key).to_string(), value.clone())),
+    );
     let event = Event {
         kind: "container".into(),
         action: action.into(),

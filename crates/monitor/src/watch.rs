@@ -51,20 +51,29 @@ impl<'a> Watch<'a> {
     pub(crate) fn wait(mut self, until_ns: Option<i64>) -> Vec<Ready> {
         let timeout = until_ns.map(|until| {
             let left = (until - sys::journal::now_ns()).max(0);
-            Timespec { tv_sec: left / 1_000_000_000, tv_nsec: left % 1_000_000_000 }
+            Timespec {
+                tv_sec: left / 1_000_000_000,
+                tv_nsec: left % 1_000_000_000,
+            }
         });
         // EINTR, and nothing else, is possible here; then nothing is ready.
         if poll(&mut self.fds, timeout.as_ref()).is_err() {
             return Vec::new();
         }
         let pairs = self.fds.iter().zip(&self.meanings);
-        pairs.filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, meaning)| *meaning).collect()
+        pairs
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, meaning)| *meaning)
+            .collect()
     }
 }
 
 /// Whether a descriptor has something to read right now.
 pub(crate) fn is_readable(fd: impl AsFd) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     matches!(poll(&mut fds, Some(&now)), Ok(1..))
 }

@@ -23,8 +23,7 @@ pub(crate) struct Console {
 /// Opens a terminal in the devpts instance behind `devpts` (its root directory).
 pub(crate) fn open(devpts: impl AsFd, size: Option<ConsoleSize>) -> Result<Console, SysError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let master =
-        rustix::fs::openat(devpts, "ptmx", flags, Mode::empty()).on("open", "terminal")?;
+    let master = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty()).on("open", "terminal")?;
     rustix::pty::unlockpt(&master).on("unlock", "terminal")?;
     let slave = rustix::pty::ioctl_tiocgptpeer(
         &master,
@@ -39,6 +38,11 @@ pub(crate) fn open(devpts: impl AsFd, size: Option<ConsoleSize>) -> Result<Conso
 
 /// Sets the size that programs in the container see.
 pub(crate) fn resize(master: impl AsFd, size: ConsoleSize) -> Result<(), SysError> {
-    let size = Winsize { ws_row: size.height, ws_col: size.width, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_row: size.height,
+        ws_col: size.width,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     rustix::termios::tcsetwinsize(master, size).on("resize", "terminal")
 }

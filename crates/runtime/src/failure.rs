@@ -39,7 +39,10 @@ pub struct Failure {
 impl Failure {
     /// A failure of ours.
     pub fn setup(text: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Setup, text: text.into() }
+        Self {
+            kind: FailureKind::Setup,
+            text: text.into(),
+        }
     }
 }
 

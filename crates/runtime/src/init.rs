@@ -72,8 +72,11 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         }
     }
 
-    let (late, early): (Vec<Mount>, Vec<Mount>) =
-        spec.mounts.iter().cloned().partition(|mount| mount.kind == "cgroup");
+    let (late, early): (Vec<Mount>, Vec<Mount>) = spec
+        .mounts
+        .iter()
+        .cloned()
+        .partition(|mount| mount.kind == "cgroup");
     let prepared = mounts::prepare(&early)?;
     mount::isolate_namespace(false)?;
     let root = rootfs::mount_root(launch)?;
@@ -126,7 +129,10 @@ struct Attached {
 }
 
 fn attach_all(prepared: Vec<mounts::Prepared<'_>>, root: &Dir) -> Result<Attached, Failure> {
-    let mut attached = Attached { proc: None, devpts: None };
+    let mut attached = Attached {
+        proc: None,
+        devpts: None,
+    };
     for one in prepared {
         let kind = one.mount.kind.clone();
         let is_dev = one.mount.destination == "/dev" && kind == "tmpfs";
@@ -170,8 +176,10 @@ fn open_console(
 }
 
 fn make_devices(spec: &Spec, root: &Dir, slave: Option<&OwnedFd>) -> Result<(), Failure> {
-    let dev_is_ours =
-        spec.mounts.iter().any(|mount| mount.destination == "/dev" && mount.kind == "tmpfs");
+    let dev_is_ours = spec
+        .mounts
+        .iter()
+        .any(|mount| mount.destination == "/dev" && mount.kind == "tmpfs");
     for device in &spec.linux.devices {
         // Somebody else's /dev (`-v /dev:/dev`) has its nodes already.
         if dev_is_ours || !device.path.starts_with("/dev/") {
@@ -209,9 +217,18 @@ fn make_device(root: &Dir, device: &Device) -> Result<(), Failure> {
     // mknod obeys the umask; what was asked for counts.
     rustix::fs::chmodat(&parent, &name, mode, AtFlags::empty()).on("chmod", &device.path)?;
     if (device.uid, device.gid) != (0, 0) {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(device.uid), rustix::fs::Gid::from_raw(device.gid));
-        rustix::fs::chownat(&parent, &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .on("chown", &device.path)?;
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(device.uid),
+            rustix::fs::Gid::from_raw(device.gid),
+        );
+        rustix::fs::chownat(
+            &parent,
+            &name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .on("chown", &device.path)?;
     }
     Ok(())
 }
@@ -221,7 +238,9 @@ fn wait_for_go(channel: BorrowedFd<'_>) -> Result<(), Failure> {
     match sys::socket::receive(channel, &mut byte) {
         Ok((1, _)) if byte[0] == b'G' => Ok(()),
         // The monitor is gone: nobody would watch this container.
-        _ => Err(Failure::setup("the monitor ended before the container was ready")),
+        _ => Err(Failure::setup(
+            "the monitor ended before the container was ready",
+        )),
     }
 }
 
@@ -235,8 +254,14 @@ fn mount_cgroups(
     let describe = |error: sys::rootfs::RootError| Failure::setup(error.to_string());
     let read_only = mount.options.iter().any(|option| option == "ro");
     let base = mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
-    let attributes = if read_only { base | mount::READ_ONLY } else { base };
-    let target = root.mkdir_all(Path::new(&mount.destination), 0o755).map_err(describe)?;
+    let attributes = if read_only {
+        base | mount::READ_ONLY
+    } else {
+        base
+    };
+    let target = root
+        .mkdir_all(Path::new(&mount.destination), 0o755)
+        .map_err(describe)?;
     if let [(name, path)] = hierarchies
         && name.is_empty()
     {
@@ -246,7 +271,10 @@ fn mount_cgroups(
     let tmpfs = mount::new_filesystem("tmpfs", &[("mode", "755")], base)?;
     for (name, path) in hierarchies {
         rustix::fs::mkdirat(&tmpfs, name.as_str(), Mode::from_raw_mode(0o755)).on("make", name)?;
-        for alias in name.split(',').filter(|alias| name.contains(',') && !alias.is_empty()) {
+        for alias in name
+            .split(',')
+            .filter(|alias| name.contains(',') && !alias.is_empty())
+        {
             rustix::fs::symlinkat(name.as_str(), &tmpfs, alias).on("link", alias)?;
         }
         let _ = path;
@@ -254,11 +282,19 @@ fn mount_cgroups(
     mount::attach(&tmpfs, &target)?;
     for (name, path) in hierarchies {
         let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let place = rustix::fs::openat(&tmpfs, name.as_str(), flags, Mode::empty()).on("open", name)?;
+        let place =
+            rustix::fs::openat(&tmpfs, name.as_str(), flags, Mode::empty()).on("open", name)?;
         mount::attach(clone_directory(path, attributes)?, place)?;
     }
     if read_only {
-        mount::set_attributes(&tmpfs, Attributes { set: mount::READ_ONLY, clear: 0 }, false)?;
+        mount::set_attributes(
+            &tmpfs,
+            Attributes {
+                set: mount::READ_ONLY,
+                clear: 0,
+            },
+            false,
+        )?;
     }
     Ok(())
 }
@@ -268,7 +304,14 @@ fn clone_directory(path: &Path, attributes: u64) -> Result<OwnedFd, SysError> {
     let directory =
         rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open", path.display())?;
     let tree = mount::clone_tree(directory, false)?;
-    mount::set_attributes(&tree, Attributes { set: attributes, clear: 0 }, false)?;
+    mount::set_attributes(
+        &tree,
+        Attributes {
+            set: attributes,
+            clear: 0,
+        },
+        false,
+    )?;
     Ok(tree)
 }
 
@@ -285,14 +328,20 @@ fn write_sysctls(spec: &Spec, proc: &OwnedFd) -> Result<(), Failure> {
                 other => other,
             })
             .collect();
-        write_proc(proc, &format!("sys/{path}"), value)
-            .map_err(|error| Failure::setup(format!("cannot set sysctl {key}={value}: {}", sys::error::describe(error.errno))))?;
+        write_proc(proc, &format!("sys/{path}"), value).map_err(|error| {
+            Failure::setup(format!(
+                "cannot set sysctl {key}={value}: {}",
+                sys::error::describe(error.errno)
+            ))
+        })?;
     }
     Ok(())
 }
 
 fn set_oom_score(process: &Process, proc: &OwnedFd) -> Result<(), Failure> {
-    let Some(score) = process.oom_score_adj else { return Ok(()) };
+    let Some(score) = process.oom_score_adj else {
+        return Ok(());
+    };
     match write_proc(proc, "self/oom_score_adj", &score.to_string()) {
         // Lowering needs CAP_SYS_RESOURCE: clamped to what is allowed, like limits.
         Err(error) if error.errno == rustix::io::Errno::ACCESS => Ok(()),
@@ -310,7 +359,9 @@ fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<(), SysError> {
         ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
     )
     .on("open", path)?;
-    rustix::io::write(&file, value.as_bytes()).map(drop).on("write", path)
+    rustix::io::write(&file, value.as_bytes())
+        .map(drop)
+        .on("write", path)
 }
 
 fn set_names(spec: &Spec) -> Result<(), Failure> {
@@ -318,7 +369,8 @@ fn set_names(spec: &Spec) -> Result<(), Failure> {
         return Ok(());
     }
     if !spec.hostname.is_empty() {
-        rustix::system::sethostname(spec.hostname.as_bytes()).on("set host name", &spec.hostname)?;
+        rustix::system::sethostname(spec.hostname.as_bytes())
+            .on("set host name", &spec.hostname)?;
     }
     if !spec.domainname.is_empty() {
         rustix::system::setdomainname(spec.domainname.as_bytes())
@@ -335,7 +387,10 @@ fn enter_root(spec: &Spec, root: &Dir) -> Result<(), Failure> {
     }
     mounts::make_read_only(root, &spec.linux.readonly_paths)?;
     if spec.root.readonly {
-        let attributes = Attributes { set: mount::READ_ONLY, clear: 0 };
+        let attributes = Attributes {
+            set: mount::READ_ONLY,
+            clear: 0,
+        };
         mount::set_attributes(root.as_fd(), attributes, false)?;
     }
     Ok(())
@@ -383,11 +438,19 @@ pub(crate) struct Confinement<'a> {
 
 /// Drops everything that the process shall not have, and executes it.
 pub(crate) fn confine_and_execute<T>(confinement: &Confinement<'_>) -> Result<T, Failure> {
-    let Confinement { process, user, directory, seccomp, init } = confinement;
+    let Confinement {
+        process,
+        user,
+        directory,
+        seccomp,
+        init,
+    } = confinement;
     rustix::process::fchdir(directory).on("enter", &process.cwd)?;
     let seen = rustix::process::getcwd(Vec::new()).on("read", "working directory")?;
     if !seen.to_bytes().starts_with(b"/") {
-        return Err(Failure::setup("the working directory is outside the container"));
+        return Err(Failure::setup(
+            "the working directory is outside the container",
+        ));
     }
     let keep = match &process.capabilities {
         Some(sets) => CapSet::of_names(&sets.bounding),
@@ -430,7 +493,13 @@ pub(crate) fn confine_and_execute<T>(confinement: &Confinement<'_>) -> Result<T,
     let errno = match init_file {
         Some(file) => {
             let mut list = vec![b"caisson-init".to_vec(), path.to_bytes().to_vec()];
-            list.extend(process.args.iter().skip(1).map(|argument| argument.clone().into_bytes()));
+            list.extend(
+                process
+                    .args
+                    .iter()
+                    .skip(1)
+                    .map(|argument| argument.clone().into_bytes()),
+            );
             process::execute_fd(file, &CStrings::new(list)?, &environment_c)
         }
         None => process::execute(&path, &arguments, &environment_c),

@@ -94,7 +94,11 @@ fn hear(channel: &OwnedFd) -> Result<Joined, Failure> {
             None => {
                 let (pid, pidfd) =
                     joined.ok_or_else(|| Failure::setup("the process ended before it began"))?;
-                return Ok(Joined { pid, pidfd, terminal });
+                return Ok(Joined {
+                    pid,
+                    pidfd,
+                    terminal,
+                });
             }
             Some(b'P') if length == 5 => {
                 let pid = i32::from_ne_bytes([buffer[1], buffer[2], buffer[3], buffer[4]]);
@@ -121,7 +125,10 @@ fn middle(
 ) -> Result<(), Failure> {
     process::set_dumpable(false)?;
     let cloned = request.cgroup.clone_fd().is_some();
-    request.cgroup.attach_self(cloned).map_err(|error| Failure::setup(chain(&error)))?;
+    request
+        .cgroup
+        .attach_self(cloned)
+        .map_err(|error| Failure::setup(chain(&error)))?;
     process::join_namespaces(request.init, request.namespaces)
         .map_err(|error| gone_or(error.clone(), error.errno))?;
     match process::clone_into(0, None)? {
@@ -159,10 +166,15 @@ fn enter(
     let slash = sys::atomic::open_directory(std::path::Path::new("/"))?;
     let root = Dir::from_fd(slash);
     let user = users::resolve_in(&root, request.user)?;
-    let directory = root.open_dir(std::path::Path::new(&request.process.cwd)).map_err(|error| Failure {
-        kind: crate::FailureKind::NotFound,
-        text: format!("cannot enter working directory {}: {error}", request.process.cwd),
-    })?;
+    let directory = root
+        .open_dir(std::path::Path::new(&request.process.cwd))
+        .map_err(|error| Failure {
+            kind: crate::FailureKind::NotFound,
+            text: format!(
+                "cannot enter working directory {}: {error}",
+                request.process.cwd
+            ),
+        })?;
     match stdio {
         Stdio::Streams(fds) => {
             let streams = [fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()];
@@ -194,7 +206,9 @@ fn require_devpts(directory: &OwnedFd) -> Result<(), Failure> {
     const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
     let stat = rustix::fs::fstatfs(directory).on("read", "/dev/pts")?;
     if stat.f_type as u64 != DEVPTS_SUPER_MAGIC {
-        return Err(Failure::setup("cannot give a terminal: /dev/pts of the container is no devpts"));
+        return Err(Failure::setup(
+            "cannot give a terminal: /dev/pts of the container is no devpts",
+        ));
     }
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(directory, "ptmx", flags, Mode::empty()).on("open", "/dev/pts/ptmx")?;

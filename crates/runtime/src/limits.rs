@@ -8,35 +8,47 @@ use crate::spec::Rlimit;
 
 /// The kernel's resource of a name such as `RLIMIT_NOFILE`.
 pub(crate) fn resource(name: &str) -> Option<Resource> {
-    Some(match name.trim_start_matches("RLIMIT_").to_ascii_lowercase().as_str() {
-        "as" => Resource::As,
-        "core" => Resource::Core,
-        "cpu" => Resource::Cpu,
-        "data" => Resource::Data,
-        "fsize" => Resource::Fsize,
-        "locks" => Resource::Locks,
-        "memlock" => Resource::Memlock,
-        "msgqueue" => Resource::Msgqueue,
-        "nice" => Resource::Nice,
-        "nofile" => Resource::Nofile,
-        "nproc" => Resource::Nproc,
-        "rss" => Resource::Rss,
-        "rtprio" => Resource::Rtprio,
-        "rttime" => Resource::Rttime,
-        "sigpending" => Resource::Sigpending,
-        "stack" => Resource::Stack,
-        _ => return None,
-    })
+    Some(
+        match name
+            .trim_start_matches("RLIMIT_")
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "as" => Resource::As,
+            "core" => Resource::Core,
+            "cpu" => Resource::Cpu,
+            "data" => Resource::Data,
+            "fsize" => Resource::Fsize,
+            "locks" => Resource::Locks,
+            "memlock" => Resource::Memlock,
+            "msgqueue" => Resource::Msgqueue,
+            "nice" => Resource::Nice,
+            "nofile" => Resource::Nofile,
+            "nproc" => Resource::Nproc,
+            "rss" => Resource::Rss,
+            "rtprio" => Resource::Rtprio,
+            "rttime" => Resource::Rttime,
+            "sigpending" => Resource::Sigpending,
+            "stack" => Resource::Stack,
+            _ => return None,
+        },
+    )
 }
 
 /// Sets a limit of this process. A hard limit above our own needs CAP_SYS_RESOURCE; where that is
 /// missing the limit is what we have.
 pub(crate) fn set(limit: &Rlimit) -> Result<(), Failure> {
     let Some(resource) = resource(&limit.kind) else {
-        return Err(Failure::setup(format!("there is no resource limit {}", limit.kind)));
+        return Err(Failure::setup(format!(
+            "there is no resource limit {}",
+            limit.kind
+        )));
     };
     let finite = |value: u64| (value != u64::MAX).then_some(value);
-    let wanted = KernelLimit { current: finite(limit.soft), maximum: finite(limit.hard) };
+    let wanted = KernelLimit {
+        current: finite(limit.soft),
+        maximum: finite(limit.hard),
+    };
     match rustix::process::setrlimit(resource, wanted) {
         Err(rustix::io::Errno::PERM) => {
             let maximum = rustix::process::getrlimit(resource).maximum;

@@ -110,7 +110,11 @@ fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
         _ if options.bind || mount.kind == "bind" => Some(take_source(mount, &options)?),
         _ => None,
     };
-    Ok(Prepared { mount, options, source })
+    Ok(Prepared {
+        mount,
+        options,
+        source,
+    })
 }
 
 fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), Failure> {
@@ -124,8 +128,9 @@ fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), 
         mount::set_attributes(&tree, options.attributes, options.attributes_recursive)?;
     }
     // Without a word the clone is private: nothing is to travel between host and container.
-    let (propagation, recursive) =
-        options.propagation.unwrap_or((MountPropagationFlags::PRIVATE, true));
+    let (propagation, recursive) = options
+        .propagation
+        .unwrap_or((MountPropagationFlags::PRIVATE, true));
     if propagation == MountPropagationFlags::SHARED {
         require_shared(mount)?;
     } else {
@@ -172,7 +177,9 @@ fn require_shared(mount: &Mount) -> Result<(), Failure> {
             let mut fields = line.split(' ').skip(4);
             let point = fields.next()?;
             let shared = line.split(" - ").next()?.contains(" shared:");
-            source.starts_with(point).then_some((point.len(), point, shared))
+            source
+                .starts_with(point)
+                .then_some((point.len(), point, shared))
         })
         .max_by_key(|(length, ..)| *length);
     match holder {
@@ -187,12 +194,18 @@ fn require_shared(mount: &Mount) -> Result<(), Failure> {
 
 /// Attaches a prepared mount beneath `root`; returns the mount for those who need it later.
 pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Failure> {
-    let Prepared { mount, options, source } = prepared;
+    let Prepared {
+        mount,
+        options,
+        source,
+    } = prepared;
     let destination = Path::new(&mount.destination);
     let (tree, target) = match source {
         Some((tree, FileType::Directory)) => (tree, directory_target(mount, root)?),
         Some((tree, _)) => {
-            let target = root.create_file_for_mount(destination).map_err(describe(mount))?;
+            let target = root
+                .create_file_for_mount(destination)
+                .map_err(describe(mount))?;
             (tree, target)
         }
         None => {
@@ -254,10 +267,15 @@ fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<
         data.push(("uid".into(), stat.st_uid.to_string()));
         data.push(("gid".into(), stat.st_gid.to_string()));
     }
-    let pairs: Vec<(&str, &str)> =
-        data.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let pairs: Vec<(&str, &str)> = data
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     let tree = mount::new_filesystem(kind, &pairs, options.attributes.set).map_err(|error| {
-        Failure::setup(format!("cannot mount {kind} on {}: {error}", mount.destination))
+        Failure::setup(format!(
+            "cannot mount {kind} on {}: {error}",
+            mount.destination
+        ))
     })?;
     if let Some((propagation, recursive)) = options.propagation {
         mount::set_propagation(&tree, propagation, recursive)?;
@@ -269,20 +287,28 @@ fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<
 pub(crate) fn mask(root: &Dir, paths: &[String], null: &OwnedFd) -> Result<(), Failure> {
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
-        let Ok(target) = root.open_path(Path::new(path)) else { continue };
+        let Ok(target) = root.open_path(Path::new(path)) else {
+            continue;
+        };
         let stat = rustix::fs::fstat(&target).on("read", path)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let tree = match &empty {
                 // A mount that is attached in this namespace may be cloned; a detached one not
                 // before kernel 6.15.
                 Some(attached) => mount::clone_tree(attached, false)?,
-                None => mount::new_filesystem("tmpfs", &[("nr_inodes", "2"), ("size", "0")], mount::READ_ONLY)?,
+                None => mount::new_filesystem(
+                    "tmpfs",
+                    &[("nr_inodes", "2"), ("size", "0")],
+                    mount::READ_ONLY,
+                )?,
             };
-            mount::attach(&tree, &target).map_err(|error| SysError::new("mask", path.clone(), error.errno))?;
+            mount::attach(&tree, &target)
+                .map_err(|error| SysError::new("mask", path.clone(), error.errno))?;
             empty.get_or_insert(tree);
         } else {
             let tree = mount::clone_tree(null, false)?;
-            mount::attach(&tree, &target).map_err(|error| SysError::new("mask", path.clone(), error.errno))?;
+            mount::attach(&tree, &target)
+                .map_err(|error| SysError::new("mask", path.clone(), error.errno))?;
         }
         verify_covered(root, path, &stat)?;
     }
@@ -291,10 +317,14 @@ pub(crate) fn mask(root: &Dir, paths: &[String], null: &OwnedFd) -> Result<(), F
 
 /// What is at the path now must not be what was there before (CVE-2025-31133).
 fn verify_covered(root: &Dir, path: &str, before: &rustix::fs::Stat) -> Result<(), Failure> {
-    let covered = root.open_path(Path::new(path)).map_err(|error| Failure::setup(error.to_string()))?;
+    let covered = root
+        .open_path(Path::new(path))
+        .map_err(|error| Failure::setup(error.to_string()))?;
     let after = rustix::fs::fstat(&covered).on("read", path)?;
     if (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino) {
-        return Err(Failure::setup(format!("cannot mask {path}: it was replaced meanwhile")));
+        return Err(Failure::setup(format!(
+            "cannot mask {path}: it was replaced meanwhile"
+        )));
     }
     Ok(())
 }
@@ -302,10 +332,19 @@ fn verify_covered(root: &Dir, path: &str, before: &rustix::fs::Stat) -> Result<(
 /// Lets paths only be read.
 pub(crate) fn make_read_only(root: &Dir, paths: &[String]) -> Result<(), Failure> {
     for path in paths {
-        let Ok(target) = root.open_path(Path::new(path)) else { continue };
+        let Ok(target) = root.open_path(Path::new(path)) else {
+            continue;
+        };
         let tree = mount::clone_tree(&target, true)?;
         // What the mount forbids already (nosuid, noexec, nodev of /proc) the clone has inherited.
-        mount::set_attributes(&tree, Attributes { set: mount::READ_ONLY, clear: 0 }, true)?;
+        mount::set_attributes(
+            &tree,
+            Attributes {
+                set: mount::READ_ONLY,
+                clear: 0,
+            },
+            true,
+        )?;
         mount::attach(&tree, &target)
             .map_err(|error| SysError::new("protect", path.clone(), error.errno))?;
     }
@@ -314,12 +353,16 @@ pub(crate) fn make_read_only(root: &Dir, paths: &[String]) -> Result<(), Failure
 
 /// The container's null device, made sure of: character device 1:3 (CVE-2025-31133).
 pub(crate) fn null_device(root: &Dir) -> Result<OwnedFd, Failure> {
-    let null = root.open_path(Path::new("/dev/null")).map_err(|error| Failure::setup(error.to_string()))?;
+    let null = root
+        .open_path(Path::new("/dev/null"))
+        .map_err(|error| Failure::setup(error.to_string()))?;
     let stat = rustix::fs::fstat(null.as_fd()).on("read", "/dev/null")?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(1, 3);
     if !is_null {
-        return Err(Failure::setup("/dev/null in the container is not the null device"));
+        return Err(Failure::setup(
+            "/dev/null in the container is not the null device",
+        ));
     }
     Ok(null)
 }
@@ -336,22 +379,46 @@ mod tests {
     fn options_fall_into_attributes_propagation_and_data() {
         let parsed = options("nosuid,strictatime,mode=755,size=65536k,rslave");
         assert_eq!(parsed.attributes.set, mount::NO_SUID | mount::STRICT_ATIME);
-        assert_eq!(parsed.propagation, Some((MountPropagationFlags::DOWNSTREAM, true)));
-        assert_eq!(parsed.data, [("mode".into(), "755".into()), ("size".into(), "65536k".into())]);
+        assert_eq!(
+            parsed.propagation,
+            Some((MountPropagationFlags::DOWNSTREAM, true))
+        );
+        assert_eq!(
+            parsed.data,
+            [
+                ("mode".into(), "755".into()),
+                ("size".into(), "65536k".into())
+            ]
+        );
         assert!(!parsed.bind);
     }
 
     #[test]
     fn the_last_word_on_an_attribute_counts() {
-        assert_eq!(options("ro,rw").attributes, Attributes { set: 0, clear: mount::READ_ONLY });
-        assert_eq!(options("rw,ro").attributes, Attributes { set: mount::READ_ONLY, clear: 0 });
+        assert_eq!(
+            options("ro,rw").attributes,
+            Attributes {
+                set: 0,
+                clear: mount::READ_ONLY
+            }
+        );
+        assert_eq!(
+            options("rw,ro").attributes,
+            Attributes {
+                set: mount::READ_ONLY,
+                clear: 0
+            }
+        );
         assert!(options("rbind,rro").recursive);
         assert!(options("rbind,rro").attributes_recursive);
     }
 
     #[test]
     fn ro_is_not_taken_for_a_recursive_something() {
-        assert_eq!(options("rprivate").propagation, Some((MountPropagationFlags::PRIVATE, true)));
+        assert_eq!(
+            options("rprivate").propagation,
+            Some((MountPropagationFlags::PRIVATE, true))
+        );
         assert_eq!(options("ro").propagation, None);
     }
 }

@@ -23,7 +23,10 @@ pub(crate) fn find(name: &str, environment: &[String]) -> Result<CString, Failur
             Err(errno) => Err(refused(name, errno)),
         };
     }
-    let path = environment.iter().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or("");
+    let path = environment
+        .iter()
+        .find_map(|pair| pair.strip_prefix("PATH="))
+        .unwrap_or("");
     for directory in path.split(':') {
         let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(name);
         if executable(&candidate).is_ok() {
@@ -31,7 +34,9 @@ pub(crate) fn find(name: &str, environment: &[String]) -> Result<CString, Failur
                 .map_err(|_| Failure::setup("the program's name holds a NUL byte"));
         }
     }
-    Err(missing(format!("exec: \"{name}\": executable file not found in $PATH")))
+    Err(missing(format!(
+        "exec: \"{name}\": executable file not found in $PATH"
+    )))
 }
 
 /// The failure of `execve` itself on a file that was found.
@@ -53,7 +58,10 @@ pub(crate) fn exec_failure(path: &str, errno: Errno) -> Failure {
 }
 
 fn missing(text: String) -> Failure {
-    Failure { kind: FailureKind::NotFound, text }
+    Failure {
+        kind: FailureKind::NotFound,
+        text,
+    }
 }
 
 fn refused(name: &str, errno: Errno) -> Failure {
@@ -87,10 +95,22 @@ mod tests {
         let environment = vec!["PATH=/nope:/bin".to_string()];
         assert_eq!(find("sh", &environment).unwrap(), c"/bin/sh".to_owned());
         for (name, kind, words) in [
-            ("no-such", FailureKind::NotFound, "executable file not found in $PATH"),
-            ("/no/such", FailureKind::NotFound, "no such file or directory"),
+            (
+                "no-such",
+                FailureKind::NotFound,
+                "executable file not found in $PATH",
+            ),
+            (
+                "/no/such",
+                FailureKind::NotFound,
+                "no such file or directory",
+            ),
             ("/etc", FailureKind::NotExecutable, "is a directory"),
-            ("/etc/passwd", FailureKind::NotExecutable, "permission denied"),
+            (
+                "/etc/passwd",
+                FailureKind::NotExecutable,
+                "permission denied",
+            ),
         ] {
             let failure = find(name, &environment).unwrap_err();
             assert_eq!(failure.kind, kind, "{name}");

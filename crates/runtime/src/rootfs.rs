@@ -13,8 +13,12 @@ use crate::failure::Failure;
 use crate::launch::{Launch, Layers, RootSource};
 
 /// Always given: without them an upper directory would not be a layer.
-const OVERLAY_OPTIONS: [&str; 4] =
-    ["redirect_dir=off", "metacopy=off", "index=off", "nfs_export=off"];
+const OVERLAY_OPTIONS: [&str; 4] = [
+    "redirect_dir=off",
+    "metacopy=off",
+    "index=off",
+    "nfs_export=off",
+];
 
 /// Attaches the root at the staging directory and opens it.
 ///
@@ -49,7 +53,11 @@ pub fn mount_layers(layers: &Layers) -> Result<OwnedFd, Failure> {
 
 /// The overlay as a detached mount.
 fn detached_overlay(layers: &Layers) -> Result<OwnedFd, SysError> {
-    let lowers = layers.lowers.iter().map(|path| open_path(path)).collect::<Result<Vec<_>, _>>()?;
+    let lowers = layers
+        .lowers
+        .iter()
+        .map(|path| open_path(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let (upper, work) = (open_path(&layers.upper)?, open_path(&layers.work)?);
     let mut options = OVERLAY_OPTIONS.to_vec();
     if layers.volatile {
@@ -68,7 +76,12 @@ fn legacy_overlay(layers: &Layers, staging: &Path) -> Result<Dir, Failure> {
     let lowers: Vec<_> = layers
         .lowers
         .iter()
-        .map(|path| path.strip_prefix(common).unwrap_or(path).to_string_lossy().into_owned())
+        .map(|path| {
+            path.strip_prefix(common)
+                .unwrap_or(path)
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     let mut data = format!(
         "lowerdir={},upperdir={},workdir={},{}",
@@ -87,7 +100,10 @@ fn legacy_overlay(layers: &Layers, staging: &Path) -> Result<Dir, Failure> {
 }
 
 fn common_parent(paths: &[std::path::PathBuf]) -> &Path {
-    let mut common = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("/"));
+    let mut common = paths
+        .first()
+        .and_then(|path| path.parent())
+        .unwrap_or(Path::new("/"));
     while !paths.iter().all(|path| path.starts_with(common)) {
         common = common.parent().unwrap_or(Path::new("/"));
     }
@@ -107,6 +123,9 @@ mod tests {
     fn the_common_parent_is_that_of_all() {
         let paths = ["/s/layers/a/fs", "/s/layers/b/fs", "/s/layers/c/fs"].map(Into::into);
         assert_eq!(common_parent(&paths), Path::new("/s/layers"));
-        assert_eq!(common_parent(&["/a/b".into(), "/c/d".into()]), Path::new("/"));
+        assert_eq!(
+            common_parent(&["/a/b".into(), "/c/d".into()]),
+            Path::new("/")
+        );
     }
 }

@@ -242,6 +242,8 @@ pub struct Device {
 impl Linux {
     /// Whether a new namespace of this kind is asked for.
     pub fn makes(&self, kind: NamespaceKind) -> bool {
-        self.namespaces.iter().any(|namespace| namespace.kind == kind && namespace.path.is_empty())
+        self.namespaces
+            .iter()
+            .any(|namespace| namespace.kind == kind && namespace.path.is_empty())
     }
 }

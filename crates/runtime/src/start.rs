@@ -11,7 +11,7 @@ use crate::cgroup::{ContainerCgroup, DeviceRules, Layout};
 use crate::failure::Failure;
 use crate::init::{self, Inherited};
 use crate::launch::{Launch, SeccompRequest};
-use crate::seccomp::{self, Program, Profile, Target};
+use crate::seccomp::{self, Profile, Program, Target};
 use crate::spec::{NamespaceKind, Process, Spec};
 
 /// The longest failure text that crosses the channel.
@@ -53,7 +53,13 @@ pub fn start(launch: &Launch, stdio: Stdio) -> Result<Started, Failure> {
     let join = open_joined(spec)?;
     let (mut cgroup, warnings) = create_cgroup(launch)?;
     match clone_and_wait(launch, stdio, program.as_ref(), &join, &cgroup) {
-        Ok((pid, pidfd, terminal)) => Ok(Started { pid, pidfd, terminal, cgroup, warnings }),
+        Ok((pid, pidfd, terminal)) => Ok(Started {
+            pid,
+            pidfd,
+            terminal,
+            cgroup,
+            warnings,
+        }),
         Err(failure) => {
             // The child is reaped; what cannot be removed now is swept by a later command.
             let _ = cgroup.kill_all();
@@ -67,8 +73,13 @@ fn create_cgroup(launch: &Launch) -> Result<(ContainerCgroup, Vec<String>), Fail
     let request = &launch.cgroup;
     let fail = |error: crate::cgroup::CgroupError| Failure::setup(chain(&error));
     let layout = Layout::detect().map_err(fail)?;
-    let rules = DeviceRules { all: request.all_devices, extra: request.device_rules.clone() };
-    layout.create(&request.parent, &request.id, &request.resources, &rules).map_err(fail)
+    let rules = DeviceRules {
+        all: request.all_devices,
+        extra: request.device_rules.clone(),
+    };
+    layout
+        .create(&request.parent, &request.id, &request.resources, &rules)
+        .map_err(fail)
 }
 
 /// An error and its causes in one line.
@@ -188,7 +199,12 @@ fn new_namespaces(spec: &Spec) -> u64 {
 
 fn open_joined(spec: &Spec) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
     let mut joined = Vec::new();
-    for namespace in spec.linux.namespaces.iter().filter(|namespace| !namespace.path.is_empty()) {
+    for namespace in spec
+        .linux
+        .namespaces
+        .iter()
+        .filter(|namespace| !namespace.path.is_empty())
+    {
         let fd = open_namespace(&namespace.path)?;
         joined.push((namespace.kind, fd));
     }
@@ -212,7 +228,11 @@ pub(crate) fn seccomp_program(
     request: &SeccompRequest,
     process: &Process,
 ) -> Result<Option<Program>, Failure> {
-    let names = process.capabilities.as_ref().map(|sets| sets.bounding.as_slice()).unwrap_or_default();
+    let names = process
+        .capabilities
+        .as_ref()
+        .map(|sets| sets.bounding.as_slice())
+        .unwrap_or_default();
     let target = Target {
         machine: seccomp::Machine::NATIVE,
         capabilities: CapSet::of_names(names),

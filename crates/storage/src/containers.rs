@@ -188,7 +188,10 @@ impl Store {
     pub fn container_ids(&self) -> Result<Vec<String>> {
         let path = self.root().join("containers");
         let entries = std::fs::read_dir(&path).on("list", path.display())?;
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
     }
 
     /// Finds a container by id, name or unique beginning of an id, in Docker's order.
@@ -207,7 +210,10 @@ impl Store {
         if !is_hex {
             return Err(ContainerError::Missing);
         }
-        let mut matching = self.container_ids()?.into_iter().filter(|id| id.starts_with(key));
+        let mut matching = self
+            .container_ids()?
+            .into_iter()
+            .filter(|id| id.starts_with(key));
         match (matching.next(), matching.next()) {
             (Some(id), None) => Ok(id),
             (Some(_), Some(_)) => Err(ContainerError::Ambiguous),
@@ -253,7 +259,9 @@ impl Store {
     }
 
     fn lock_names(&self) -> Result<Lock> {
-        Ok(Lock::acquire_fd(atomic::open_directory(&self.root().join("names"))?)?)
+        Ok(Lock::acquire_fd(atomic::open_directory(
+            &self.root().join("names"),
+        )?)?)
     }
 
     /// Under the lock of names: a link to a container that is not there is garbage.
@@ -296,7 +304,9 @@ impl Store {
             return Ok(None);
         }
         for id in self.container_ids()? {
-            let Ok(stored) = self.read_container(&id) else { continue };
+            let Ok(stored) = self.read_container(&id) else {
+                continue;
+            };
             let _ = rustix::fs::symlink(id.as_str(), self.name_path(&stored.record.name));
             if stored.record.name == name {
                 return Ok(Some(id));
@@ -320,10 +330,16 @@ fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer> {
         Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
         other => other?,
     };
-    let damaged = |source| ContainerError::Damaged { id: id.to_string(), source };
+    let damaged = |source| ContainerError::Damaged {
+        id: id.to_string(),
+        source,
+    };
     let record: ContainerRecord = serde_json::from_slice(&bytes).map_err(damaged)?;
     if record.version > RECORD_VERSION {
-        return Err(ContainerError::Newer { id: id.to_string(), version: record.version });
+        return Err(ContainerError::Newer {
+            id: id.to_string(),
+            version: record.version,
+        });
     }
     // The state is not promised across a power cut: a torn one means that nothing is known.
     let state = atomic::read_at_limited(directory, STATE, RECORD_BYTES_MAX)
@@ -372,7 +388,11 @@ mod tests {
 
     fn with_store(test: impl FnOnce(&Store)) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("root"), &directory.path().join("run")).unwrap();
+        let store = Store::open(
+            &directory.path().join("root"),
+            &directory.path().join("run"),
+        )
+        .unwrap();
         test(&store);
     }
 
@@ -386,21 +406,39 @@ mod tests {
             }
             assert_eq!(store.read_container(&web.id).unwrap().record, web);
             store.remove_container(&web).unwrap();
-            assert!(matches!(store.find_container("web"), Err(ContainerError::Missing)));
-            assert_eq!(std::fs::read_dir(store.root().join("names")).unwrap().count(), 0);
-            assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+            assert!(matches!(
+                store.find_container("web"),
+                Err(ContainerError::Missing)
+            ));
+            assert_eq!(
+                std::fs::read_dir(store.root().join("names"))
+                    .unwrap()
+                    .count(),
+                0
+            );
+            assert_eq!(
+                std::fs::read_dir(store.root().join("tmp")).unwrap().count(),
+                0
+            );
         });
     }
 
     #[test]
     fn two_containers_cannot_have_one_name_and_a_dangling_name_is_free() {
         with_store(|store| {
-            store.create_container(&record('a', "web"), Durability::Volatile).unwrap();
+            store
+                .create_container(&record('a', "web"), Durability::Volatile)
+                .unwrap();
             let taken = store.create_container(&record('b', "web"), Durability::Volatile);
             assert!(matches!(taken, Err(ContainerError::NameTaken(id)) if id.starts_with('a')));
-            assert!(matches!(store.find_container("b"), Err(ContainerError::Missing)));
+            assert!(matches!(
+                store.find_container("b"),
+                Err(ContainerError::Missing)
+            ));
             rustix::fs::symlink("c".repeat(64), store.root().join("names/old")).unwrap();
-            store.create_container(&record('d', "old"), Durability::Volatile).unwrap();
+            store
+                .create_container(&record('d', "old"), Durability::Volatile)
+                .unwrap();
             assert_eq!(store.find_container("old").unwrap(), "d".repeat(64));
         });
     }
@@ -408,7 +446,9 @@ mod tests {
     #[test]
     fn a_lost_name_is_found_again_in_the_records() {
         with_store(|store| {
-            store.create_container(&record('a', "web"), Durability::Volatile).unwrap();
+            store
+                .create_container(&record('a', "web"), Durability::Volatile)
+                .unwrap();
             std::fs::remove_file(store.root().join("names/web")).unwrap();
             assert_eq!(store.find_container("web").unwrap(), "a".repeat(64));
             assert!(store.root().join("names/web").is_symlink());
@@ -419,12 +459,21 @@ mod tests {
     fn an_ambiguous_prefix_is_refused_and_a_rename_frees_the_old_name() {
         with_store(|store| {
             let mut one = record('a', "one");
-            let two = ContainerRecord { id: format!("{}b", "a".repeat(63)), ..record('a', "two") };
+            let two = ContainerRecord {
+                id: format!("{}b", "a".repeat(63)),
+                ..record('a', "two")
+            };
             store.create_container(&one, Durability::Volatile).unwrap();
             store.create_container(&two, Durability::Volatile).unwrap();
-            assert!(matches!(store.find_container("aa"), Err(ContainerError::Ambiguous)));
+            assert!(matches!(
+                store.find_container("aa"),
+                Err(ContainerError::Ambiguous)
+            ));
             store.rename_container(&mut one, "first").unwrap();
-            assert!(matches!(store.find_container("one"), Err(ContainerError::Missing)));
+            assert!(matches!(
+                store.find_container("one"),
+                Err(ContainerError::Missing)
+            ));
             assert_eq!(store.find_container("first").unwrap(), one.id);
         });
     }

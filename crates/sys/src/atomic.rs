@@ -36,18 +36,27 @@ pub fn write_at(
     let directory = directory.as_fd();
     // Two writers of one file, threads or processes of other pid namespaces, must not share it.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let random = u32::from_ne_bytes(crate::host::random_bytes()[..4].try_into().unwrap_or_default());
+    let random = u32::from_ne_bytes(
+        crate::host::random_bytes()[..4]
+            .try_into()
+            .unwrap_or_default(),
+    );
     let temporary = format!(".{name}.{random:08x}.{number}");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))
         .on("create", &temporary)?;
     let mut file = File::from(fd);
-    let written = file.write_all(bytes).on("write", name).and_then(|()| match durability {
-        Durability::Synced => file.sync_data().on("sync", name),
-        Durability::Volatile => Ok(()),
+    let written = file
+        .write_all(bytes)
+        .on("write", name)
+        .and_then(|()| match durability {
+            Durability::Synced => file.sync_data().on("sync", name),
+            Durability::Volatile => Ok(()),
+        });
+    let renamed = written.and_then(|()| {
+        rustix::fs::renameat(directory, &temporary, directory, name).on("rename", name)
     });
-    let renamed = written
-        .and_then(|()| rustix::fs::renameat(directory, &temporary, directory, name).on("rename", name));
     if let Err(error) = renamed {
         // The half-made file must not stay; that it might not go changes nothing for the caller.
         let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
@@ -65,7 +74,10 @@ pub fn write_at(
 /// As [`write_at`]; also where the directory cannot be opened.
 pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), SysError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     write_at(open_directory(parent)?, name, bytes, durability)
 }
 
@@ -118,7 +130,9 @@ fn read_fd_limited(
     let mut bytes = Vec::with_capacity(4096);
     let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
     read.map_err(|error| {
-        let errno = error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
+        let errno = error
+            .raw_os_error()
+            .unwrap_or(rustix::io::Errno::IO.raw_os_error());
         SysError::new("read", name(), rustix::io::Errno::from_raw_os_error(errno))
     })?;
     if bytes.len() as u64 > bytes_max {
@@ -139,7 +153,10 @@ mod tests {
         write(&path, b"a longer first version", Durability::Volatile).unwrap();
         write(&path, b"second", Durability::Synced).unwrap();
         assert_eq!(read_limited(&path, 100).unwrap(), b"second");
-        assert_eq!(read_limited(&path, 3).unwrap_err().errno, rustix::io::Errno::FBIG);
+        assert_eq!(
+            read_limited(&path, 3).unwrap_err().errno,
+            rustix::io::Errno::FBIG
+        );
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         std::fs::remove_dir_all(&directory).unwrap();
     }

@@ -68,7 +68,13 @@ pub fn signal_descriptor(mask: u64) -> Result<std::os::fd::OwnedFd, crate::SysEr
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the kernel reads eight bytes of a live value and makes a new descriptor.
     let result = unsafe {
-        libc::syscall(libc::SYS_signalfd4, -1, &raw const mask, size_of::<u64>(), flags)
+        libc::syscall(
+            libc::SYS_signalfd4,
+            -1,
+            &raw const mask,
+            size_of::<u64>(),
+            flags,
+        )
     };
     let number = crate::process::check(result).on("create", "signal descriptor")?;
     // SAFETY: a fresh descriptor that nobody else owns.
@@ -79,7 +85,9 @@ pub fn signal_descriptor(mask: u64) -> Result<std::os::fd::OwnedFd, crate::SysEr
 pub fn read_signal(descriptor: impl std::os::fd::AsFd) -> Option<i32> {
     let mut record = [0u8; 128];
     match rustix::io::read(descriptor, &mut record) {
-        Ok(128) => Some(i32::from_ne_bytes([record[0], record[1], record[2], record[3]])),
+        Ok(128) => Some(i32::from_ne_bytes([
+            record[0], record[1], record[2], record[3],
+        ])),
         _ => None,
     }
 }
@@ -92,7 +100,12 @@ fn reset_scheduling() {
     let parameters = Parameters { priority: 0 };
     // SAFETY: the kernel reads one int of a live value.
     unsafe {
-        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_OTHER, &raw const parameters);
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_OTHER,
+            &raw const parameters,
+        );
     }
     // SAFETY: plain numbers. Raising needs CAP_SYS_NICE, which root has.
     unsafe {
@@ -113,7 +126,14 @@ fn reset_scheduling() {
 /// Limits as Docker's service unit has them, clamped to what may be had: without
 /// CAP_SYS_RESOURCE a hard limit only falls.
 fn reset_limits() {
-    let infinite = [Resource::Core, Resource::Cpu, Resource::Data, Resource::As, Resource::Fsize, Resource::Nproc];
+    let infinite = [
+        Resource::Core,
+        Resource::Cpu,
+        Resource::Data,
+        Resource::As,
+        Resource::Fsize,
+        Resource::Nproc,
+    ];
     for resource in infinite {
         raise(resource, None, None);
     }
@@ -125,7 +145,15 @@ fn reset_limits() {
 }
 
 fn raise(resource: Resource, soft: Option<u64>, hard: Option<u64>) {
-    if rustix::process::setrlimit(resource, Rlimit { current: soft, maximum: hard }).is_ok() {
+    if rustix::process::setrlimit(
+        resource,
+        Rlimit {
+            current: soft,
+            maximum: hard,
+        },
+    )
+    .is_ok()
+    {
         return;
     }
     let now = rustix::process::getrlimit(resource);
@@ -135,7 +163,13 @@ fn raise(resource: Resource, soft: Option<u64>, hard: Option<u64>) {
         (None, b) => b,
     };
     let maximum = lower(hard, now.maximum);
-    let _ = rustix::process::setrlimit(resource, Rlimit { current: lower(soft, maximum), maximum });
+    let _ = rustix::process::setrlimit(
+        resource,
+        Rlimit {
+            current: lower(soft, maximum),
+            maximum,
+        },
+    );
 }
 
 /// Closes every descriptor from 3 on but the given ones.

@@ -18,7 +18,11 @@ pub struct SysError {
 impl SysError {
     /// Builds the error of `op` on `object`.
     pub fn new(op: &'static str, object: impl Into<String>, errno: Errno) -> Self {
-        Self { op, object: object.into(), errno }
+        Self {
+            op,
+            object: object.into(),
+            errno,
+        }
     }
 
     /// The errno as a plain number.
@@ -29,7 +33,13 @@ impl SysError {
 
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.op, self.object, describe(self.errno))
+        write!(
+            f,
+            "cannot {} {}: {}",
+            self.op,
+            self.object,
+            describe(self.errno)
+        )
     }
 }
 
@@ -59,7 +69,9 @@ impl<T> Context<T> for Result<T, Errno> {
 impl<T> Context<T> for Result<T, std::io::Error> {
     fn on<O: fmt::Display>(self, op: &'static str, object: O) -> Result<T, SysError> {
         self.map_err(|error| {
-            let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+            let errno = error
+                .raw_os_error()
+                .map_or(Errno::IO, Errno::from_raw_os_error);
             SysError::new(op, object.to_string(), errno)
         })
     }
@@ -72,7 +84,10 @@ mod tests {
     #[test]
     fn an_error_names_operation_object_and_cause() {
         let error = Err::<(), _>(Errno::PERM).on("mount", "/proc").unwrap_err();
-        assert_eq!(error.to_string(), "cannot mount /proc: Operation not permitted");
+        assert_eq!(
+            error.to_string(),
+            "cannot mount /proc: Operation not permitted"
+        );
         assert_eq!(error.raw_errno(), 1);
     }
 }

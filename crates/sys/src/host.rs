@@ -8,7 +8,9 @@ const PROC_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The kernel's id of this boot; empty where /proc lacks it.
 pub fn boot_id() -> String {
-    read_text("/proc/sys/kernel/random/boot_id").trim().to_string()
+    read_text("/proc/sys/kernel/random/boot_id")
+        .trim()
+        .to_string()
 }
 
 /// The start time of a process in clock ticks since boot, which tells it from a later one of the
@@ -26,13 +28,18 @@ pub fn start_time(pid: i32) -> Option<u64> {
 
 /// `uname -r`.
 pub fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Major and minor of the running kernel.
 pub fn kernel_version() -> (u32, u32) {
     let release = kernel_release();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
@@ -41,7 +48,13 @@ pub fn memory_total_bytes() -> u64 {
     read_text("/proc/meminfo")
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .and_then(|rest| {
+            rest.trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .unwrap_or(0)
         * 1024
 }

@@ -32,6 +32,8 @@ pub fn append(path: &Path, line: &str) -> Result<(), SysError> {
 
 /// Nanoseconds since 1970.
 pub fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -5,16 +5,16 @@
 
 pub mod atomic;
 pub mod bpf;
+pub mod caller;
 pub mod error;
 pub mod host;
-pub mod caller;
-pub mod lock;
 pub mod journal;
+pub mod lock;
 pub mod loopback;
 pub mod mount;
 pub mod process;
-pub mod rootfs;
 pub mod programs;
+pub mod rootfs;
 pub mod socket;
 
 pub use error::{Context, SysError};

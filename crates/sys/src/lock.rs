@@ -68,7 +68,9 @@ impl AsFd for Lock {
 /// Whether somebody holds the lock on `path`. A missing file is held by nobody.
 pub fn is_held(path: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return false };
+    let Ok(fd) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else {
+        return false;
+    };
     // A shared request suffices to meet an exclusive holder, and two askers do not meet each other.
     matches!(
         rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared),

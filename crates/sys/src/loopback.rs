@@ -26,5 +26,7 @@ pub fn bring_up() -> Result<(), SysError> {
     // SAFETY: the kernel reads one struct ifreq, of 40 bytes, from a live array.
     // WHY: a netlink message does the same with a second socket; rustix has neither.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, request.as_ptr()) };
-    crate::process::check(i64::from(result)).map(drop).on("bring up", "lo")
+    crate::process::check(i64::from(result))
+        .map(drop)
+        .on("bring up", "lo")
 }

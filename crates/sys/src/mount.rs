@@ -61,7 +61,9 @@ pub fn new_filesystem(
             "" => rustix::mount::fsconfig_set_flag(context.as_fd(), *key),
             value => rustix::mount::fsconfig_set_string(context.as_fd(), *key, value),
         };
-        set.map_err(|errno| SysError::new("set option", format!("{key}={value} of {kind}"), errno))?;
+        set.map_err(|errno| {
+            SysError::new("set option", format!("{key}={value} of {kind}"), errno)
+        })?;
     }
     rustix::mount::fsconfig_create(context.as_fd()).on("mount", kind)?;
     finish(context, kind, attributes)
@@ -76,7 +78,8 @@ pub fn new_overlay(
     upper_and_work: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
     flags: &[&str],
 ) -> Result<OwnedFd, SysError> {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).on("open", "overlay")?;
+    let context =
+        rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).on("open", "overlay")?;
     let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "source", "overlay");
     let path_of = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
     // Descriptors as option values came with 6.13; the magic link works since 6.8.
@@ -109,8 +112,14 @@ pub fn new_overlay(
 /// The kernel's answer.
 pub fn mount_overlay_legacy(target: &str, data: &str) -> Result<(), SysError> {
     let data = CString::new(data).on_nul("overlay options")?;
-    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), Some(data.as_c_str()))
-        .on("mount overlay on", target)
+    rustix::mount::mount(
+        "overlay",
+        target,
+        "overlay",
+        MountFlags::empty(),
+        Some(data.as_c_str()),
+    )
+    .on("mount overlay on", target)
 }
 
 fn finish(context: OwnedFd, kind: &'static str, attributes: u64) -> Result<OwnedFd, SysError> {
@@ -201,8 +210,7 @@ fn mount_setattr(
 /// # Errors
 /// `ENOTDIR` where one is a directory and the other is not.
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), SysError> {
-    let flags =
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount.as_fd(), "", target.as_fd(), "", flags)
         .on("attach mount to", "target")
 }
@@ -213,7 +221,11 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), SysError> {
 /// # Errors
 /// The kernel's answer.
 pub fn isolate_namespace(slave: bool) -> Result<(), SysError> {
-    let kind = if slave { MountPropagationFlags::DOWNSTREAM } else { MountPropagationFlags::PRIVATE };
+    let kind = if slave {
+        MountPropagationFlags::DOWNSTREAM
+    } else {
+        MountPropagationFlags::PRIVATE
+    };
     rustix::mount::mount_change("/", kind | MountPropagationFlags::REC).on("isolate mounts of", "/")
 }
 
@@ -227,8 +239,11 @@ pub fn pivot(root: impl AsFd) -> Result<(), SysError> {
     // The old root is stacked beneath the new one, so that no directory is needed for it.
     rustix::process::pivot_root(".", ".").on("pivot to", "root file system")?;
     rustix::process::fchdir(&old).on("enter", "old root")?;
-    rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .on("isolate", "old root")?;
+    rustix::mount::mount_change(
+        ".",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )
+    .on("isolate", "old root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).on("let go of", "old root")?;
     rustix::process::chdir("/").on("enter", "/")
 }
@@ -254,7 +269,14 @@ pub fn read_only_executable() -> Result<OwnedFd, SysError> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(rustix::fs::CWD, "/proc/self/exe", flags)
         .on("clone", "our executable")?;
-    set_attributes(&tree, Attributes { set: READ_ONLY, clear: 0 }, false)?;
+    set_attributes(
+        &tree,
+        Attributes {
+            set: READ_ONLY,
+            clear: 0,
+        },
+        false,
+    )?;
     Ok(tree)
 }
 

@@ -12,7 +12,11 @@ pub(crate) fn check(result: i64) -> Result<i64, Errno> {
     if result >= 0 {
         return Ok(result);
     }
-    Err(Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)))
+    Err(Errno::from_raw_os_error(
+        std::io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO),
+    ))
 }
 
 /// Which side of a fork this is.
@@ -73,7 +77,11 @@ struct CloneArgs {
 pub fn clone_into(new: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, SysError> {
     const CLONE_PIDFD: u64 = 0x1000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    debug_assert_eq!(thread_count(), 1, "only a single-threaded process clones a container");
+    debug_assert_eq!(
+        thread_count(),
+        1,
+        "only a single-threaded process clones a container"
+    );
     let mut pidfd: i32 = -1;
     let mut arguments = CloneArgs {
         flags: new | CLONE_PIDFD,
@@ -88,15 +96,17 @@ pub fn clone_into(new: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, SysE
     // SAFETY: no stack is given, so that the child goes on in a copy of this one as after fork;
     // the process has one thread, so no lock is held by another; `arguments` outlives the call.
     // WHY: rustix has no clone3; fork(2) gives neither namespaces nor a pidfd. Kernel 5.3.
-    let result = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>()) };
     match check(result) {
         Ok(0) => Ok(Side::Child),
         Ok(pid) => {
             // SAFETY: the kernel stored a fresh descriptor that nobody else owns.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Side::Parent { pid: pid as i32, pidfd })
+            Ok(Side::Parent {
+                pid: pid as i32,
+                pidfd,
+            })
         }
         Err(errno) => Err(SysError::new("create", "process", errno)),
     }
@@ -130,7 +140,11 @@ impl CStrings {
         for item in items {
             let bytes = item.as_ref();
             let string = CString::new(bytes).map_err(|_| {
-                SysError::new("use", String::from_utf8_lossy(bytes).into_owned(), Errno::INVAL)
+                SysError::new(
+                    "use",
+                    String::from_utf8_lossy(bytes).into_owned(),
+                    Errno::INVAL,
+                )
             })?;
             strings.push(string);
         }
@@ -150,7 +164,11 @@ pub fn execute(path: &CStr, arguments: &CStrings, environment: &CStrings) -> Err
     // SAFETY: both lists end with a null pointer and live through the call.
     // WHY: rustix's execve is behind an unsafe runtime interface.
     let result = unsafe {
-        libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr())
+        libc::execve(
+            path.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        )
     };
     check(i64::from(result)).err().unwrap_or(Errno::IO)
 }
@@ -236,7 +254,13 @@ pub fn limit_bounding_set(keep: u64) -> Result<(), SysError> {
             Ok(()) => {}
             // Past the kernel's last capability.
             Err(Errno::INVAL) => break,
-            Err(errno) => return Err(SysError::new("drop", format!("capability {capability}"), errno)),
+            Err(errno) => {
+                return Err(SysError::new(
+                    "drop",
+                    format!("capability {capability}"),
+                    errno,
+                ));
+            }
         }
     }
     Ok(())
@@ -278,7 +302,10 @@ const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 /// # Errors
 /// `EPERM` where one is not permitted.
 pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), SysError> {
-    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
     let data = [0u32, 32].map(|shift| CapabilityData {
         effective: (effective >> shift) as u32,
         permitted: (permitted >> shift) as u32,
@@ -292,7 +319,10 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Res
 
 /// This thread's (effective, permitted, inheritable) capabilities.
 pub fn capabilities() -> (u64, u64, u64) {
-    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let header = CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
     let mut data = [CapabilityData::default(); 2];
     // SAFETY: version 3 writes two data records, which live through the call.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
@@ -311,7 +341,13 @@ pub fn capabilities() -> (u64, u64, u64) {
 pub fn clear_ambient_capabilities() {
     // SAFETY: plain numbers. An old kernel without the ambient set answers EINVAL: nothing to clear.
     unsafe {
-        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0u64, 0u64, 0u64);
+        libc::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL as u64,
+            0u64,
+            0u64,
+            0u64,
+        );
     }
 }
 
@@ -379,11 +415,19 @@ pub fn install_seccomp(program: &[BpfInstruction], flags: u32) -> Result<(), Sys
         filter: *const BpfInstruction,
     }
     const SECCOMP_SET_MODE_FILTER: u64 = 1;
-    let program = Program { length: program.len() as u16, filter: program.as_ptr() };
+    let program = Program {
+        length: program.len() as u16,
+        filter: program.as_ptr(),
+    };
     // SAFETY: length and pointer are those of the slice; the kernel copies it.
     // WHY: no safe wrapper takes a ready program.
     let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, u64::from(flags), &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            u64::from(flags),
+            &raw const program,
+        )
     };
     check(result).map(drop).on("install", "seccomp filter")
 }
@@ -400,8 +444,12 @@ pub fn close_from_on_exec(first: u32) -> Result<(), SysError> {
     if check(result).is_ok() {
         return Ok(());
     }
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Ok(()) };
-    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return Ok(());
+    };
+    let numbers = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     for number in numbers.filter(|number: &i32| *number >= first as i32) {
         // SAFETY: F_SETFD changes a flag only; a number that is no longer open answers EBADF.
         unsafe {
@@ -419,7 +467,8 @@ pub fn replace_stdio(fds: [BorrowedFd<'_>; 3]) -> Result<(), SysError> {
     // Lifted above 2 first: one source may sit where another shall go.
     let lifted = fds.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
     let [input, output, error] = lifted;
-    rustix::stdio::dup2_stdin(input.on("copy", "standard input")?).on("replace", "standard input")?;
+    rustix::stdio::dup2_stdin(input.on("copy", "standard input")?)
+        .on("replace", "standard input")?;
     rustix::stdio::dup2_stdout(output.on("copy", "standard output")?)
         .on("replace", "standard output")?;
     rustix::stdio::dup2_stderr(error.on("copy", "standard error")?).on("replace", "standard error")
@@ -455,8 +504,12 @@ pub fn place_descriptors(
 ) -> Result<(), SysError> {
     let mut lifted = Vec::with_capacity(places.len() + 1);
     for (number, fd) in places.iter().copied().chain([(PROGRAM_NUMBER, program)]) {
-        assert!((3..=PROGRAM_NUMBER).contains(&number), "only 3 to 9 are given away");
-        let copy = rustix::io::fcntl_dupfd_cloexec(fd, PROGRAM_NUMBER + 1).on("copy", "descriptor")?;
+        assert!(
+            (3..=PROGRAM_NUMBER).contains(&number),
+            "only 3 to 9 are given away"
+        );
+        let copy =
+            rustix::io::fcntl_dupfd_cloexec(fd, PROGRAM_NUMBER + 1).on("copy", "descriptor")?;
         lifted.push((number, copy));
     }
     // SAFETY: by contract the owners of 3 to 9 never run again in this process.
@@ -464,7 +517,11 @@ pub fn place_descriptors(
         libc::syscall(libc::SYS_close_range, 3, PROGRAM_NUMBER, 0u32);
     }
     for (number, copy) in &lifted {
-        let flags = if *number == PROGRAM_NUMBER { libc::O_CLOEXEC } else { 0 };
+        let flags = if *number == PROGRAM_NUMBER {
+            libc::O_CLOEXEC
+        } else {
+            0
+        };
         // SAFETY: the source is open, and the target was just closed.
         let result = unsafe { libc::dup3(copy.as_raw_fd(), *number, flags) };
         check(i64::from(result)).on("place", "descriptor")?;
@@ -490,7 +547,13 @@ pub fn signal(pidfd: impl AsFd, number: i32) -> Result<(), SysError> {
     // SAFETY: a null siginfo asks for the one of kill(2).
     // WHY: rustix takes only named signals; containers get real-time ones too. Kernel 5.1.
     let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), number, 0u64, 0u32)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_fd().as_raw_fd(),
+            number,
+            0u64,
+            0u32,
+        )
     };
     check(result).map(drop).on("send signal to", "process")
 }
@@ -500,8 +563,10 @@ pub fn signal(pidfd: impl AsFd, number: i32) -> Result<(), SysError> {
 /// # Errors
 /// `ESRCH` where there is none.
 pub fn open_pidfd(pid: i32) -> Result<OwnedFd, SysError> {
-    let pid_type = rustix::process::Pid::from_raw(pid).ok_or_else(|| SysError::new("open", "process 0", Errno::SRCH))?;
-    rustix::process::pidfd_open(pid_type, rustix::process::PidfdFlags::empty()).on("open process", pid)
+    let pid_type = rustix::process::Pid::from_raw(pid)
+        .ok_or_else(|| SysError::new("open", "process 0", Errno::SRCH))?;
+    rustix::process::pidfd_open(pid_type, rustix::process::PidfdFlags::empty())
+        .on("open process", pid)
 }
 
 /// How a process ended.
@@ -537,11 +602,13 @@ pub fn reap(pidfd: impl AsFd, wait: bool) -> Result<Option<Exit>, SysError> {
         match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options) {
             Ok(None) => return Ok(None),
             Ok(Some(status)) => {
-                return Ok(Some(match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Exit::Code(code),
-                    (None, Some(signal)) => Exit::Signal(signal),
-                    (None, None) => Exit::Code(255),
-                }));
+                return Ok(Some(
+                    match (status.exit_status(), status.terminating_signal()) {
+                        (Some(code), _) => Exit::Code(code),
+                        (None, Some(signal)) => Exit::Signal(signal),
+                        (None, None) => Exit::Code(255),
+                    },
+                ));
             }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(SysError::new("wait for", "process", errno)),

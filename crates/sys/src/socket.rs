@@ -22,8 +22,13 @@ pub const FDS_PER_MESSAGE_MAX: usize = 4;
 /// # Errors
 /// The kernel's answer.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), SysError> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .on("create", "socket pair")
+    rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .on("create", "socket pair")
 }
 
 /// Listens on a packet socket named `name` in `directory`; mode 0600.
@@ -44,8 +49,13 @@ pub fn listen(directory: &Path, name: &str) -> Result<OwnedFd, SysError> {
     let parent = crate::atomic::open_directory(directory)?;
     let _ = rustix::fs::unlinkat(&parent, name, rustix::fs::AtFlags::empty());
     rustix::net::bind(&socket, &address(parent.as_fd(), name)?).on("bind", name)?;
-    rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o600), rustix::fs::AtFlags::empty())
-        .on("chmod", name)?;
+    rustix::fs::chmodat(
+        &parent,
+        name,
+        Mode::from_raw_mode(0o600),
+        rustix::fs::AtFlags::empty(),
+    )
+    .on("chmod", name)?;
     rustix::net::listen(&socket, 128).on("listen on", name)?;
     Ok(socket)
 }
@@ -71,7 +81,11 @@ pub fn connect(directory: &Path, name: &str) -> Result<OwnedFd, SysError> {
             Ok(()) => return Ok(socket),
             Err(Errno::INTR) => {}
             Err(errno) => {
-                return Err(SysError::new("connect to", directory.join(name).display().to_string(), errno));
+                return Err(SysError::new(
+                    "connect to",
+                    directory.join(name).display().to_string(),
+                    errno,
+                ));
             }
         }
     }
@@ -91,10 +105,18 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
-        assert!(control.push(SendAncillaryMessage::ScmRights(fds)), "at most four descriptors a message");
+        assert!(
+            control.push(SendAncillaryMessage::ScmRights(fds)),
+            "at most four descriptors a message"
+        );
     }
     loop {
-        match rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+        match rustix::net::sendmsg(
+            &socket,
+            &[IoSlice::new(bytes)],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        ) {
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

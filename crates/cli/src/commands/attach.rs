@@ -25,7 +25,12 @@ pub(crate) fn session(
         Some(keys) => keys,
         None => run_flags::DETACH_KEYS_DEFAULT.to_vec(),
     };
-    Session { stdin, tty, proxy_signals, detach_keys: DetachKeys::new(keys) }
+    Session {
+        stdin,
+        tty,
+        proxy_signals,
+        detach_keys: DetachKeys::new(keys),
+    }
 }
 
 /// What an ended session means for this process.
@@ -44,7 +49,9 @@ pub(crate) fn end_session(
             errors::complain("read escape sequence");
             ExitCode::SUCCESS
         }
-        Ok(Outcome::Interrupted(signal)) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(255)),
+        Ok(Outcome::Interrupted(signal)) => {
+            ExitCode::from(u8::try_from(128 + signal).unwrap_or(255))
+        }
         Ok(Outcome::Lost) => match engine.wait(id, engine::container::stop::WaitFor::NotRunning) {
             Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
             Err(_) => ExitCode::from(255),
@@ -85,7 +92,9 @@ pub(crate) fn attach(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let refusal = match stored.state.status {
         Status::Running => None,
         Status::Paused => Some("You cannot attach to a paused container, unpause it first"),
-        Status::Restarting => Some("You cannot attach to a restarting container, wait until it is running"),
+        Status::Restarting => {
+            Some("You cannot attach to a restarting container, wait until it is running")
+        }
         _ => Some("You cannot attach to a stopped container, start it first"),
     };
     if let Some(text) = refusal {
@@ -99,15 +108,22 @@ pub(crate) fn attach(engine: &Engine, invocation: &Invocation) -> ExitCode {
         return ExitCode::from(1);
     }
     let signals = streams::take_signals();
-    let connected = engine.connect_running(&stored.record.id).and_then(|(_, connection)| {
-        let attach = Attach { stdin, stdout: true, stderr: true, owner: false };
-        connection.send(Kind::Attach, &attach)?;
-        if spec.tty {
-            let [rows, columns] = terminal::size();
-            connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
-        }
-        Ok(connection)
-    });
+    let connected = engine
+        .connect_running(&stored.record.id)
+        .and_then(|(_, connection)| {
+            let attach = Attach {
+                stdin,
+                stdout: true,
+                stderr: true,
+                owner: false,
+            };
+            connection.send(Kind::Attach, &attach)?;
+            if spec.tty {
+                let [rows, columns] = terminal::size();
+                connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
+            }
+            Ok(connection)
+        });
     let mut connection: Connection = match connected {
         Ok(connection) => connection,
         Err(error) => {
@@ -115,10 +131,17 @@ pub(crate) fn attach(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let raw = if spec.tty && stdin { terminal::RawMode::enter() } else { None };
+    let raw = if spec.tty && stdin {
+        terminal::RawMode::enter()
+    } else {
+        None
+    };
     let proxy = matches.get_bool("sig-proxy") && !spec.tty;
-    let outcome =
-        streams::attached(&mut connection, session(spec.tty, stdin, proxy, keys), signals.as_ref());
+    let outcome = streams::attached(
+        &mut connection,
+        session(spec.tty, stdin, proxy, keys),
+        signals.as_ref(),
+    );
     drop(raw);
     end_session(engine, invocation, &stored.record.id, outcome)
 }
@@ -167,7 +190,12 @@ fn start_attached(
         return ExitCode::from(1);
     }
     let signals = streams::take_signals();
-    let attach = Attach { stdin, stdout: true, stderr: true, owner: true };
+    let attach = Attach {
+        stdin,
+        stdout: true,
+        stderr: true,
+        owner: true,
+    };
     let started = engine::connection_pair().and_then(|(ours, theirs)| {
         let connection = Connection::from_socket(ours);
         connection.send(Kind::Attach, &attach)?;
@@ -182,7 +210,11 @@ fn start_attached(
         Ok(connection) => connection,
         Err(error) => return fail(&error),
     };
-    let raw = if spec.tty && stdin { terminal::RawMode::enter() } else { None };
+    let raw = if spec.tty && stdin {
+        terminal::RawMode::enter()
+    } else {
+        None
+    };
     let session = session(spec.tty, stdin, !spec.tty, keys);
     let outcome = streams::attached(&mut connection, session, signals.as_ref());
     drop(raw);

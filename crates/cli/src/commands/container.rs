@@ -34,7 +34,9 @@ fn stop_request(invocation: &Invocation) -> Result<Stop, EngineError> {
         "" => None,
         text => Some(signal_number(text)?),
     };
-    let timeout_s = matches.is_set("timeout").then(|| matches.get_int("timeout").max(-1));
+    let timeout_s = matches
+        .is_set("timeout")
+        .then(|| matches.get_int("timeout").max(-1));
     Ok(Stop { signal, timeout_s })
 }
 
@@ -56,7 +58,9 @@ pub(crate) fn stop(engine: &Engine, invocation: &Invocation) -> ExitCode {
         .iter()
         .map(|key| (key.clone(), engine.begin_stop(key, stop)))
         .collect();
-    finish(invocation, asked, |(stored, connection)| engine.finish_stop(&stored, connection))
+    finish(invocation, asked, |(stored, connection)| {
+        engine.finish_stop(&stored, connection)
+    })
 }
 
 fn finish<T>(
@@ -128,7 +132,9 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
 }
 
 pub(crate) fn wait(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    each(invocation, |key| Ok(engine.wait(key, WaitFor::NotRunning)?.to_string()))
+    each(invocation, |key| {
+        Ok(engine.wait(key, WaitFor::NotRunning)?.to_string())
+    })
 }
 
 pub(crate) fn set_paused(engine: &Engine, invocation: &Invocation, paused: bool) -> ExitCode {
@@ -139,7 +145,9 @@ pub(crate) fn set_paused(engine: &Engine, invocation: &Invocation, paused: bool)
 }
 
 pub(crate) fn rename(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let [key, name] = invocation.matches.args.as_slice() else { return ExitCode::from(1) };
+    let [key, name] = invocation.matches.args.as_slice() else {
+        return ExitCode::from(1);
+    };
     match engine.rename(key, name) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(invocation, &error),

@@ -37,9 +37,14 @@ fn side(text: &str) -> Side {
 
 pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
-    let [from, to] = matches.args.as_slice() else { return ExitCode::from(1) };
-    let follow =
-        if matches.get_bool("follow-link") { FollowLink::Yes } else { FollowLink::No };
+    let [from, to] = matches.args.as_slice() else {
+        return ExitCode::from(1);
+    };
+    let follow = if matches.get_bool("follow-link") {
+        FollowLink::Yes
+    } else {
+        FollowLink::No
+    };
     let archive = matches.get_bool("archive");
     let quiet = matches.get_bool("quiet");
     let result = match (side(from), side(to)) {
@@ -48,14 +53,18 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
         (Side::Container(key, path), Side::Stream) => {
             if terminal::is_terminal(rustix::stdio::stdout()) {
-                return plain_failure("cowardly refusing to save to a terminal. Use the -o flag or redirect");
+                return plain_failure(
+                    "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+                );
             }
             let mut out = std::io::stdout().lock();
-            engine.copy_from(&key, &path, follow, None, &mut out).map(|()| None)
+            engine
+                .copy_from(&key, &path, follow, None, &mut out)
+                .map(|()| None)
         }
-        (Side::Stream, Side::Container(key, path)) => {
-            engine.copy_to(&key, &path, true, std::io::stdin().lock()).map(|()| None)
-        }
+        (Side::Stream, Side::Container(key, path)) => engine
+            .copy_to(&key, &path, true, std::io::stdin().lock())
+            .map(|()| None),
         (Side::Container(key, path), Side::Host(local)) => {
             copy_out(engine, &key, &path, &local, follow, archive).map(Some)
         }
@@ -67,7 +76,10 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
     match result {
         Ok(bytes) => {
             if let (Some(bytes), false) = (bytes, quiet) {
-                errors::complain(&format!("Successfully copied {} to {to}", human_size(bytes as f64)));
+                errors::complain(&format!(
+                    "Successfully copied {} to {to}",
+                    human_size(bytes as f64)
+                ));
             }
             ExitCode::SUCCESS
         }
@@ -92,7 +104,8 @@ struct Counted<'a> {
 impl Write for Counted<'_> {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
         let count = self.inner.write(buffer)?;
-        self.bytes.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
+        self.bytes
+            .fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
         Ok(count)
     }
 
@@ -114,11 +127,18 @@ fn copy_out(
     let kind = engine.path_kind(key, source)?;
     let contents_only = source.ends_with("/.") || source == ".";
     let base = source.trim_end_matches("/.").trim_end_matches('/');
-    let own_name = base.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/");
+    let own_name = base
+        .rsplit('/')
+        .next()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("/");
     let target = Path::new(local);
     let (directory, name) = destination(target, local, kind, own_name, contents_only)?;
     let bytes = std::sync::atomic::AtomicU64::new(0);
-    let caller = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let caller = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
     let owner = if archive { None } else { Some(caller) };
     // With a new name for a directory its contents go there.
     let source = match &name {
@@ -127,7 +147,10 @@ fn copy_out(
     };
     through_pipe(
         |writer| {
-            let mut counted = Counted { inner: writer, bytes: &bytes };
+            let mut counted = Counted {
+                inner: writer,
+                bytes: &bytes,
+            };
             engine.copy_from(key, &source, follow, name.as_deref(), &mut counted)
         },
         |reader| unpack_host(&directory, owner, reader),
@@ -145,10 +168,17 @@ fn destination(
     contents_only: bool,
 ) -> Result<(PathBuf, Option<String>), EngineError> {
     let missing_parent = |path: &Path| {
-        EngineError::invalid(format!("invalid output path: directory {} does not exist", path.display()))
+        EngineError::invalid(format!(
+            "invalid output path: directory {} does not exist",
+            path.display()
+        ))
     };
     if target.is_dir() {
-        let name = if contents_only || own_name == "/" { None } else { Some(own_name.to_string()) };
+        let name = if contents_only || own_name == "/" {
+            None
+        } else {
+            Some(own_name.to_string())
+        };
         return Ok((target.to_path_buf(), name));
     }
     let parent = match target.parent() {
@@ -160,7 +190,9 @@ fn destination(
     }
     if kind == Some(PathKind::Directory) {
         if target.exists() {
-            return Err(EngineError::invalid(format!("cannot copy directory to file {typed}")));
+            return Err(EngineError::invalid(format!(
+                "cannot copy directory to file {typed}"
+            )));
         }
         std::fs::create_dir(target)
             .map_err(|error| EngineError::invalid(format!("cannot make {typed}: {error}")))?;
@@ -169,7 +201,9 @@ fn destination(
     if typed.ends_with('/') {
         return Err(missing_parent(target));
     }
-    let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = target
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     Ok((parent, name))
 }
 
@@ -185,7 +219,11 @@ fn copy_in(
     let contents_only = local.ends_with("/.") || local == ".";
     let mut path = PathBuf::from(local);
     let link = std::fs::symlink_metadata(&path).map_err(|error| {
-        let reason = if error.kind() == std::io::ErrorKind::NotFound { "no such file or directory" } else { "cannot be read" };
+        let reason = if error.kind() == std::io::ErrorKind::NotFound {
+            "no such file or directory"
+        } else {
+            "cannot be read"
+        };
         EngineError::invalid(format!("lstat {local}: {reason}"))
     })?;
     if link.is_symlink() && (follow == FollowLink::Yes || local.ends_with('/')) {
@@ -196,15 +234,25 @@ fn copy_in(
     let own_name = std::fs::canonicalize(&path)
         .ok()
         .filter(|_| local == "." || local.ends_with('/') || local.ends_with("/.."))
-        .and_then(|full| full.file_name().map(|name| name.to_string_lossy().into_owned()))
-        .or_else(|| Path::new(local).file_name().map(|name| name.to_string_lossy().into_owned()))
+        .and_then(|full| {
+            full.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
+        .or_else(|| {
+            Path::new(local)
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
         .unwrap_or_default();
     let (directory, name) =
         container_destination(engine, key, target, is_directory, &own_name, contents_only)?;
     let bytes = std::sync::atomic::AtomicU64::new(0);
     through_pipe(
         |writer| {
-            let mut counted = Counted { inner: writer, bytes: &bytes };
+            let mut counted = Counted {
+                inner: writer,
+                bytes: &bytes,
+            };
             pack_host(&path, &name, &mut counted)
         },
         |reader| engine.copy_to(key, &directory, archive, reader),
@@ -230,9 +278,9 @@ fn container_destination(
     match engine.path_kind(key, trimmed)? {
         Some(PathKind::Directory) if contents_only => Ok((trimmed.into(), String::new())),
         Some(PathKind::Directory) => Ok((trimmed.into(), own_name.into())),
-        Some(PathKind::File) if is_directory => {
-            Err(EngineError::invalid(format!("cannot copy directory to file {target}")))
-        }
+        Some(PathKind::File) if is_directory => Err(EngineError::invalid(format!(
+            "cannot copy directory to file {target}"
+        ))),
         Some(PathKind::File) if target.ends_with('/') => {
             Err(EngineError::invalid(format!("{target} is no directory")))
         }
@@ -243,7 +291,11 @@ fn container_destination(
             }
             _ => Err(EngineError::invalid(format!(
                 "Could not find the file {} in container {key}",
-                if target.ends_with('/') { trimmed } else { parent }
+                if target.ends_with('/') {
+                    trimmed
+                } else {
+                    parent
+                }
             ))),
         },
     }
@@ -254,7 +306,9 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let key = matches.args.first().map_or("", String::as_str);
     let path = matches.get_str("output");
     if path.is_empty() && terminal::is_terminal(rustix::stdio::stdout()) {
-        return plain_failure("cowardly refusing to save to a terminal. Use the -o flag or redirect");
+        return plain_failure(
+            "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+        );
     }
     let result = if path.is_empty() {
         engine.export(key, &mut std::io::stdout().lock())
@@ -263,7 +317,9 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(EngineError::Invalid(text)) if text.starts_with("open ") => fail_text(invocation, &text),
+        Err(EngineError::Invalid(text)) if text.starts_with("open ") => {
+            fail_text(invocation, &text)
+        }
         Err(error) => {
             errors::report(invocation.program, &error);
             ExitCode::from(1)
@@ -280,16 +336,21 @@ pub(crate) fn to_file(
     let target = Path::new(path);
     // A device or a pipe is written to directly.
     if target.exists() && !target.is_file() {
-        let mut file = std::fs::OpenOptions::new().write(true).open(target).map_err(fail)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(target)
+            .map_err(fail)?;
         return write(&mut file);
     }
     let temporary = PathBuf::from(format!("{path}.caisson-{}", std::process::id()));
-    let written = std::fs::File::create(&temporary).map_err(fail).and_then(|file| {
-        let mut buffered = std::io::BufWriter::with_capacity(1 << 20, file);
-        write(&mut buffered)?;
-        buffered.flush().map_err(fail)?;
-        std::fs::rename(&temporary, target).map_err(fail)
-    });
+    let written = std::fs::File::create(&temporary)
+        .map_err(fail)
+        .and_then(|file| {
+            let mut buffered = std::io::BufWriter::with_capacity(1 << 20, file);
+            write(&mut buffered)?;
+            buffered.flush().map_err(fail)?;
+            std::fs::rename(&temporary, target).map_err(fail)
+        });
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
@@ -302,7 +363,10 @@ mod tests {
 
     #[test]
     fn a_colon_makes_a_container_unless_the_text_begins_like_a_path() {
-        assert_eq!(side("web:/etc"), Side::Container("web".into(), "/etc".into()));
+        assert_eq!(
+            side("web:/etc"),
+            Side::Container("web".into(), "/etc".into())
+        );
         assert_eq!(side("./a:b"), Side::Host("./a:b".into()));
         assert_eq!(side("/a:b"), Side::Host("/a:b".into()));
         assert_eq!(side("-"), Side::Stream);

@@ -20,8 +20,7 @@ const CHUNK_BYTES: usize = 32 * 1024;
 const SIGNAL_WINDOW: i32 = 28;
 
 pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let read =
-        with_caller(|caller| run_flags::exec_request(&invocation.matches, caller));
+    let read = with_caller(|caller| run_flags::exec_request(&invocation.matches, caller));
     let asked = match read {
         Ok(asked) => asked,
         Err(error) => {
@@ -48,12 +47,22 @@ pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
         tty: asked.tty,
         privileged: asked.privileged,
         detach: asked.detach,
-        console_size: if asked.tty { asked.console_size } else { [0, 0] },
+        console_size: if asked.tty {
+            asked.console_size
+        } else {
+            [0, 0]
+        },
     };
     let result = if asked.detach {
         engine.execute(&asked.container, &request, &[]).map(|_| 0)
     } else if asked.tty {
-        with_terminal(engine, &asked.container, &request, asked.interactive, asked.detach_keys.clone())
+        with_terminal(
+            engine,
+            &asked.container,
+            &request,
+            asked.interactive,
+            asked.detach_keys.clone(),
+        )
     } else {
         with_pipes(engine, &asked.container, &request, asked.interactive)
     };
@@ -120,13 +129,26 @@ fn with_pipes(
     let mut executing = engine.execute(
         container,
         request,
-        &[their_input.as_fd(), their_output.as_fd(), their_error.as_fd()],
+        &[
+            their_input.as_fd(),
+            their_output.as_fd(),
+            their_error.as_fd(),
+        ],
     )?;
     drop((their_input, their_output, their_error));
     for fd in [&output, &error, &input] {
         set_nonblocking(fd);
     }
-    let mut outputs = [Pump { from: output, open: true }, Pump { from: error, open: true }];
+    let mut outputs = [
+        Pump {
+            from: output,
+            open: true,
+        },
+        Pump {
+            from: error,
+            open: true,
+        },
+    ];
     let mut input = if interactive { Some(input) } else { None };
     let mut pending: Vec<u8> = Vec::new();
     loop {
@@ -156,7 +178,10 @@ fn wait_pipes(
     }
     if let Some(input) = input {
         if pending.is_empty() {
-            fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(
+                rustix::stdio::stdin(),
+                PollFlags::IN,
+            ));
             // Only errors: a process that closed its input.
             fds.push(PollFd::from_borrowed_fd(input.as_fd(), PollFlags::empty()));
         } else {
@@ -169,8 +194,14 @@ fn wait_pipes(
 fn feed(input: &mut Option<OwnedFd>, pending: &mut Vec<u8>) {
     let Some(fd) = input else { return };
     if pending.is_empty() {
-        let mut stdin = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut stdin = [PollFd::from_borrowed_fd(
+            rustix::stdio::stdin(),
+            PollFlags::IN,
+        )];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         if !matches!(poll(&mut stdin, Some(&now)), Ok(1..)) {
             // Nothing typed: see whether anybody would read it.
             if rustix::io::write(&*fd, &[]) == Err(rustix::io::Errno::PIPE) {
@@ -213,14 +244,26 @@ fn with_terminal(
         return Err(EngineError::conflict("the process gave no terminal"));
     };
     set_nonblocking(&master);
-    let raw = if interactive { terminal::RawMode::enter() } else { None };
-    let mut keys =
-        DetachKeys::new(keys.unwrap_or_else(|| run_flags::DETACH_KEYS_DEFAULT.to_vec()));
-    let mut pump = Pump { from: master, open: true };
+    let raw = if interactive {
+        terminal::RawMode::enter()
+    } else {
+        None
+    };
+    let mut keys = DetachKeys::new(keys.unwrap_or_else(|| run_flags::DETACH_KEYS_DEFAULT.to_vec()));
+    let mut pump = Pump {
+        from: master,
+        open: true,
+    };
     let mut pending: Vec<u8> = Vec::new();
     let mut input_open = interactive;
     let code = loop {
-        let ready = wait_terminal(&executing, &pump, signals.as_ref(), input_open, !pending.is_empty());
+        let ready = wait_terminal(
+            &executing,
+            &pump,
+            signals.as_ref(),
+            input_open,
+            !pending.is_empty(),
+        );
         pump.turn(rustix::stdio::stdout());
         if let Some(number) = signals.as_ref().and_then(engine::signals::read)
             && number == SIGNAL_WINDOW
@@ -273,17 +316,27 @@ fn wait_terminal(
     let mut fds = vec![PollFd::from_borrowed_fd(executing.as_fd(), PollFlags::IN)];
     let with_input = input_open && !has_pending;
     if with_input {
-        fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(
+            rustix::stdio::stdin(),
+            PollFlags::IN,
+        ));
     }
     if pump.open {
-        let flags = if has_pending { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let flags = if has_pending {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
         fds.push(PollFd::from_borrowed_fd(pump.from.as_fd(), flags));
     }
     if let Some(signals) = signals {
         fds.push(PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN));
     }
     if poll(&mut fds, None).is_err() {
-        return TerminalReady { ended: false, input: false };
+        return TerminalReady {
+            ended: false,
+            input: false,
+        };
     }
     TerminalReady {
         ended: !fds[0].revents().is_empty(),
@@ -293,7 +346,11 @@ fn wait_terminal(
 
 fn resize(master: &OwnedFd) {
     let [rows, columns] = terminal::size();
-    let size =
-        rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     let _ = rustix::termios::tcsetwinsize(master, size);
 }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use api::docker_json::container_inspect::GraphDriver;
 use api::docker_json::image_inspect::{DescriptorView, ImageView, image_inspect};
-use engine::image::{self, list::ListOptions, pull::PullOptions, remove::RemoveOptions};
 use engine::image::remove::Removed;
+use engine::image::{self, list::ListOptions, pull::PullOptions, remove::RemoveOptions};
 use engine::{Engine, EngineError};
 use serde_json::Value;
 use types::filter::Filters;
@@ -54,24 +54,40 @@ pub(crate) fn resolve_for_run(
         }
         (Err(error), PullPolicy::Never) => return Err(error),
         (Ok(_), PullPolicy::Never) => {
-            return Err(EngineError::NoSuchImage(format!("{name} for the wanted platform")));
+            return Err(EngineError::NoSuchImage(format!(
+                "{name} for the wanted platform"
+            )));
         }
         (Err(error), _) if Reference::parse_normalized(name).is_err() => return Err(error),
         (local, policy) => {
             if local.is_err() && policy == PullPolicy::Missing && !request.quiet {
-                let shown = Reference::parse_normalized(name)
-                    .map_or_else(|_| name.clone(), |reference| reference.with_default_tag().familiar());
+                let shown = Reference::parse_normalized(name).map_or_else(
+                    |_| name.clone(),
+                    |reference| reference.with_default_tag().familiar(),
+                );
                 errors::complain(&format!("Unable to find image '{shown}' locally"));
             }
-            fetch(engine, name, request.platform.clone(), Stream::Error, request.quiet)?;
+            fetch(
+                engine,
+                name,
+                request.platform.clone(),
+                Stream::Error,
+                request.quiet,
+            )?;
             engine.image(name)?
         }
     };
     let defaults = serde_json::from_value(found.config.clone()).map_err(|error| {
-        EngineError::invalid(format!("the configuration of image {name} cannot be used: {error}"))
+        EngineError::invalid(format!(
+            "the configuration of image {name} cannot be used: {error}"
+        ))
     })?;
     let platform = Platform::new(&found.os, &found.architecture, &found.variant);
-    Ok(Resolved { id: found.id.to_string(), defaults, platform: platform.to_string() })
+    Ok(Resolved {
+        id: found.id.to_string(),
+        defaults,
+        platform: platform.to_string(),
+    })
 }
 
 fn fits(record: &engine::storage_images::ImageRecord, wanted: Option<&Platform>) -> bool {
@@ -92,8 +108,12 @@ fn fetch(
         .with_default_tag();
     let progress = Progress::new(stream, quiet);
     let context = engine.images();
-    let pulled =
-        image::builtin::pull_or_builtin(&context, &reference, &PullOptions { platform }, &progress)?;
+    let pulled = image::builtin::pull_or_builtin(
+        &context,
+        &reference,
+        &PullOptions { platform },
+        &progress,
+    )?;
     match pulled.note {
         Some(note) => errors::complain(&note),
         None => progress.finish(&pulled.report),
@@ -168,12 +188,20 @@ pub(crate) fn images(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(filters) => filters,
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
-    let options = ListOptions { name: matches.args.first().cloned(), filters };
+    let options = ListOptions {
+        name: matches.args.first().cloned(),
+        filters,
+    };
     let all = match image::list::list(&engine.images(), &options) {
         Ok(all) => all,
         Err(error) => return fail(invocation, &error.into()),
     };
-    match rows::list(&grouped(&all), flags(invocation), matches.get_bool("digests"), &clock()) {
+    match rows::list(
+        &grouped(&all),
+        flags(invocation),
+        matches.get_bool("digests"),
+        &clock(),
+    ) {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
@@ -219,7 +247,9 @@ fn grouped(all: &[image::list::ImageRow]) -> Vec<rows::ImageRow> {
 }
 
 pub(crate) fn tag(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let [source, target] = invocation.matches.args.as_slice() else { return ExitCode::from(1) };
+    let [source, target] = invocation.matches.args.as_slice() else {
+        return ExitCode::from(1);
+    };
     if let Err(error) = Reference::parse_normalized(target) {
         errors::complain(&format!(
             "Error parsing reference: \"{target}\" is not a valid repository/tag: {error}"
@@ -244,12 +274,16 @@ pub(crate) fn tag(engine: &Engine, invocation: &Invocation) -> ExitCode {
 }
 
 pub(crate) fn rmi(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let options = RemoveOptions { force: invocation.matches.get_bool("force") };
+    let options = RemoveOptions {
+        force: invocation.matches.get_bool("force"),
+    };
     let mut failed = false;
     for name in &invocation.matches.args {
         let users = || engine.image_users().unwrap_or_default();
         match image::remove::remove(&engine.images(), name, options, &users) {
-            Ok(lines) => lines.iter().for_each(|line| print_line(&removed_line(line))),
+            Ok(lines) => lines
+                .iter()
+                .for_each(|line| print_line(&removed_line(line))),
             Err(error) => {
                 let error = EngineError::from(error);
                 let absent = error.to_string().starts_with("No such image");
@@ -284,7 +318,10 @@ pub(crate) fn rows_with_users(
     let all = image::list::list(&engine.images(), &ListOptions::default())?;
     let mut rows = grouped(&all);
     for row in &mut rows {
-        let users = containers.iter().filter(|stored| stored.record.image_id == row.id).count();
+        let users = containers
+            .iter()
+            .filter(|stored| stored.record.image_id == row.id)
+            .count();
         row.containers = i64::try_from(users).unwrap_or(i64::MAX);
         row.shared_size_bytes = 0;
     }
@@ -292,7 +329,10 @@ pub(crate) fn rows_with_users(
 }
 
 pub(crate) fn commit(invocation: &Invocation) -> ExitCode {
-    fail_text(invocation, "commit is not built yet: it comes with sharing images; meanwhile: export | import")
+    fail_text(
+        invocation,
+        "commit is not built yet: it comes with sharing images; meanwhile: export | import",
+    )
 }
 
 pub(crate) fn image_prune(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -302,7 +342,11 @@ pub(crate) fn image_prune(engine: &Engine, invocation: &Invocation) -> ExitCode 
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
     let all = matches.get_bool("all");
-    let question = if all { prune::IMAGES_QUESTION } else { prune::DANGLING_IMAGES_QUESTION };
+    let question = if all {
+        prune::IMAGES_QUESTION
+    } else {
+        prune::DANGLING_IMAGES_QUESTION
+    };
     if !confirmed(invocation, question) {
         return ExitCode::SUCCESS;
     }
@@ -329,14 +373,21 @@ pub(crate) fn history(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let steps: Vec<objects::HistoryRow> = found
         .into_iter()
         .map(|step| objects::HistoryRow {
-            id: step.id.map_or_else(|| "<missing>".to_string(), |id| id.to_string()),
+            id: step
+                .id
+                .map_or_else(|| "<missing>".to_string(), |id| id.to_string()),
             created_s: step.created.map_or(0, Timestamp::unix_seconds),
             created_by: step.created_by,
             size_bytes: i64::try_from(step.size_bytes).unwrap_or(i64::MAX),
             comment: step.comment,
         })
         .collect();
-    match objects::history(&steps, flags(invocation), matches.get_bool("human"), &clock()) {
+    match objects::history(
+        &steps,
+        flags(invocation),
+        matches.get_bool("human"),
+        &clock(),
+    ) {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
@@ -348,7 +399,11 @@ pub(crate) fn history(engine: &Engine, invocation: &Invocation) -> ExitCode {
 /// Docker's document of an image.
 pub(crate) fn inspect_document(engine: &Engine, name: &str) -> Result<Value, EngineError> {
     let details = image::inspect::inspect(&engine.images(), name)?;
-    let lowers: Vec<String> = details.lowers.iter().map(|path| path.display().to_string()).collect();
+    let lowers: Vec<String> = details
+        .lowers
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let mut data = BTreeMap::new();
     if let Some((top, below)) = lowers.split_first() {
         data.insert("UpperDir".to_string(), top.clone());
@@ -356,10 +411,17 @@ pub(crate) fn inspect_document(engine: &Engine, name: &str) -> Result<Value, Eng
             data.insert("LowerDir".to_string(), below.join(":"));
         }
     }
-    let diff_ids: Vec<String> =
-        details.record.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let diff_ids: Vec<String> = details
+        .record
+        .layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
     let id = details.record.id.to_string();
-    let digest = details.descriptor.as_ref().map(|blob| blob.digest.to_string());
+    let digest = details
+        .descriptor
+        .as_ref()
+        .map(|blob| blob.digest.to_string());
     Ok(image_inspect(&ImageView {
         id: &id,
         repo_tags: &details.repo_tags,
@@ -374,16 +436,24 @@ pub(crate) fn inspect_document(engine: &Engine, name: &str) -> Result<Value, Eng
         variant: &details.record.variant,
         os: &details.record.os,
         size_bytes: i64::try_from(details.record.size_bytes).unwrap_or(i64::MAX),
-        graph_driver: &GraphDriver { name: "overlay2".into(), data: Some(data) },
+        graph_driver: &GraphDriver {
+            name: "overlay2".into(),
+            data: Some(data),
+        },
         diff_ids: &diff_ids,
-        last_tag_time: &details.last_tagged.map(Timestamp::rfc3339).unwrap_or_default(),
-        descriptor: details.descriptor.as_ref().zip(digest.as_deref()).map(|(blob, digest)| {
-            DescriptorView {
+        last_tag_time: &details
+            .last_tagged
+            .map(Timestamp::rfc3339)
+            .unwrap_or_default(),
+        descriptor: details
+            .descriptor
+            .as_ref()
+            .zip(digest.as_deref())
+            .map(|(blob, digest)| DescriptorView {
                 media_type: &blob.media_type,
                 digest,
                 size_bytes: i64::try_from(blob.size).unwrap_or(i64::MAX),
-            }
-        }),
+            }),
     }))
 }
 
@@ -429,7 +499,12 @@ pub(crate) fn load(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match image::load::load(&engine.images(), source, &options, &engine::observer::Silent) {
+    match image::load::load(
+        &engine.images(),
+        source,
+        &options,
+        &engine::observer::Silent,
+    ) {
         Ok(loaded) => {
             loaded.iter().for_each(tell_loaded);
             ExitCode::SUCCESS
@@ -470,7 +545,10 @@ pub(crate) fn save(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(())
     };
     let result = if path.is_empty() {
-        write(&mut std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock()))
+        write(&mut std::io::BufWriter::with_capacity(
+            1 << 20,
+            std::io::stdout().lock(),
+        ))
     } else {
         to_file(path, write)
     };
@@ -483,7 +561,11 @@ pub(crate) fn save(engine: &Engine, invocation: &Invocation) -> ExitCode {
 pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let source = matches.args.first().map_or("", String::as_str);
-    let reference = match matches.args.get(1).map(|text| Reference::parse_normalized(text)) {
+    let reference = match matches
+        .args
+        .get(1)
+        .map(|text| Reference::parse_normalized(text))
+    {
         None => None,
         Some(Ok(reference)) => Some(reference),
         Some(Err(error)) => {
@@ -503,7 +585,8 @@ pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let is_url = source.starts_with("http://") || source.starts_with("https://");
     let reader = if is_url {
-        image::import::download(&engine.images(), source).map_err(|error| fail(invocation, &error.into()))
+        image::import::download(&engine.images(), source)
+            .map_err(|error| fail(invocation, &error.into()))
     } else {
         input(source).map_err(|text| {
             errors::complain(&text);

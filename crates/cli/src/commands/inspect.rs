@@ -39,8 +39,11 @@ pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
             "" => Kind::Any,
             "container" => Kind::Container,
             "image" => Kind::Image,
-            other @ ("network" | "volume" | "node" | "plugin" | "secret" | "service" | "task" | "config") => {
-                errors::complain(&format!("caisson: there are no objects of type {other:?} yet"));
+            other @ ("network" | "volume" | "node" | "plugin" | "secret" | "service" | "task"
+            | "config") => {
+                errors::complain(&format!(
+                    "caisson: there are no objects of type {other:?} yet"
+                ));
                 return ExitCode::from(1);
             }
             other => {
@@ -109,19 +112,30 @@ fn document(
 /// Docker's document of a container.
 pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bool) -> Value {
     let (record, spec) = (&stored.record, &stored.record.spec);
-    let (path, args) = record.args.split_first().map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
+    let (path, args) = record
+        .args
+        .split_first()
+        .map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
     let directory = engine.store().container_directory(&record.id);
     let file = |name: &str| directory.join(name).display().to_string();
     let lowers = engine.image_lowers(&record.image_id).unwrap_or_default();
-    let lowers: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
+    let lowers: Vec<String> = lowers
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let data = BTreeMap::from([
         ("ID".to_string(), record.id.clone()),
         ("LowerDir".to_string(), lowers.join(":")),
         ("UpperDir".to_string(), file("upper")),
         ("WorkDir".to_string(), file("work")),
     ]);
-    let unmasked = spec.privileged || spec.security_opt.iter().any(|o| o == "systempaths=unconfined");
-    let paths = |list: &[&str]| (!unmasked).then(|| list.iter().map(|p| (*p).to_string()).collect());
+    let unmasked = spec.privileged
+        || spec
+            .security_opt
+            .iter()
+            .any(|o| o == "systempaths=unconfined");
+    let paths =
+        |list: &[&str]| (!unmasked).then(|| list.iter().map(|p| (*p).to_string()).collect());
     container_inspect(&ContainerView {
         id: &record.id,
         created: &record.created,
@@ -138,14 +152,26 @@ pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bo
             resolv_conf: file("resolv.conf"),
             hostname: file("hostname"),
             hosts: file("hosts"),
-            log: if spec.log_driver == "none" { String::new() } else { file("log") },
+            log: if spec.log_driver == "none" {
+                String::new()
+            } else {
+                file("log")
+            },
         },
-        graph_driver: &GraphDriver { name: "overlay2".into(), data: Some(data) },
+        graph_driver: &GraphDriver {
+            name: "overlay2".into(),
+            data: Some(data),
+        },
         sizes: with_size.then(|| engine.container_sizes(stored)),
         exec_ids: &[],
         host: &HostView {
             default_runtime: "caisson".into(),
-            default_cgroupns: if engine.has_unified_cgroups() { "private" } else { "host" }.into(),
+            default_cgroupns: if engine.has_unified_cgroups() {
+                "private"
+            } else {
+                "host"
+            }
+            .into(),
             cgroup_v2: engine.has_unified_cgroups(),
             masked_paths: paths(&MASKED_PATHS),
             readonly_paths: paths(&READONLY_PATHS),
@@ -168,7 +194,11 @@ fn network(stored: &StoredContainer) -> NetworkView {
     NetworkView {
         sandbox_key,
         networks: BTreeMap::from([(name.to_string(), EndpointView::default())]),
-        ports: spec.exposed_ports.iter().map(|port| (port.clone(), Vec::new())).collect(),
+        ports: spec
+            .exposed_ports
+            .iter()
+            .map(|port| (port.clone(), Vec::new()))
+            .collect(),
         ..NetworkView::default()
     }
 }
@@ -182,7 +212,11 @@ fn mounts(spec: &ContainerSpec) -> Vec<MountPoint> {
         let options: Vec<&str> = mode.split(',').collect();
         let propagation = options
             .iter()
-            .find(|option| option.ends_with("private") || option.ends_with("shared") || option.ends_with("slave"))
+            .find(|option| {
+                option.ends_with("private")
+                    || option.ends_with("shared")
+                    || option.ends_with("slave")
+            })
             .copied()
             .unwrap_or("rprivate");
         all.push(MountPoint {
@@ -203,7 +237,10 @@ fn mounts(spec: &ContainerSpec) -> Vec<MountPoint> {
             MountKind::Image => "image",
             MountKind::Npipe | MountKind::Cluster => continue,
         };
-        let propagation = mount.bind.as_ref().map_or("", |bind| bind.propagation.as_str());
+        let propagation = mount
+            .bind
+            .as_ref()
+            .map_or("", |bind| bind.propagation.as_str());
         all.push(MountPoint {
             kind: kind.into(),
             source: mount.source.clone(),

@@ -12,7 +12,9 @@ use crate::flags::{Invocation, generate};
 /// Becomes a monitor if that is what the arguments ask for. When the container has ended, this
 /// process goes on as the command that removes it, from the same read-only executable.
 pub(crate) fn monitor(argv: &[OsString]) -> Option<ExitCode> {
-    let [_, internal, monitor, _id, attached] = argv else { return None };
+    let [_, internal, monitor, _id, attached] = argv else {
+        return None;
+    };
     if internal != "internal" || monitor != "monitor" {
         return None;
     }

@@ -19,8 +19,22 @@ use crate::output::rows::ports::Port;
 use crate::terminal;
 
 const FILTER_KEYS: [&str; 16] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label",
-    "name", "network", "publish", "since", "status", "volume", "type",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "type",
 ];
 
 pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -38,11 +52,17 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let last = if matches.get_bool("latest") { 1 } else { matches.get_int("last") };
+    let last = if matches.get_bool("latest") {
+        1
+    } else {
+        matches.get_int("last")
+    };
     // Docker: these filters look at containers that do not run, too.
     let everything = matches.get_bool("all")
         || last > 0
-        || ["status", "exited", "before", "since"].iter().any(|key| filters.contains(key));
+        || ["status", "exited", "before", "since"]
+            .iter()
+            .any(|key| filters.contains(key));
     if let Err(text) = cut_by_age(&mut all, &filters) {
         return fail_text(invocation, &text);
     }
@@ -55,8 +75,10 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let format = matches.get_str("format");
     let with_size = matches.get_bool("size") || format_uses_size(format).unwrap_or(false);
     let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
-    let rows: Vec<ContainerRow> =
-        all.iter().map(|stored| row(engine, stored, &clock, with_size)).collect();
+    let rows: Vec<ContainerRow> = all
+        .iter()
+        .map(|stored| row(engine, stored, &clock, with_size))
+        .collect();
     let flags = ListFlags {
         format,
         quiet: matches.get_bool("quiet"),
@@ -84,9 +106,12 @@ fn cut_by_age(all: &mut Vec<StoredContainer>, filters: &Filters) -> Result<(), S
     for key in ["before", "since"] {
         for value in filters.values(key) {
             let at = all.iter().position(|stored| {
-                stored.record.name == value.trim_start_matches('/') || stored.record.id.starts_with(value)
+                stored.record.name == value.trim_start_matches('/')
+                    || stored.record.id.starts_with(value)
             });
-            let Some(at) = at else { return Err(format!("No such container: {value}")) };
+            let Some(at) = at else {
+                return Err(format!("No such container: {value}"));
+            };
             match key {
                 // Newest first: what was made before stands behind it.
                 "before" => drop(all.drain(..=at)),
@@ -99,7 +124,10 @@ fn cut_by_age(all: &mut Vec<StoredContainer>, filters: &Filters) -> Result<(), S
 
 fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bool {
     let (record, state) = (&stored.record, &stored.state);
-    let health = state.health.as_ref().map_or("none", |health| health.status.as_str());
+    let health = state
+        .health
+        .as_ref()
+        .map_or("none", |health| health.status.as_str());
     filters.matches_prefix("id", &record.id)
         && (filters.matches_pattern("name", &record.name)
             || filters.matches_pattern("name", &format!("/{}", record.name)))
@@ -112,11 +140,23 @@ fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bo
         && filters.any("ancestor", |image| is_ancestor(engine, stored, image))
         && filters.any("network", |network| network == network_name(stored))
         && filters.any("volume", |volume| {
-            record.spec.binds.iter().any(|bind| bind.split(':').any(|part| part == volume))
-                || record.spec.mounts.iter().any(|m| m.target == volume || m.source == volume)
+            record
+                .spec
+                .binds
+                .iter()
+                .any(|bind| bind.split(':').any(|part| part == volume))
+                || record
+                    .spec
+                    .mounts
+                    .iter()
+                    .any(|m| m.target == volume || m.source == volume)
         })
         && filters.any("expose", |port| {
-            let port = if port.contains('/') { port.to_string() } else { format!("{port}/tcp") };
+            let port = if port.contains('/') {
+                port.to_string()
+            } else {
+                format!("{port}/tcp")
+            };
             record.spec.exposed_ports.contains(&port)
         })
         && filters.any("publish", |_| false)
@@ -127,7 +167,9 @@ fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bo
 fn is_ancestor(engine: &Engine, stored: &StoredContainer, image: &str) -> bool {
     let id = &stored.record.image_id;
     stored.record.spec.image == image
-        || id.trim_start_matches("sha256:").starts_with(image.trim_start_matches("sha256:"))
+        || id
+            .trim_start_matches("sha256:")
+            .starts_with(image.trim_start_matches("sha256:"))
         || engine.image_id(image).is_ok_and(|found| found == *id)
 }
 
@@ -142,7 +184,9 @@ pub(crate) fn network_name(stored: &StoredContainer) -> String {
 
 /// A time of ours in nanoseconds.
 pub(crate) fn time_ns(text: &str) -> Option<i64> {
-    Timestamp::parse_rfc3339(text).ok().map(|time| time.unix_ns() as i64)
+    Timestamp::parse_rfc3339(text)
+        .ok()
+        .map(|time| time.unix_ns() as i64)
 }
 
 /// A container as lists show it.
@@ -163,8 +207,16 @@ pub(crate) fn row(
         },
         clock,
     );
-    let sizes = if with_size { engine.container_sizes(stored) } else { (0, 0) };
-    let ports = record.spec.exposed_ports.iter().filter_map(|port| exposed(port));
+    let sizes = if with_size {
+        engine.container_sizes(stored)
+    } else {
+        (0, 0)
+    };
+    let ports = record
+        .spec
+        .exposed_ports
+        .iter()
+        .filter_map(|port| exposed(port));
     ContainerRow {
         id: record.id.clone(),
         names: vec![record.name.clone()],
@@ -172,12 +224,19 @@ pub(crate) fn row(
         image_id: record.image_id.clone(),
         command: record.args.join(" "),
         created_s: time_ns(&record.created).unwrap_or(0) / 1_000_000_000,
-        ports: if state.status.is_live() { ports.collect() } else { Vec::new() },
+        ports: if state.status.is_live() {
+            ports.collect()
+        } else {
+            Vec::new()
+        },
         labels: record.spec.labels.clone(),
         state: state.status.as_str().to_string(),
         status,
         mounts: mounts(stored),
-        networks: vec![network_name(stored)].into_iter().filter(|name| !name.is_empty()).collect(),
+        networks: vec![network_name(stored)]
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect(),
         size_rw: sizes.0,
         size_root_fs: sizes.1,
     }
@@ -199,6 +258,9 @@ fn mounts(stored: &StoredContainer) -> Vec<MountName> {
     let sources = spec.mounts.iter().map(|mount| mount.source.as_str());
     binds
         .chain(sources.filter(|source| !source.is_empty()))
-        .map(|source| MountName { source: source.to_string(), ..MountName::default() })
+        .map(|source| MountName {
+            source: source.to_string(),
+            ..MountName::default()
+        })
         .collect()
 }

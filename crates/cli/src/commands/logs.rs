@@ -20,19 +20,30 @@ pub(crate) fn logs(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let key = matches.args.first().map_or("", String::as_str);
     let stamps = matches.get_bool("timestamps");
-    let details = if matches.get_bool("details") { detail_text(engine, key) } else { String::new() };
+    let details = if matches.get_bool("details") {
+        detail_text(engine, key)
+    } else {
+        String::new()
+    };
     // Written in one go per read, each stream to its own place and in their order.
     let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
     let follow = request.follow;
     let result = engine.logs(key, &request, &mut |entry| {
-        let stamp = if stamps { pad_stamp(&entry.time) } else { String::new() };
+        let stamp = if stamps {
+            pad_stamp(&entry.time)
+        } else {
+            String::new()
+        };
         let line = format!("{stamp}{details}{}", entry.log);
         if entry.stream == "stderr" {
             let _ = out.flush();
             streams::write_all(rustix::stdio::stderr(), line.as_bytes());
             return Next::More;
         }
-        match out.write_all(line.as_bytes()).and_then(|()| if follow { out.flush() } else { Ok(()) }) {
+        match out
+            .write_all(line.as_bytes())
+            .and_then(|()| if follow { out.flush() } else { Ok(()) })
+        {
             Ok(()) => Next::More,
             // Nobody reads any more.
             Err(_) => Next::Stop,
@@ -57,11 +68,24 @@ fn pad_stamp(time: &str) -> String {
 }
 
 fn detail_text(engine: &Engine, key: &str) -> String {
-    let Ok(stored) = engine.container(key) else { return String::new() };
+    let Ok(stored) = engine.container(key) else {
+        return String::new();
+    };
     let options = &stored.record.spec.log_options;
-    let wanted: Vec<&str> = options.get("labels").map_or("", String::as_str).split(',').collect();
-    let labels = stored.record.spec.labels.iter().filter(|(key, _)| wanted.contains(&key.as_str()));
-    let text: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+    let wanted: Vec<&str> = options
+        .get("labels")
+        .map_or("", String::as_str)
+        .split(',')
+        .collect();
+    let labels = stored
+        .record
+        .spec
+        .labels
+        .iter()
+        .filter(|(key, _)| wanted.contains(&key.as_str()));
+    let text: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!("{} ", text.join(","))
 }
 
@@ -78,5 +102,10 @@ fn request(invocation: &Invocation) -> Result<LogRequest, String> {
         // As Docker: what is no number, or negative, is all.
         text => text.parse::<u64>().ok(),
     };
-    Ok(LogRequest { tail, since: time("since")?, until: time("until")?, follow: matches.get_bool("follow") })
+    Ok(LogRequest {
+        tail,
+        since: time("since")?,
+        until: time("until")?,
+        follow: matches.get_bool("follow"),
+    })
 }

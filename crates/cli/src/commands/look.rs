@@ -54,7 +54,12 @@ pub(crate) fn top(engine: &Engine, invocation: &Invocation) -> ExitCode {
 type Column = (&'static str, fn(&ProcessRow) -> String);
 
 fn clock_text(seconds: u64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 const COLUMNS: [(&str, Column); 19] = [
@@ -80,7 +85,11 @@ const COLUMNS: [(&str, Column); 19] = [
 ];
 
 fn started(row: &ProcessRow) -> String {
-    Clock::utc(0).rfc3339(row.started_s).get(11..16).unwrap_or("").to_string()
+    Clock::utc(0)
+        .rfc3339(row.started_s)
+        .get(11..16)
+        .unwrap_or("")
+        .to_string()
 }
 
 /// The columns that ps options ask for; processes are read by us, so that the options of ps(1) that
@@ -106,7 +115,10 @@ fn columns(options: &[String]) -> Result<Vec<Column>, String> {
         ["-o" | "o" | "-eo" | "-Ao", list] => pick(&list.split(',').collect::<Vec<_>>()),
         ["-e" | "-A" | "ax", "-o" | "o", list] => pick(&list.split(',').collect::<Vec<_>>()),
         [one] if one.starts_with("-o") => pick(&one[2..].split(',').collect::<Vec<_>>()),
-        _ => Err(format!("top: the ps options {:?} are not known; use -ef, aux or -o COLUMNS", words.join(" "))),
+        _ => Err(format!(
+            "top: the ps options {:?} are not known; use -ef, aux or -o COLUMNS",
+            words.join(" ")
+        )),
     }
 }
 
@@ -114,7 +126,11 @@ pub(crate) fn port(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let args = &invocation.matches.args;
     let key = args.first().map_or("", String::as_str);
     match engine.container(key) {
-        Ok(_) => match ports::port_lines(key, &ports::Published::new(), args.get(1).map(String::as_str)) {
+        Ok(_) => match ports::port_lines(
+            key,
+            &ports::Published::new(),
+            args.get(1).map(String::as_str),
+        ) {
             Ok(text) => {
                 print(&text);
                 ExitCode::SUCCESS
@@ -134,7 +150,10 @@ pub(crate) fn diff(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(changes) => changes,
         Err(error) => return fail(invocation, &error),
     };
-    let flags = ListFlags { escape_control: to_terminal(), ..ListFlags::default() };
+    let flags = ListFlags {
+        escape_control: to_terminal(),
+        ..ListFlags::default()
+    };
     match objects::diff(&changes, flags) {
         Ok(text) => {
             print(&text);
@@ -211,16 +230,25 @@ fn stats_row((stored, usage): &Sample, before: &[Sample]) -> StatsRow {
         .and_then(|(_, usage)| usage.as_ref());
     let figures = usage.as_ref().map(|usage| {
         let cpu_percent = earlier.map_or(0.0, |earlier| {
-            let cpu = usage.cgroup.cpu_total_ns.saturating_sub(earlier.cgroup.cpu_total_ns) as f64;
+            let cpu = usage
+                .cgroup
+                .cpu_total_ns
+                .saturating_sub(earlier.cgroup.cpu_total_ns) as f64;
             let time = (usage.time_ns - earlier.time_ns).max(1) as f64;
             100.0 * cpu / time
         });
         Figures {
             cpu_percent,
             memory_bytes: usage.cgroup.memory_usage_bytes as f64,
-            memory_limit_bytes: usage.cgroup.memory_limit_bytes.unwrap_or_else(engine::host_memory_bytes) as f64,
+            memory_limit_bytes: usage
+                .cgroup
+                .memory_limit_bytes
+                .unwrap_or_else(engine::host_memory_bytes) as f64,
             network_bytes: (usage.network.0 as f64, usage.network.1 as f64),
-            block_bytes: (usage.cgroup.blkio_read_bytes as f64, usage.cgroup.blkio_write_bytes as f64),
+            block_bytes: (
+                usage.cgroup.blkio_read_bytes as f64,
+                usage.cgroup.blkio_write_bytes as f64,
+            ),
             pids: usage.cgroup.pids_current,
         }
     });
@@ -241,9 +269,9 @@ pub(crate) fn events(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    let filters = match Filters::parse(matches.get_list("filter")).and_then(|filters| {
-        filters.check_keys(&EVENT_KEYS).map(|()| filters)
-    }) {
+    let filters = match Filters::parse(matches.get_list("filter"))
+        .and_then(|filters| filters.check_keys(&EVENT_KEYS).map(|()| filters))
+    {
         Ok(filters) => filters,
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
@@ -280,15 +308,28 @@ pub(crate) fn events(engine: &Engine, invocation: &Invocation) -> ExitCode {
 }
 
 const EVENT_KEYS: [&str; 14] = [
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
-    "scope", "secret", "service", "type", "volume",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
 ];
 
 fn is_wanted(event: &types::event::Event, filters: &Filters) -> bool {
     let name = event.attributes.get("name").map_or("", String::as_str);
     let is_object = |kind: &str| {
         filters.any(kind, |wanted| {
-            event.kind == kind && (wanted == name || (!wanted.is_empty() && event.id.starts_with(wanted)))
+            event.kind == kind
+                && (wanted == name || (!wanted.is_empty() && event.id.starts_with(wanted)))
         })
     };
     let image_of = |wanted: &str| {

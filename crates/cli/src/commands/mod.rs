@@ -49,7 +49,10 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         Ok(engine) => engine,
         Err(text) => {
             errors::complain(&text);
-            let run = matches!(invocation.command.verb, Verb::Run | Verb::Create | Verb::Exec);
+            let run = matches!(
+                invocation.command.verb,
+                Verb::Run | Verb::Create | Verb::Exec
+            );
             return ExitCode::from(if run { 125 } else { 1 });
         }
     };
@@ -111,7 +114,9 @@ pub(crate) fn fail_text(invocation: &Invocation, text: &str) -> ExitCode {
 
 /// Another machine's engine is never acted on silently as if it were this one's.
 fn refuse_remote(invocation: &Invocation) -> Result<(), String> {
-    let Ok(host) = std::env::var("DOCKER_HOST") else { return Ok(()) };
+    let Ok(host) = std::env::var("DOCKER_HOST") else {
+        return Ok(());
+    };
     if host.is_empty() || invocation.command.verb == Verb::Internal {
         return Ok(());
     }
@@ -132,14 +137,23 @@ fn open(invocation: &Invocation) -> Result<Engine, String> {
     let choose = |flag: &Option<String>, variable: &str, setting: &Option<PathBuf>, default| {
         flag.clone()
             .map(PathBuf::from)
-            .or_else(|| std::env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from))
+            .or_else(|| {
+                std::env::var_os(variable)
+                    .filter(|v| !v.is_empty())
+                    .map(PathBuf::from)
+            })
             .or_else(|| setting.clone())
             .unwrap_or(default)
     };
     let globals = &invocation.globals;
     let roots = Roots {
         root: choose(&globals.root, "CAISSON_ROOT", &config.root, defaults.root),
-        run_root: choose(&globals.run_root, "CAISSON_RUN_ROOT", &config.run_root, defaults.run_root),
+        run_root: choose(
+            &globals.run_root,
+            "CAISSON_RUN_ROOT",
+            &config.run_root,
+            defaults.run_root,
+        ),
     };
     Engine::open(&roots, config).map_err(|error| format!("caisson: {}", errors::chain(&error)))
 }

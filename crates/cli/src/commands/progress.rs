@@ -41,7 +41,12 @@ impl Progress {
             Stream::Output => terminal::is_terminal(rustix::stdio::stdout()),
             Stream::Error => terminal::is_terminal(rustix::stdio::stderr()),
         };
-        Self { stream, quiet, moving, state: Mutex::default() }
+        Self {
+            stream,
+            quiet,
+            moving,
+            state: Mutex::default(),
+        }
     }
 
     fn say(&self, text: &str) {
@@ -71,7 +76,11 @@ impl Progress {
             LayerProgress::Exists => "Already exists".into(),
             LayerProgress::Downloading { .. } if !self.moving => return,
             LayerProgress::Downloading { received, size } => {
-                format!("Downloading  {}/{}", human_size(received as f64), human_size(size as f64))
+                format!(
+                    "Downloading  {}/{}",
+                    human_size(received as f64),
+                    human_size(size as f64)
+                )
             }
             LayerProgress::Downloaded => "Download complete".into(),
             LayerProgress::Complete => "Pull complete".into(),
@@ -112,9 +121,14 @@ impl Progress {
 
 impl Observer for Progress {
     fn event(&self, event: Event) {
-        let Ok(mut state) = self.state.lock() else { return };
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
         match event {
-            Event::Pulling { selector, repository } => {
+            Event::Pulling {
+                selector,
+                repository,
+            } => {
                 self.say(&format!("{selector}: Pulling from {repository}\n"));
             }
             Event::Layer { id, progress } => self.layer(&mut state, &id, progress),

@@ -17,22 +17,23 @@ use crate::terminal;
 
 /// What flags need to know of this process.
 pub(crate) fn with_caller<T>(read: impl FnOnce(&Caller<'_>) -> T) -> T {
-    let working_directory = std::env::current_dir()
-        .map_or_else(|_| "/".to_string(), |path| path.to_string_lossy().into_owned());
+    let working_directory = std::env::current_dir().map_or_else(
+        |_| "/".to_string(),
+        |path| path.to_string_lossy().into_owned(),
+    );
     let variable = |name: &str| std::env::var(name).ok();
     read(&Caller {
         working_directory: &working_directory,
         variable: &variable,
         stdin_is_terminal: terminal::is_terminal(rustix::stdio::stdin()),
         console_size: terminal::size(),
-        cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+        cpus: std::thread::available_parallelism()
+            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
     })
 }
 
 fn request(invocation: &Invocation) -> Result<RunRequest, ExitCode> {
-    let read = with_caller(|caller| {
-        run_flags::container_request(&invocation.matches, caller)
-    });
+    let read = with_caller(|caller| run_flags::container_request(&invocation.matches, caller));
     read.map_err(|error: FlagError| {
         let command = invocation.command.path.last().copied().unwrap_or("run");
         let failure = error.failure(invocation.program, command);
@@ -173,15 +174,26 @@ fn foreground(
     let started = engine::connection_pair().and_then(|(ours, theirs)| {
         let connection = Connection::from_socket(ours);
         connection.send(Kind::Attach, &attach)?;
-        engine.start(&record.id, Some(&theirs)).map(|started| (connection, started))
+        engine
+            .start(&record.id, Some(&theirs))
+            .map(|started| (connection, started))
     });
     let (mut connection, started) = match started {
         Ok(started) => started,
         Err(error) => return not_started(engine, invocation, request, record, &error),
     };
     warn(&started.warnings);
-    let raw = if spec.tty && attach.stdin { terminal::RawMode::enter() } else { None };
-    let session = session(spec.tty, attach.stdin, request.sig_proxy, request.detach_keys.clone());
+    let raw = if spec.tty && attach.stdin {
+        terminal::RawMode::enter()
+    } else {
+        None
+    };
+    let session = session(
+        spec.tty,
+        attach.stdin,
+        request.sig_proxy,
+        request.detach_keys.clone(),
+    );
     let outcome = streams::attached(&mut connection, session, signals.as_ref());
     drop(raw);
     end_session(engine, invocation, &record.id, outcome)

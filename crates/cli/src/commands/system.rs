@@ -28,7 +28,11 @@ fn answer(result: Result<String, FormatError>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let code = if matches!(error, FormatError::Parse(_)) { 64 } else { 1 };
+            let code = if matches!(error, FormatError::Parse(_)) {
+                64
+            } else {
+                1
+            };
             if matches!(error, FormatError::ExecutePlain(_)) {
                 print("\n");
             }
@@ -75,7 +79,10 @@ pub(crate) fn version(invocation: &Invocation) -> ExitCode {
             "KernelVersion": engine::kernel_release(), "BuildTime": "",
         },
     });
-    answer(version::version(&document, invocation.matches.get_str("format")))
+    answer(version::version(
+        &document,
+        invocation.matches.get_str("format"),
+    ))
 }
 
 pub(crate) fn info(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -95,7 +102,9 @@ pub(crate) fn info(engine: &Engine, invocation: &Invocation) -> ExitCode {
 fn info_document(engine: &Engine, program: Program) -> Value {
     let all = engine.containers().unwrap_or_default();
     let count = |wanted: &dyn Fn(Status) -> bool| {
-        all.iter().filter(|stored| wanted(stored.state.status)).count()
+        all.iter()
+            .filter(|stored| wanted(stored.state.status))
+            .count()
     };
     let facts = engine.facts();
     let plugins = json!({
@@ -173,7 +182,11 @@ pub(crate) struct PruneFilters {
 impl PruneFilters {
     pub(crate) fn read(invocation: &Invocation) -> Result<Self, String> {
         let filters = Filters::parse(invocation.matches.get_list("filter"))
-            .and_then(|filters| filters.check_keys(&["label", "label!", "until"]).map(|()| filters))
+            .and_then(|filters| {
+                filters
+                    .check_keys(&["label", "label!", "until"])
+                    .map(|()| filters)
+            })
             .map_err(|error| error.to_string())?;
         let until_ns = match filters.values("until") {
             [] => None,
@@ -207,12 +220,17 @@ pub(crate) fn prune_stopped(
     let (mut ids, mut bytes) = (Vec::new(), 0);
     for stored in engine.containers()?.into_iter().filter(is_stopped) {
         let record = &stored.record;
-        if !filters.takes(&record.spec.labels, list::time_ns(&record.created).unwrap_or(0)) {
+        if !filters.takes(
+            &record.spec.labels,
+            list::time_ns(&record.created).unwrap_or(0),
+        ) {
             continue;
         }
         let size = engine.container_sizes(&stored).0;
         // Started, or removed by another, meanwhile: not ours any more.
-        let removed = engine.begin_remove(&record.id, false).and_then(|r| engine.finish_remove(r));
+        let removed = engine
+            .begin_remove(&record.id, false)
+            .and_then(|r| engine.finish_remove(r));
         if removed.is_ok() {
             ids.push(record.id.clone());
             bytes += u64::try_from(size).unwrap_or(0);
@@ -254,13 +272,19 @@ pub(crate) fn system_prune(engine: &Engine, invocation: &Invocation) -> ExitCode
         filters: matches.get_list("filter").to_vec(),
     };
     if asked.volumes && filters.until_ns.is_some() {
-        return fail_text(invocation, "ERROR: The \"until\" filter is not supported with \"--volumes\"");
+        return fail_text(
+            invocation,
+            "ERROR: The \"until\" filter is not supported with \"--volumes\"",
+        );
     }
     if !confirmed(invocation, &prune::system_question(&asked)) {
         return ExitCode::SUCCESS;
     }
     let result = prune_stopped(engine, &filters).and_then(|(ids, bytes)| {
-        let options = engine::image::prune::PruneOptions { all: asked.all, filters: filters.filters };
+        let options = engine::image::prune::PruneOptions {
+            all: asked.all,
+            filters: filters.filters,
+        };
         let users = || engine.image_users().unwrap_or_default();
         let report = engine::image::prune::prune(&engine.images(), &options, &users)?;
         Ok((ids, bytes, report))
@@ -268,7 +292,11 @@ pub(crate) fn system_prune(engine: &Engine, invocation: &Invocation) -> ExitCode
     match result {
         Ok((ids, bytes, report)) => {
             print(&prune::removed("Deleted Containers:", &ids));
-            let lines: Vec<String> = report.removed.iter().map(super::image::removed_line_lower).collect();
+            let lines: Vec<String> = report
+                .removed
+                .iter()
+                .map(super::image::removed_line_lower)
+                .collect();
             print(&prune::removed("Deleted Images:", &lines));
             print(&prune::reclaimed(bytes + report.reclaimed_bytes));
             ExitCode::SUCCESS
@@ -281,16 +309,19 @@ pub(crate) fn system_prune(engine: &Engine, invocation: &Invocation) -> ExitCode
 }
 
 pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    use crate::output::rows::Clock;
     use crate::output::rows::containers::ListFlags;
     use crate::output::rows::disk_usage::{DiskUsage, disk_usage};
-    use crate::output::rows::Clock;
     let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
     let gathered = engine.containers().and_then(|all| {
         let images = super::image::rows_with_users(engine, &all)?;
         Ok(DiskUsage {
             layers_bytes: images.iter().map(|image| image.size_bytes).sum(),
             images,
-            containers: all.iter().map(|stored| list::row(engine, stored, &clock, true)).collect(),
+            containers: all
+                .iter()
+                .map(|stored| list::row(engine, stored, &clock, true))
+                .collect(),
             volumes: Vec::new(),
             build_cache: Vec::new(),
         })
@@ -303,7 +334,10 @@ pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
     };
     let matches = &invocation.matches;
-    let flags = ListFlags { format: matches.get_str("format"), ..ListFlags::default() };
+    let flags = ListFlags {
+        format: matches.get_str("format"),
+        ..ListFlags::default()
+    };
     match disk_usage(&usage, flags, matches.get_bool("verbose"), &clock) {
         Ok(text) => {
             print(&text);

@@ -12,8 +12,7 @@ use crate::flags::Invocation;
 use crate::run_flags;
 
 pub(crate) fn update(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let read =
-        with_caller(|caller| run_flags::update_request(&invocation.matches, caller));
+    let read = with_caller(|caller| run_flags::update_request(&invocation.matches, caller));
     let asked = match read {
         Ok(asked) => asked,
         Err(error) => {

@@ -1,6 +1,6 @@
 //! Whole command lines through the parser and these rooms: Docker's texts and codes, and the
-//! requests that come out. The expected texts were recorded from docker 28.2.2 (those that its
-//! daemon says, from its source's documentation and issue threads).
+//! requests that come out. The client's texts were recorded from docker 28.2.2. The daemon's were
+//! written down without one at hand: compare them when a Docker daemon can be asked.
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -43,7 +43,9 @@ impl Engine {
         let args = arguments(&spec)?;
         let mut record = ContainerRecord {
             version: RECORD_VERSION,
-            id: types::id::ContainerId::from_random(&sys::host::random_bytes()).as_str().to_string(),
+            id: types::id::ContainerId::from_random(&sys::host::random_bytes())
+                .as_str()
+                .to_string(),
             name: String::new(),
             created: self.now(),
             image_id: request.image_id,
@@ -52,17 +54,22 @@ impl Engine {
             spec,
         };
         // Not promised to outlive a power cut: nothing of it is wanted when it has ended.
-        let durability =
-            if record.spec.auto_remove { Durability::Volatile } else { Durability::Synced };
+        let durability = if record.spec.auto_remove {
+            Durability::Volatile
+        } else {
+            Durability::Synced
+        };
         match request.name {
             Some(name) => {
                 types::id::check_container_name(name.trim_start_matches('/'))
                     .map_err(|error| EngineError::invalid(error.to_string()))?;
                 record.name = name.trim_start_matches('/').to_string();
-                self.store().create_container(&record, durability).map_err(|error| match error {
-                    ContainerError::NameTaken(id) => name_taken(&record.name, &id),
-                    other => other.into(),
-                })?;
+                self.store().create_container(&record, durability).map_err(
+                    |error| match error {
+                        ContainerError::NameTaken(id) => name_taken(&record.name, &id),
+                        other => other.into(),
+                    },
+                )?;
             }
             None => self.create_with_random_name(&mut record, durability)?,
         }
@@ -115,10 +122,12 @@ impl Engine {
             )));
         }
         let old = record.name.clone();
-        self.store().rename_container(&mut record, name).map_err(|error| match error {
-            ContainerError::NameTaken(id) => name_taken(name, &id),
-            other => other.into(),
-        })?;
+        self.store()
+            .rename_container(&mut record, name)
+            .map_err(|error| match error {
+                ContainerError::NameTaken(id) => name_taken(name, &id),
+                other => other.into(),
+            })?;
         self.announce(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }
@@ -137,9 +146,14 @@ pub fn merge(spec: &mut ContainerSpec, image: &ContainerDefaults) {
     }
     merge_environment(spec, image);
     for (key, value) in &image.labels {
-        spec.labels.entry(key.clone()).or_insert_with(|| value.clone());
+        spec.labels
+            .entry(key.clone())
+            .or_insert_with(|| value.clone());
     }
-    let has_entrypoint = spec.entrypoint.as_ref().is_some_and(|words| !words.is_empty());
+    let has_entrypoint = spec
+        .entrypoint
+        .as_ref()
+        .is_some_and(|words| !words.is_empty());
     if !has_entrypoint {
         if spec.cmd.as_ref().is_none_or(Vec::is_empty) {
             spec.cmd.clone_from(&image.cmd);
@@ -149,7 +163,11 @@ pub fn merge(spec: &mut ContainerSpec, image: &ContainerDefaults) {
         }
     }
     // `--entrypoint ""` takes the image's away, its command with it.
-    if spec.entrypoint.as_ref().is_some_and(|words| words.len() == 1 && words[0].is_empty()) {
+    if spec
+        .entrypoint
+        .as_ref()
+        .is_some_and(|words| words.len() == 1 && words[0].is_empty())
+    {
         spec.entrypoint = None;
     }
     if spec.working_dir.is_empty() {
@@ -174,13 +192,20 @@ pub fn merge(spec: &mut ContainerSpec, image: &ContainerDefaults) {
 fn merge_environment(spec: &mut ContainerSpec, image: &ContainerDefaults) {
     let key = |pair: &str| pair.split('=').next().unwrap_or_default().to_string();
     let given: std::collections::HashSet<String> = spec.env.iter().map(|pair| key(pair)).collect();
-    let mut all: Vec<String> = image.env.iter().filter(|pair| !given.contains(&key(pair))).cloned().collect();
+    let mut all: Vec<String> = image
+        .env
+        .iter()
+        .filter(|pair| !given.contains(&key(pair)))
+        .cloned()
+        .collect();
     all.append(&mut spec.env);
     spec.env = all;
 }
 
 fn merge_healthcheck(spec: &mut ContainerSpec, image: &ContainerDefaults) {
-    let Some(default) = &image.healthcheck else { return };
+    let Some(default) = &image.healthcheck else {
+        return;
+    };
     let default = Healthcheck {
         test: default.test.clone(),
         interval_ns: default.interval,
@@ -211,7 +236,11 @@ fn merge_healthcheck(spec: &mut ContainerSpec, image: &ContainerDefaults) {
 }
 
 fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
-    let words = spec.entrypoint.iter().flatten().chain(spec.cmd.iter().flatten());
+    let words = spec
+        .entrypoint
+        .iter()
+        .flatten()
+        .chain(spec.cmd.iter().flatten());
     let all: Vec<String> = words.cloned().collect();
     match all.first() {
         Some(_) => Ok(all),
@@ -234,12 +263,20 @@ fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
             .map_err(|error| EngineError::invalid(error.to_string()))?;
     }
     if spec.env.len() + spec.labels.len() > LABELS_AND_ENV_MAX {
-        return Err(EngineError::invalid("more than 100,000 variables and labels"));
+        return Err(EngineError::invalid(
+            "more than 100,000 variables and labels",
+        ));
     }
-    for text in spec.env.iter().chain(spec.cmd.iter().flatten()).chain(spec.entrypoint.iter().flatten())
+    for text in spec
+        .env
+        .iter()
+        .chain(spec.cmd.iter().flatten())
+        .chain(spec.entrypoint.iter().flatten())
     {
         if text.contains('\0') {
-            return Err(EngineError::invalid("a NUL byte cannot be passed to a program"));
+            return Err(EngineError::invalid(
+                "a NUL byte cannot be passed to a program",
+            ));
         }
     }
     for bind in &spec.binds {
@@ -266,7 +303,10 @@ fn check_bind_source(mount: &types::mount::MountSpec) -> Result<(), EngineError>
     if mount.kind != types::mount::MountKind::Bind {
         return Ok(());
     }
-    let makes = mount.bind.as_ref().is_some_and(|bind| bind.create_mountpoint);
+    let makes = mount
+        .bind
+        .as_ref()
+        .is_some_and(|bind| bind.create_mountpoint);
     match std::path::Path::new(&mount.source).exists() {
         true => Ok(()),
         false if makes => make_bind_source(&mount.source),
@@ -300,18 +340,28 @@ mod tests {
             (words(&["other"]), words(&["mine"]), vec!["other", "mine"]),
             (words(&[""]), words(&["mine"]), vec!["mine"]),
         ] {
-            let mut spec = ContainerSpec { entrypoint, cmd, ..ContainerSpec::default() };
+            let mut spec = ContainerSpec {
+                entrypoint,
+                cmd,
+                ..ContainerSpec::default()
+            };
             merge(&mut spec, &image());
             assert_eq!(arguments(&spec).unwrap(), expected);
         }
-        let mut spec = ContainerSpec { entrypoint: words(&[""]), ..ContainerSpec::default() };
+        let mut spec = ContainerSpec {
+            entrypoint: words(&[""]),
+            ..ContainerSpec::default()
+        };
         merge(&mut spec, &image());
         assert!(arguments(&spec).is_err());
     }
 
     #[test]
     fn the_users_variables_win_over_the_images() {
-        let mut spec = ContainerSpec { env: vec!["A=user".into()], ..ContainerSpec::default() };
+        let mut spec = ContainerSpec {
+            env: vec!["A=user".into()],
+            ..ContainerSpec::default()
+        };
         merge(&mut spec, &image());
         assert_eq!(spec.env, ["B=image", "A=user"]);
     }

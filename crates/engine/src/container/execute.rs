@@ -7,8 +7,8 @@ use monitor::protocol::{self, Execute, Kind};
 use runtime::UserRequest;
 use runtime::spec::{Capabilities, ConsoleSize};
 
-use super::plan::{self, set_variable};
 use super::facts;
+use super::plan::{self, set_variable};
 use crate::Engine;
 use crate::error::EngineError;
 
@@ -72,14 +72,25 @@ impl Engine {
         let message = self.message(&stored.record, request)?;
         connection.send_with(Kind::Execute, &message, stdio)?;
         match connection.receive()? {
-            Some(Packet { kind: Kind::Started, body, mut fds }) => {
+            Some(Packet {
+                kind: Kind::Started,
+                body,
+                mut fds,
+            }) => {
                 let started: protocol::Started = serde_json::from_slice(&body).map_err(|_| {
                     EngineError::conflict("the monitor's answer cannot be read".to_string())
                 })?;
-                Ok(Executing { connection, terminal: fds.pop(), pid: started.pid })
+                Ok(Executing {
+                    connection,
+                    terminal: fds.pop(),
+                    pid: started.pid,
+                })
             }
             Some(Packet { body, .. }) => Err(failure(&body).into()),
-            None => Err(EngineError::conflict(format!("container {} has just ended", stored.record.id))),
+            None => Err(EngineError::conflict(format!(
+                "container {} has just ended",
+                stored.record.id
+            ))),
         }
     }
 
@@ -122,10 +133,19 @@ impl Engine {
             width: request.console_size[1],
         });
         let user = match request.user.as_str() {
-            "" => UserRequest { user: of.spec.user.clone(), groups: of.spec.group_add.clone() },
-            user => UserRequest { user: user.to_string(), groups: Vec::new() },
+            "" => UserRequest {
+                user: of.spec.user.clone(),
+                groups: of.spec.group_add.clone(),
+            },
+            user => UserRequest {
+                user: user.to_string(),
+                groups: Vec::new(),
+            },
         };
-        let id: String = sys::host::random_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        let id: String = sys::host::random_bytes()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
         Ok(Execute {
             id,
             process,
@@ -144,7 +164,9 @@ impl Executing {
     pub fn wait(&mut self) -> Result<Option<i32>, EngineError> {
         while let Some(Packet { kind, body, .. }) = self.connection.receive()? {
             if kind == Kind::Ended {
-                return Ok(serde_json::from_slice::<protocol::Ended>(&body).ok().map(|e| e.code));
+                return Ok(serde_json::from_slice::<protocol::Ended>(&body)
+                    .ok()
+                    .map(|e| e.code));
             }
         }
         Ok(None)

@@ -29,7 +29,10 @@ pub(crate) fn gather(
         lowers,
         cgroup_parent: engine.cgroup_parent(),
         pure_cgroup2: runtime::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified()),
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hostname: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
         thermal_paths: thermal_paths(),
         bounding: sys::process::bounding_set(),
         ..HostFacts::default()
@@ -46,7 +49,12 @@ pub(crate) fn gather(
 /// Docker hides how hot neighbours make each CPU.
 fn thermal_paths() -> Vec<String> {
     let online = sys::host::read_text("/sys/devices/system/cpu/present");
-    let last: u32 = online.trim().rsplit(['-', ',']).next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let last: u32 = online
+        .trim()
+        .rsplit(['-', ','])
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     let path = |cpu: u32| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
     if !Path::new(&path(0)).exists() {
         return Vec::new();
@@ -76,11 +84,16 @@ fn add_device(mapping: &DeviceMapping, facts: &mut HostFacts) -> Result<(), Engi
             )));
         }
     }
-    let permissions = if mapping.permissions.is_empty() { "rwm" } else { &mapping.permissions };
+    let permissions = if mapping.permissions.is_empty() {
+        "rwm"
+    } else {
+        &mapping.permissions
+    };
     for device in found {
-        facts
-            .device_rules
-            .push(format!("{} {}:{} {permissions}", device.kind, device.major, device.minor));
+        facts.device_rules.push(format!(
+            "{} {}:{} {permissions}",
+            device.kind, device.major, device.minor
+        ));
         facts.devices.push(device);
     }
     Ok(())
@@ -101,21 +114,34 @@ fn device(stat: &rustix::fs::Stat, path: String) -> Device {
 
 /// Every device node below a directory of the host, but those that a container has of its own.
 fn collect(host: &Path, container: &str, found: &mut Vec<Device>) -> Result<(), EngineError> {
-    const OWN: [&str; 8] =
-        ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"];
+    const OWN: [&str; 8] = [
+        "pts",
+        "shm",
+        "fd",
+        "mqueue",
+        ".lxc",
+        ".lxd-mounts",
+        ".udev",
+        "console",
+    ];
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = match rustix::fs::open(host, flags, Mode::empty()) {
         Ok(directory) => directory,
         Err(_) => return Ok(()),
     };
-    let Ok(entries) = rustix::fs::Dir::read_from(&directory) else { return Ok(()) };
+    let Ok(entries) = rustix::fs::Dir::read_from(&directory) else {
+        return Ok(());
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name == "." || name == ".." || OWN.contains(&name.as_str()) || found.len() >= DEVICES_MAX {
+        if name == "." || name == ".." || OWN.contains(&name.as_str()) || found.len() >= DEVICES_MAX
+        {
             continue;
         }
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-        let Ok(stat) = rustix::fs::statat(&directory, entry.file_name(), flags) else { continue };
+        let Ok(stat) = rustix::fs::statat(&directory, entry.file_name(), flags) else {
+            continue;
+        };
         let path = format!("{}/{name}", container.trim_end_matches('/'));
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => collect(&host.join(&name), &path, found)?,

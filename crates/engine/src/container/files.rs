@@ -55,11 +55,20 @@ fn resolv_conf(record: &ContainerRecord) -> String {
         return host;
     }
     let kept = |keyword: &str, replaced: bool| -> String {
-        let lines = host.lines().filter(|line| line.split_whitespace().next() == Some(keyword));
-        if replaced { String::new() } else { lines.map(|line| format!("{line}\n")).collect() }
+        let lines = host
+            .lines()
+            .filter(|line| line.split_whitespace().next() == Some(keyword));
+        if replaced {
+            String::new()
+        } else {
+            lines.map(|line| format!("{line}\n")).collect()
+        }
     };
-    let mut text: String =
-        spec.dns.iter().map(|address| format!("nameserver {address}\n")).collect();
+    let mut text: String = spec
+        .dns
+        .iter()
+        .map(|address| format!("nameserver {address}\n"))
+        .collect();
     text.push_str(&kept("nameserver", !spec.dns.is_empty()));
     match spec.dns_search.as_slice() {
         [] => text.push_str(&kept("search", false)),

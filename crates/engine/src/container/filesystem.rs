@@ -37,7 +37,10 @@ pub struct Mounted {
 }
 
 fn plain() -> PackOptions {
-    PackOptions { mode: PackMode::Plain, ..PackOptions::default() }
+    PackOptions {
+        mode: PackMode::Plain,
+        ..PackOptions::default()
+    }
 }
 
 impl Engine {
@@ -51,19 +54,28 @@ impl Engine {
             let pidfd = sys::process::open_pidfd(stored.state.pid)?;
             let path = format!("/proc/{}/root", stored.state.pid);
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open root of", id)?;
+            let root =
+                rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open root of", id)?;
             // The pid was the container's while the descriptor was had, if it still is.
             if sys::host::start_time(stored.state.pid) == Some(stored.state.start_time) {
                 drop(pidfd);
-                return Ok(Mounted { root: Dir::from_fd(root), _lock: None });
+                return Ok(Mounted {
+                    root: Dir::from_fd(root),
+                    _lock: None,
+                });
             }
         }
-        let lock =
-            self.store().lock_container(id).map_err(|error| EngineError::of_container(error, id))?;
-        let alive = self.store().container_run_directory(id).join(monitor::protocol::LOCK);
-        if alive.exists() {
+        let lock = self
+            .store()
+            .lock_container(id)
+            .map_err(|error| EngineError::of_container(error, id))?;
+        let mounted = self
+            .store()
+            .container_run_directory(id)
+            .join(monitor::protocol::MOUNTED);
+        if mounted.exists() {
             // An ending monitor still has the root mounted.
-            let _ended = Lock::acquire(&alive)?;
+            let _unmounted = Lock::acquire(&mounted)?;
         }
         let directory = self.store().container_directory(id);
         let layers = runtime::Layers {
@@ -73,7 +85,10 @@ impl Engine {
             volatile: false,
         };
         let tree = runtime::mount_layers(&layers)?;
-        Ok(Mounted { root: Dir::from_fd(tree), _lock: Some(lock) })
+        Ok(Mounted {
+            root: Dir::from_fd(tree),
+            _lock: Some(lock),
+        })
     }
 
     /// What a container changed: letter and path.
@@ -82,7 +97,10 @@ impl Engine {
     /// Where its files cannot be read.
     pub fn diff(&self, key: &str) -> Result<Vec<(char, String)>, EngineError> {
         let stored = self.container(key)?;
-        let upper = self.store().container_directory(&stored.record.id).join("upper");
+        let upper = self
+            .store()
+            .container_directory(&stored.record.id)
+            .join("upper");
         let open = |path: &Path| Dir::open(path).map_err(|error| text("read files", &error));
         let lowers = self
             .image_lowers(&stored.record.image_id)?
@@ -114,11 +132,17 @@ impl Engine {
 
     /// Bytes that a container wrote, and of its whole file system.
     pub fn container_sizes(&self, stored: &StoredContainer) -> (i64, i64) {
-        let upper = self.store().container_directory(&stored.record.id).join("upper");
+        let upper = self
+            .store()
+            .container_directory(&stored.record.id)
+            .join("upper");
         let mut left = FILES_MAX;
         let written = tree_bytes(&upper, &mut left);
         let image = self.image_size(&stored.record.image_id);
-        (i64::try_from(written).unwrap_or(i64::MAX), i64::try_from(written + image).unwrap_or(i64::MAX))
+        (
+            i64::try_from(written).unwrap_or(i64::MAX),
+            i64::try_from(written + image).unwrap_or(i64::MAX),
+        )
     }
 
     /// Packs a path of a container as a tar whose first name is `rename` (else its own).
@@ -140,9 +164,21 @@ impl Engine {
         let name = rename.unwrap_or(&own);
         if place.is_root || place.contents_only {
             let directory = open_directory(&mounted.root, &place.path)?;
-            let prefix = if place.contents_only { String::new() } else { format!("{name}/") };
-            pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &PackOptions { include_root: true, ..plain() })
-                .map_err(|error| text("copy", &error))?;
+            let prefix = if place.contents_only {
+                String::new()
+            } else {
+                format!("{name}/")
+            };
+            pack_tree(
+                directory.as_fd(),
+                prefix.as_bytes(),
+                sink,
+                &PackOptions {
+                    include_root: true,
+                    ..plain()
+                },
+            )
+            .map_err(|error| text("copy", &error))?;
             return Ok(());
         }
         let (parent, base) = mounted
@@ -208,15 +244,27 @@ fn leave_out_mount_points(
     changes: &mut Vec<(char, String)>,
     spec: &types::container::ContainerSpec,
 ) {
-    const OWN: [&str; 6] =
-        ["/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+    const OWN: [&str; 6] = [
+        "/dev",
+        "/proc",
+        "/sys",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+    ];
     let mut points: Vec<String> = OWN.iter().map(|path| (*path).to_string()).collect();
-    points.extend(spec.binds.iter().filter_map(|bind| bind.split(':').nth(1).map(String::from)));
+    points.extend(
+        spec.binds
+            .iter()
+            .filter_map(|bind| bind.split(':').nth(1).map(String::from)),
+    );
     points.extend(spec.mounts.iter().map(|mount| mount.target.clone()));
     points.extend(spec.tmpfs.keys().cloned());
     for point in &points {
         let below = format!("{point}/");
-        let is_stub = changes.iter().any(|(letter, path)| *letter == 'A' && path == point)
+        let is_stub = changes
+            .iter()
+            .any(|(letter, path)| *letter == 'A' && path == point)
             && !changes.iter().any(|(_, path)| path.starts_with(&below));
         if !is_stub {
             continue;
@@ -262,31 +310,45 @@ struct Place {
 
 fn locate(root: &Dir, source: &str, follow: FollowLink, name: &str) -> Result<Place, EngineError> {
     let missing = || {
-        EngineError::invalid(format!("Could not find the file {source} in container {name}"))
+        EngineError::invalid(format!(
+            "Could not find the file {source} in container {name}"
+        ))
     };
     let contents_only = source.ends_with("/.") || source == ".";
     let trimmed = source.trim_end_matches("/.").trim_end_matches('/');
     let mut path = PathBuf::from(format!("/{}", trimmed.trim_start_matches('/')));
-    let own_name = path.file_name().map_or_else(|| "/".into(), OsStr::to_os_string);
+    let own_name = path
+        .file_name()
+        .map_or_else(|| "/".into(), OsStr::to_os_string);
     if follow == FollowLink::Yes || contents_only || source.ends_with('/') {
         for _ in 0..LINKS_MAX {
-            let Ok(target) = root.read_link(&path) else { break };
+            let Ok(target) = root.read_link(&path) else {
+                break;
+            };
             let parent = path.parent().unwrap_or(Path::new("/")).to_path_buf();
             path = parent.join(target);
         }
     }
     root.symlink_metadata(&path).map_err(|_| missing())?;
     let is_root = path == Path::new("/");
-    Ok(Place { path, name: own_name, is_root, contents_only })
+    Ok(Place {
+        path,
+        name: own_name,
+        is_root,
+        contents_only,
+    })
 }
 
 fn open_directory(root: &Dir, path: &Path) -> Result<std::os::fd::OwnedFd, EngineError> {
-    root.open_dir(path).map_err(|error| text("open directory", &error))
+    root.open_dir(path)
+        .map_err(|error| text("open directory", &error))
 }
 
 /// Bytes of the files below a directory, each file once.
 fn tree_bytes(directory: &Path, left: &mut u64) -> u64 {
-    let Ok(root) = Dir::open(directory) else { return 0 };
+    let Ok(root) = Dir::open(directory) else {
+        return 0;
+    };
     let mut seen = std::collections::HashSet::new();
     let mut pending = vec![PathBuf::from("/")];
     let mut sum = 0;
@@ -297,7 +359,9 @@ fn tree_bytes(directory: &Path, left: &mut u64) -> u64 {
                 return sum;
             }
             let child = path.join(&item.name);
-            let Ok(stat) = root.symlink_metadata(&child) else { continue };
+            let Ok(stat) = root.symlink_metadata(&child) else {
+                continue;
+            };
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => pending.push(child),
                 FileType::RegularFile if stat.st_nlink == 1 || seen.insert(stat.st_ino) => {
@@ -345,13 +409,24 @@ pub fn pack_host(path: &Path, rename: &str, sink: &mut dyn Write) -> Result<(), 
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if is_directory {
         let directory = sys::atomic::open_directory(path)?;
-        let prefix = if rename.is_empty() { String::new() } else { format!("{rename}/") };
-        let options = PackOptions { include_root: !rename.is_empty(), ..plain() };
+        let prefix = if rename.is_empty() {
+            String::new()
+        } else {
+            format!("{rename}/")
+        };
+        let options = PackOptions {
+            include_root: !rename.is_empty(),
+            ..plain()
+        };
         pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &options)
             .map_err(|error| text("copy", &error))?;
         return Ok(());
     }
-    let parent = sys::atomic::open_directory(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    let parent = sys::atomic::open_directory(
+        path.parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new(".")),
+    )?;
     let name = path.file_name().unwrap_or(OsStr::new("."));
     pack_object(parent.as_fd(), name, rename.as_bytes(), sink, &plain())
         .map_err(|error| text("copy", &error))?;

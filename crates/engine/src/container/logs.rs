@@ -56,8 +56,15 @@ impl Engine {
                 "configured logging driver does not support reading",
             ));
         }
-        let path = self.store().container_directory(&stored.record.id).join("log");
-        let watch = if request.follow { Some(Watch::begin(&path)?) } else { None };
+        let path = self
+            .store()
+            .container_directory(&stored.record.id)
+            .join("log");
+        let watch = if request.follow {
+            Some(Watch::begin(&path)?)
+        } else {
+            None
+        };
         let files = read_all(&path)?;
         let mut start = match request.tail {
             Some(count) => tail(&files, count),
@@ -90,15 +97,21 @@ impl Engine {
         let mut pending = Vec::new();
         loop {
             // Asked before reading: what was written before the end is still read after it.
-            let ended = self.observe(id).map_or(true, |stored| !stored.state.status.is_live());
+            let ended = self
+                .observe(id)
+                .map_or(true, |stored| !stored.state.status.is_live());
             if file.is_none() {
                 file = File::open(path).ok();
             }
             if let Some(open) = &mut file {
-                open.seek(SeekFrom::Start(offset)).on("seek in", path.display())?;
+                open.seek(SeekFrom::Start(offset))
+                    .on("seek in", path.display())?;
                 let count = open.read_to_end(&mut pending).on("read", path.display())?;
                 offset += count as u64;
-                let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                let whole = pending
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1);
                 if hand_over(&pending[..whole], request, take) == Next::Stop {
                     return Ok(());
                 }
@@ -133,7 +146,12 @@ fn read_all(path: &Path) -> Result<Vec<Vec<u8>>, EngineError> {
     for _ in 0..5 {
         let before = rustix::fs::stat(path).map(|stat| stat.st_ino).ok();
         let mut files = Vec::new();
-        for number in (1..FILES_MAX).take_while(|number| numbered(path, *number).exists()).collect::<Vec<_>>().into_iter().rev() {
+        for number in (1..FILES_MAX)
+            .take_while(|number| numbered(path, *number).exists())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
             files.extend(std::fs::read(numbered(path, number)).ok());
         }
         match std::fs::read(path) {
@@ -149,7 +167,9 @@ fn read_all(path: &Path) -> Result<Vec<Vec<u8>>, EngineError> {
             return Ok(files);
         }
     }
-    Err(EngineError::conflict("the log is being rotated too fast to be read; try again"))
+    Err(EngineError::conflict(
+        "the log is being rotated too fast to be read; try again",
+    ))
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
@@ -159,7 +179,10 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 /// The last entry may be half-written.
 fn cut_torn_end(files: &mut [Vec<u8>]) {
     if let Some(last) = files.last_mut() {
-        let whole = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = last
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         last.truncate(whole);
     }
 }
@@ -174,7 +197,10 @@ fn tail(files: &[Vec<u8>], count: u64) -> (usize, usize) {
                 return (index, end);
             }
             left -= 1;
-            end = bytes[..end - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            end = bytes[..end - 1]
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
         }
         if left == 0 {
             return (index, 0);
@@ -183,16 +209,16 @@ fn tail(files: &[Vec<u8>], count: u64) -> (usize, usize) {
     (0, 0)
 }
 
-fn hand_over(
-    bytes: &[u8],
-    request: &LogRequest,
-    take: &mut dyn FnMut(&Entry) -> Next,
-) -> Next {
+fn hand_over(bytes: &[u8], request: &LogRequest, take: &mut dyn FnMut(&Entry) -> Next) -> Next {
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         // A line that a full disk tore is skipped.
-        let Ok(entry) = serde_json::from_slice::<Entry>(line) else { continue };
+        let Ok(entry) = serde_json::from_slice::<Entry>(line) else {
+            continue;
+        };
         if request.since.is_some() || request.until.is_some() {
-            let Ok(time) = Timestamp::parse_rfc3339(&entry.time) else { continue };
+            let Ok(time) = Timestamp::parse_rfc3339(&entry.time) else {
+                continue;
+            };
             if request.since.is_some_and(|since| time < since) {
                 continue;
             }
@@ -225,7 +251,10 @@ impl Watch {
     fn wait(&self) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         use std::os::fd::AsFd;
-        let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK_MS * 1_000_000 };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: LOOK_MS * 1_000_000,
+        };
         let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
         let _ = poll(&mut fds, Some(&timeout));
         let mut events = [0u8; 4096];
@@ -240,9 +269,14 @@ mod tests {
     #[test]
     fn the_tail_spans_files() {
         let files = [b"1\n2\n3\n".to_vec(), b"4\n5\n".to_vec()];
-        for (count, expected) in
-            [(0, (1, 4)), (1, (1, 2)), (2, (1, 0)), (3, (0, 4)), (5, (0, 0)), (9, (0, 0))]
-        {
+        for (count, expected) in [
+            (0, (1, 4)),
+            (1, (1, 2)),
+            (2, (1, 0)),
+            (3, (0, 4)),
+            (5, (0, 0)),
+            (9, (0, 0)),
+        ] {
             assert_eq!(tail(&files, count), expected, "{count}");
         }
         assert_eq!(tail(&[Vec::new()], 3), (0, 0));

@@ -37,7 +37,12 @@ impl Engine {
                 all.push(stored);
             }
         }
-        all.sort_by(|a, b| b.record.created.cmp(&a.record.created).then(a.record.id.cmp(&b.record.id)));
+        all.sort_by(|a, b| {
+            b.record
+                .created
+                .cmp(&a.record.created)
+                .then(a.record.id.cmp(&b.record.id))
+        });
         Ok(all)
     }
 
@@ -59,11 +64,18 @@ impl Engine {
     }
 
     fn read(&self, id: &str) -> Result<StoredContainer, EngineError> {
-        self.store().read_container(id).map_err(|error| EngineError::of_container(error, id))
+        self.store()
+            .read_container(id)
+            .map_err(|error| EngineError::of_container(error, id))
     }
 
     fn is_watched(&self, id: &str) -> bool {
-        lock::is_held(&self.store().container_run_directory(id).join(monitor::protocol::LOCK))
+        lock::is_held(
+            &self
+                .store()
+                .container_run_directory(id)
+                .join(monitor::protocol::LOCK),
+        )
     }
 
     fn repair(&self, id: &str) -> Result<StoredContainer, EngineError> {
@@ -74,7 +86,8 @@ impl Engine {
         }
         let state = &mut stored.state;
         let same_boot = state.boot_id == sys::host::boot_id();
-        if same_boot && state.pid > 0 && sys::host::start_time(state.pid) == Some(state.start_time) {
+        if same_boot && state.pid > 0 && sys::host::start_time(state.pid) == Some(state.start_time)
+        {
             self.spawn_monitor(&stored.record, true, None)?;
             return self.read(id);
         }

@@ -34,7 +34,9 @@ impl SecurityOptions {
         let invalid = || EngineError::invalid(format!("invalid --security-opt: {option:?}"));
         // Docker takes both `key=value` and the older `key:value`.
         let at = option.find(['=', ':']);
-        let (key, value) = at.map_or((option, None), |at| (&option[..at], Some(&option[at + 1..])));
+        let (key, value) = at.map_or((option, None), |at| {
+            (&option[..at], Some(&option[at + 1..]))
+        });
         let flag = match value {
             None | Some("true") => Some(true),
             Some("false") => Some(false),
@@ -101,9 +103,20 @@ fn bind_of(request: &MountSpec) -> Mount {
     let bind = request.bind.clone().unwrap_or_default();
     let mut options = vec![if bind.non_recursive { "bind" } else { "rbind" }.to_string()];
     if request.read_only {
-        options.push(if bind.read_only_non_recursive { "ro" } else { "rro" }.into());
+        options.push(
+            if bind.read_only_non_recursive {
+                "ro"
+            } else {
+                "rro"
+            }
+            .into(),
+        );
     }
-    let propagation = if bind.propagation.is_empty() { "rprivate" } else { &bind.propagation };
+    let propagation = if bind.propagation.is_empty() {
+        "rprivate"
+    } else {
+        &bind.propagation
+    };
     options.push(propagation.to_string());
     Mount {
         destination: request.target.clone(),
@@ -122,7 +135,13 @@ fn tmpfs_of(request: &MountSpec) -> Mount {
     if tmpfs.mode != 0 {
         options.push(format!("mode={:o}", tmpfs.mode));
     }
-    options.extend(tmpfs.options.split(',').filter(|o| !o.is_empty()).map(String::from));
+    options.extend(
+        tmpfs
+            .options
+            .split(',')
+            .filter(|o| !o.is_empty())
+            .map(String::from),
+    );
     if request.read_only {
         options.push("ro".into());
     }
@@ -144,7 +163,10 @@ mod tests {
         assert!(parse("no-new-privileges").unwrap().no_new_privileges);
         assert!(!parse("no-new-privileges=false").unwrap().no_new_privileges);
         assert!(parse("no-new-privileges:true").unwrap().no_new_privileges);
-        assert_eq!(parse("seccomp=unconfined").unwrap().seccomp, SeccompRequest::Unconfined);
+        assert_eq!(
+            parse("seccomp=unconfined").unwrap().seccomp,
+            SeccompRequest::Unconfined
+        );
         let profile = SeccompRequest::Profile("{\"a\":1}".into());
         assert_eq!(parse("seccomp={\"a\":1}").unwrap().seccomp, profile);
         for bad in ["nonsense", "no-new-privileges=maybe", "systempaths=all", ""] {

@@ -35,8 +35,13 @@ pub const MASKED_PATHS: [&str; 12] = [
 ];
 
 /// Only to be read in every container.
-pub const READONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const READONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const SHM_BYTES_DEFAULT: i64 = 64 << 20;
@@ -91,7 +96,10 @@ pub fn plan(record: &ContainerRecord, host: &HostFacts) -> Result<Launch, Engine
         spec: Spec {
             oci_version: "1.2.0".into(),
             process: process(record, host, &security)?,
-            root: Root { path: String::new(), readonly: spec.read_only },
+            root: Root {
+                path: String::new(),
+                readonly: spec.read_only,
+            },
             hostname: hostname(record, host),
             domainname: spec.domainname.clone(),
             mounts: mounts(record, host, &security)?,
@@ -115,7 +123,10 @@ pub fn plan(record: &ContainerRecord, host: &HostFacts) -> Result<Launch, Engine
             volatile: spec.auto_remove,
         }),
         staging: host.staging.clone(),
-        user: UserRequest { user: spec.user.clone(), groups: spec.group_add.clone() },
+        user: UserRequest {
+            user: spec.user.clone(),
+            groups: spec.group_add.clone(),
+        },
         cgroup: CgroupRequest {
             parent: if spec.cgroup_parent.is_empty() {
                 host.cgroup_parent.clone()
@@ -154,7 +165,11 @@ pub enum NetworkMode {
 
 /// The network mode of a specification.
 pub fn network_mode(spec: &ContainerSpec) -> NetworkMode {
-    match spec.networks.first().map_or("", |network| network.target.as_str()) {
+    match spec
+        .networks
+        .first()
+        .map_or("", |network| network.target.as_str())
+    {
         "host" => NetworkMode::Host,
         target if target.starts_with("container:") => NetworkMode::Container,
         _ => NetworkMode::None,
@@ -174,7 +189,11 @@ fn hostname(record: &ContainerRecord, host: &HostFacts) -> String {
 /// # Errors
 /// An option that is not understood.
 pub fn process_of(record: &ContainerRecord, host: &HostFacts) -> Result<Process, EngineError> {
-    process(record, host, &SecurityOptions::parse(&record.spec.security_opt)?)
+    process(
+        record,
+        host,
+        &SecurityOptions::parse(&record.spec.security_opt)?,
+    )
 }
 
 fn process(
@@ -187,12 +206,18 @@ fn process(
     let rows_and_columns = spec.console_size;
     Ok(Process {
         terminal: spec.tty,
-        console_size: (spec.tty && rows_and_columns != [0, 0])
-            .then_some(ConsoleSize { height: rows_and_columns[0], width: rows_and_columns[1] }),
+        console_size: (spec.tty && rows_and_columns != [0, 0]).then_some(ConsoleSize {
+            height: rows_and_columns[0],
+            width: rows_and_columns[1],
+        }),
         user: User::default(),
         args: record.args.clone(),
         env: environment(record, host),
-        cwd: if spec.working_dir.is_empty() { "/".into() } else { spec.working_dir.clone() },
+        cwd: if spec.working_dir.is_empty() {
+            "/".into()
+        } else {
+            spec.working_dir.clone()
+        },
         capabilities: Some(Capabilities {
             bounding: capabilities.clone(),
             effective: capabilities.clone(),
@@ -231,7 +256,10 @@ fn rlimit(limit: &types::container::Ulimit) -> Rlimit {
 /// Docker's order: path, host name, terminal, then the image's and the user's, later ones winning
 /// in place; a name without value takes it away.
 fn environment(record: &ContainerRecord, host: &HostFacts) -> Vec<String> {
-    let mut all = vec![DEFAULT_PATH.to_string(), format!("HOSTNAME={}", hostname(record, host))];
+    let mut all = vec![
+        DEFAULT_PATH.to_string(),
+        format!("HOSTNAME={}", hostname(record, host)),
+    ];
     if record.spec.tty {
         all.push("TERM=xterm".into());
     }
@@ -247,7 +275,9 @@ pub fn set_variable(all: &mut Vec<String>, pair: &str) {
         Some((key, _)) => (key, true),
         None => (pair, false),
     };
-    let at = all.iter().position(|other| other.split('=').next() == Some(key));
+    let at = all
+        .iter()
+        .position(|other| other.split('=').next() == Some(key));
     match (at, has_value) {
         (Some(at), true) => all[at] = pair.to_string(),
         (Some(at), false) => {
@@ -259,10 +289,15 @@ pub fn set_variable(all: &mut Vec<String>, pair: &str) {
 }
 
 fn namespaces(spec: &ContainerSpec, host: &HostFacts) -> Vec<Namespace> {
-    let new = |kind| Namespace { kind, path: String::new() };
+    let new = |kind| Namespace {
+        kind,
+        path: String::new(),
+    };
     let joined = |kind, pid: Option<i32>, name: &str| Namespace {
         kind,
-        path: pid.map(|pid| format!("/proc/{pid}/ns/{name}")).unwrap_or_default(),
+        path: pid
+            .map(|pid| format!("/proc/{pid}/ns/{name}"))
+            .unwrap_or_default(),
     };
     let mut all = vec![new(NamespaceKind::Mount)];
     match network_mode(spec) {
@@ -331,7 +366,11 @@ fn masked_paths(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOptio
     if spec.privileged || security.system_paths_unconfined {
         return Vec::new();
     }
-    MASKED_PATHS.iter().map(|path| (*path).to_string()).chain(host.thermal_paths.clone()).collect()
+    MASKED_PATHS
+        .iter()
+        .map(|path| (*path).to_string())
+        .chain(host.thermal_paths.clone())
+        .collect()
 }
 
 fn sysctls(
@@ -341,8 +380,10 @@ fn sysctls(
     let mut all = spec.sysctls.clone();
     if network == NetworkMode::None {
         // Low ports and ping need no capability in a network namespace of one's own.
-        let defaults =
-            [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+        let defaults = [
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+        ];
         for (key, value) in defaults {
             all.entry(key.into()).or_insert_with(|| value.into());
         }
@@ -360,10 +401,17 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
 }
 
 fn bind(source: &Path, destination: &str, options: &[&str]) -> Mount {
-    Mount { source: source.display().to_string(), ..mount(destination, "bind", options) }
+    Mount {
+        source: source.display().to_string(),
+        ..mount(destination, "bind", options)
+    }
 }
 
-fn default_mounts(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOptions) -> Vec<Mount> {
+fn default_mounts(
+    spec: &ContainerSpec,
+    host: &HostFacts,
+    security: &SecurityOptions,
+) -> Vec<Mount> {
     let read_write = spec.privileged;
     let sys: &[&str] = match read_write {
         true => &["nosuid", "noexec", "nodev"],
@@ -373,14 +421,29 @@ fn default_mounts(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOpt
         true => &["nosuid", "noexec", "nodev"],
         false => &["nosuid", "noexec", "nodev", "ro"],
     };
-    let shm_bytes = if spec.shm_size_bytes > 0 { spec.shm_size_bytes } else { SHM_BYTES_DEFAULT };
+    let shm_bytes = if spec.shm_size_bytes > 0 {
+        spec.shm_size_bytes
+    } else {
+        SHM_BYTES_DEFAULT
+    };
     let mut all = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         mount(
             "/dev/pts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
         ),
         mount("/sys", "sysfs", sys),
         mount("/sys/fs/cgroup", "cgroup", cgroup),
@@ -391,16 +454,28 @@ fn default_mounts(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOpt
             all.push(bind(Path::new("/dev/shm"), "/dev/shm", &["bind"]));
         }
         mode if mode.starts_with("container:") => {
-            all.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+            all.push(mount(
+                "/dev/mqueue",
+                "mqueue",
+                &["nosuid", "noexec", "nodev"],
+            ));
             let pid = host.joined.ipc.unwrap_or(0);
             all.push(Mount {
                 source: format!("/proc/{pid}/ns/mnt"),
                 ..mount("/dev/shm", "foreign", &[])
             });
         }
-        "none" => all.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"])),
+        "none" => all.push(mount(
+            "/dev/mqueue",
+            "mqueue",
+            &["nosuid", "noexec", "nodev"],
+        )),
         _ => {
-            all.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+            all.push(mount(
+                "/dev/mqueue",
+                "mqueue",
+                &["nosuid", "noexec", "nodev"],
+            ));
             let size = format!("size={shm_bytes}");
             all.push(mount(
                 "/dev/shm",
@@ -426,7 +501,10 @@ fn mounts(
         asked.push(super::options::mount_of(request)?);
     }
     for (target, options) in &spec.tmpfs {
-        let given: Vec<&str> = options.split(',').filter(|option| !option.is_empty()).collect();
+        let given: Vec<&str> = options
+            .split(',')
+            .filter(|option| !option.is_empty())
+            .collect();
         let mut all = vec!["noexec", "nosuid", "nodev"];
         all.extend(given);
         asked.push(mount(target, "tmpfs", &all));
@@ -434,8 +512,14 @@ fn mounts(
     // Parents before what is below them.
     asked.sort_by_key(|mount| Path::new(&mount.destination).components().count());
     for (index, one) in asked.iter().enumerate() {
-        if asked[..index].iter().any(|other| other.destination == one.destination) {
-            return Err(EngineError::invalid(format!("Duplicate mount point: {}", one.destination)));
+        if asked[..index]
+            .iter()
+            .any(|other| other.destination == one.destination)
+        {
+            return Err(EngineError::invalid(format!(
+                "Duplicate mount point: {}",
+                one.destination
+            )));
         }
     }
     let covers = |destination: &str| asked.iter().any(|mount| mount.destination == destination);
@@ -445,11 +529,17 @@ fn mounts(
         // Under a /dev of the user's nothing of ours is mounted.
         .filter(|default| !(default.destination.starts_with("/dev/") && covers("/dev")))
         .collect();
-    for (file, destination) in
-        [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")]
-    {
+    for (file, destination) in [
+        ("resolv.conf", "/etc/resolv.conf"),
+        ("hostname", "/etc/hostname"),
+        ("hosts", "/etc/hosts"),
+    ] {
         if !covers(destination) {
-            all.push(bind(&host.directory.join(file), destination, &["rbind", "rprivate"]));
+            all.push(bind(
+                &host.directory.join(file),
+                destination,
+                &["rbind", "rprivate"],
+            ));
         }
     }
     all.extend(asked);

@@ -25,11 +25,16 @@ impl Engine {
     pub fn begin_remove(&self, key: &str, force: bool) -> Result<Removal, EngineError> {
         let stored = self.container(key)?;
         if !stored.state.status.is_live() {
-            return Ok(Removal { stored, connection: None });
+            return Ok(Removal {
+                stored,
+                connection: None,
+            });
         }
         if !force {
             let advice = match stored.state.status {
-                types::state::Status::Paused => "unpause and then stop the container before removing or force remove",
+                types::state::Status::Paused => {
+                    "unpause and then stop the container before removing or force remove"
+                }
                 _ => "stop the container before removing or force remove",
             };
             return Err(EngineError::conflict(format!(
@@ -37,7 +42,10 @@ impl Engine {
                 stored.state.status.as_str()
             )));
         }
-        let kill = Stop { signal: Some(rustix::process::Signal::KILL.as_raw()), timeout_s: Some(0) };
+        let kill = Stop {
+            signal: Some(rustix::process::Signal::KILL.as_raw()),
+            timeout_s: Some(0),
+        };
         let (stored, connection) = self.begin_stop(&stored.record.id, kill)?;
         Ok(Removal { stored, connection })
     }
@@ -75,7 +83,6 @@ impl Engine {
                 record.name
             )));
         }
-        self.release(record);
         self.store().remove_container(&stored.record)?;
         drop(lock);
         self.announce(record, "destroy", &[]);
@@ -91,7 +98,11 @@ impl Engine {
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             other => other?,
         };
-        if stored.record.spec.auto_remove { self.remove_ended(&stored.record) } else { Ok(()) }
+        if stored.record.spec.auto_remove {
+            self.remove_ended(&stored.record)
+        } else {
+            Ok(())
+        }
     }
 
     /// Frees what a killed monitor could not: the control groups. May run twice.

@@ -49,7 +49,10 @@ impl Engine {
             .map_err(|error| EngineError::of_container(error, key))?;
         let mut record = self.store().read_container(&id)?.record;
         if record.spec.auto_remove
-            && request.restart.as_ref().is_some_and(|policy| policy.kind != types::container::RestartKind::No)
+            && request
+                .restart
+                .as_ref()
+                .is_some_and(|policy| policy.kind != types::container::RestartKind::No)
         {
             return Err(EngineError::conflict(
                 "restart policy cannot be updated because AutoRemove is enabled for the container",
@@ -86,14 +89,20 @@ fn overlay(old: &mut Resources, new: &Resources) {
         }
     };
     number(&mut old.memory_bytes, new.memory_bytes);
-    number(&mut old.memory_reservation_bytes, new.memory_reservation_bytes);
+    number(
+        &mut old.memory_reservation_bytes,
+        new.memory_reservation_bytes,
+    );
     number(&mut old.memory_swap_bytes, new.memory_swap_bytes);
     number(&mut old.nano_cpus, new.nano_cpus);
     number(&mut old.cpu_shares, new.cpu_shares);
     number(&mut old.cpu_period_us, new.cpu_period_us);
     number(&mut old.cpu_quota_us, new.cpu_quota_us);
     number(&mut old.cpu_realtime_period_us, new.cpu_realtime_period_us);
-    number(&mut old.cpu_realtime_runtime_us, new.cpu_realtime_runtime_us);
+    number(
+        &mut old.cpu_realtime_runtime_us,
+        new.cpu_realtime_runtime_us,
+    );
     if !new.cpuset_cpus.is_empty() {
         old.cpuset_cpus.clone_from(&new.cpuset_cpus);
     }

@@ -38,7 +38,10 @@ impl Engine {
             types::state::Status::Paused => Err(EngineError::conflict(
                 "cannot start a paused container, try unpause instead",
             )),
-            status if status.is_live() => Ok(protocol::Started { pid: stored.state.pid, warnings: Vec::new() }),
+            status if status.is_live() => Ok(protocol::Started {
+                pid: stored.state.pid,
+                warnings: Vec::new(),
+            }),
             _ => self.spawn_monitor(&stored.record, false, client),
         }
     }
@@ -51,7 +54,7 @@ impl Engine {
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
         let run_directory = make_run_directory(self.store(), &record.id)?;
-        // An ending monitor still holds its lock for a moment.
+        // An ending monitor still holds its lock for a moment; the new one waits for the unmount.
         let alive = Lock::acquire(&run_directory.join(protocol::LOCK))?.into_fd();
         let job = self.job(record, run_directory, adopt)?;
         if !adopt {
@@ -75,7 +78,9 @@ impl Engine {
         let launch = plan::plan(record, &host)?;
         let stop_signal = match spec.stop_signal.as_str() {
             "" => libc_sigterm(),
-            text => types::signal::Signal::parse(text).map(types::signal::Signal::number).map_err(|error| EngineError::invalid(error.to_string()))?,
+            text => types::signal::Signal::parse(text)
+                .map(types::signal::Signal::number)
+                .map_err(|error| EngineError::invalid(error.to_string()))?,
         };
         Ok(Job {
             id: record.id.clone(),
@@ -103,9 +108,10 @@ impl Engine {
     fn joined_pids(&self, record: &ContainerRecord) -> Result<plan::JoinedPids, EngineError> {
         let spec = &record.spec;
         let network = match plan::network_mode(spec) {
-            NetworkMode::Container => {
-                spec.networks.first().map_or("", |network| network.target.as_str())
-            }
+            NetworkMode::Container => spec
+                .networks
+                .first()
+                .map_or("", |network| network.target.as_str()),
             _ => "",
         };
         Ok(plan::JoinedPids {
@@ -116,7 +122,9 @@ impl Engine {
     }
 
     fn joined_pid(&self, mode: &str, what: &str) -> Result<Option<i32>, EngineError> {
-        let Some(key) = mode.strip_prefix("container:") else { return Ok(None) };
+        let Some(key) = mode.strip_prefix("container:") else {
+            return Ok(None);
+        };
         let other = self.container(key)?;
         if !other.state.status.is_live() || other.state.pid == 0 {
             return Err(EngineError::conflict(format!(
@@ -130,7 +138,10 @@ impl Engine {
     /// Appends an event about a container to the journal.
     pub(crate) fn announce(&self, record: &ContainerRecord, action: &str, more: &[(&str, String)]) {
         let mut attributes = event_attributes(record);
-        attributes.extend(more.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
+        attributes.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_string(), value.clone())),
+        );
         self.append_event(&Event {
             kind: "container".into(),
             action: action.into(),

@@ -46,14 +46,14 @@ impl Engine {
     ///
     /// # Errors
     /// Docker's words where it does not run.
-    pub fn connect_running(
-        &self,
-        key: &str,
-    ) -> Result<(StoredContainer, Connection), EngineError> {
+    pub fn connect_running(&self, key: &str) -> Result<(StoredContainer, Connection), EngineError> {
         let stored = self.container(key)?;
         match self.connect(&stored)? {
             Some(connection) => Ok((stored, connection)),
-            None => Err(EngineError::conflict(format!("container {} is not running", stored.record.id))),
+            None => Err(EngineError::conflict(format!(
+                "container {} is not running",
+                stored.record.id
+            ))),
         }
     }
 
@@ -115,7 +115,13 @@ impl Engine {
                 stored.record.id
             )));
         };
-        connection.send(Kind::Signal, &protocol::Signal { number, by_user: true })?;
+        connection.send(
+            Kind::Signal,
+            &protocol::Signal {
+                number,
+                by_user: true,
+            },
+        )?;
         connection.answer()?;
         self.announce(&stored.record, "kill", &[("signal", number.to_string())]);
         Ok(())
@@ -130,10 +136,14 @@ impl Engine {
         let name = &stored.record.id;
         match (stored.state.status, paused) {
             (Status::Paused, true) => {
-                return Err(EngineError::conflict(format!("container {name} is already paused")));
+                return Err(EngineError::conflict(format!(
+                    "container {name} is already paused"
+                )));
             }
             (Status::Running, false) => {
-                return Err(EngineError::conflict(format!("container {name} is not paused")));
+                return Err(EngineError::conflict(format!(
+                    "container {name} is not paused"
+                )));
             }
             (Status::Restarting, _) => {
                 return Err(EngineError::conflict(format!(
@@ -157,7 +167,9 @@ impl Engine {
                 return Ok(0);
             }
             // Ended between our two looks, perhaps: then the later word counts.
-            let code = self.observe(&stored.record.id).map_or(stored.state.exit_code, |now| now.state.exit_code);
+            let code = self
+                .observe(&stored.record.id)
+                .map_or(stored.state.exit_code, |now| now.state.exit_code);
             return Ok(code);
         };
         connection.send(Kind::Wait, &())?;

@@ -69,7 +69,10 @@ impl Engine {
     pub fn top(&self, key: &str) -> Result<Vec<ProcessRow>, EngineError> {
         let stored = self.container(key)?;
         if !stored.state.status.is_live() || stored.state.pid == 0 {
-            return Err(EngineError::conflict(format!("container {} is not running", stored.record.id)));
+            return Err(EngineError::conflict(format!(
+                "container {} is not running",
+                stored.record.id
+            )));
         }
         let mut pids = self
             .container_cgroup(&stored)?
@@ -77,7 +80,10 @@ impl Engine {
             .map_err(|error| EngineError::conflict(format!("cannot list processes: {error}")))?;
         pids.sort_unstable();
         let boot_s = boot_time_s();
-        Ok(pids.into_iter().filter_map(|pid| row(pid, boot_s)).collect())
+        Ok(pids
+            .into_iter()
+            .filter_map(|pid| row(pid, boot_s))
+            .collect())
     }
 
     /// What a running container uses now.
@@ -85,10 +91,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::NoSuchContainer`], or a control group that went meanwhile.
     pub fn usage(&self, stored: &StoredContainer) -> Result<Usage, EngineError> {
-        let stats = self
-            .container_cgroup(stored)?
-            .stats()
-            .map_err(|error| EngineError::conflict(format!("cannot read control group: {error}")))?;
+        let stats = self.container_cgroup(stored)?.stats().map_err(|error| {
+            EngineError::conflict(format!("cannot read control group: {error}"))
+        })?;
         Ok(Usage {
             cgroup: stats,
             network: network_bytes(stored.state.pid),
@@ -100,7 +105,8 @@ impl Engine {
 fn boot_time_s() -> i64 {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("btime "));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    line.and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn row(pid: i32, boot_s: i64) -> Option<ProcessRow> {
@@ -109,7 +115,12 @@ fn row(pid: i32, boot_s: i64) -> Option<ProcessRow> {
     let close = stat.rfind(')')?;
     let name = stat.get(open + 1..close)?.to_string();
     let fields: Vec<&str> = stat.get(close + 1..)?.split_ascii_whitespace().collect();
-    let number = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let number = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|text| text.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     let status = sys::host::read_text(&format!("/proc/{pid}/status"));
     let uid = status
         .lines()
@@ -117,19 +128,29 @@ fn row(pid: i32, boot_s: i64) -> Option<ProcessRow> {
         .and_then(|rest| rest.split_ascii_whitespace().nth(1))
         .unwrap_or("0")
         .to_string();
-    let bytes = sys::atomic::read_limited(std::path::Path::new(&format!("/proc/{pid}/cmdline")), 1 << 20)
-        .unwrap_or_default();
+    let bytes = sys::atomic::read_limited(
+        std::path::Path::new(&format!("/proc/{pid}/cmdline")),
+        1 << 20,
+    )
+    .unwrap_or_default();
     let words: Vec<_> = bytes
         .split(|byte| *byte == 0)
         .filter(|word| !word.is_empty())
         .map(|word| String::from_utf8_lossy(word).into_owned())
         .collect();
-    let command = if words.is_empty() { format!("[{name}]") } else { words.join(" ") };
+    let command = if words.is_empty() {
+        format!("[{name}]")
+    } else {
+        words.join(" ")
+    };
     let started = number(19) / TICKS_PER_SECOND;
     Some(ProcessRow {
         user: user_name(&uid),
         pid,
-        parent: fields.get(1).and_then(|text| text.parse().ok()).unwrap_or(0),
+        parent: fields
+            .get(1)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0),
         state: fields.first().copied().unwrap_or("?").to_string(),
         started_s: boot_s + i64::try_from(started).unwrap_or(0),
         terminal: terminal_name(number(4)),
@@ -142,7 +163,10 @@ fn row(pid: i32, boot_s: i64) -> Option<ProcessRow> {
 }
 
 fn terminal_name(device: u64) -> String {
-    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let (major, minor) = (
+        (device >> 8) & 0xfff,
+        (device & 0xff) | ((device >> 12) & 0xfff00),
+    );
     match major {
         136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
         4 => format!("tty{minor}"),
@@ -164,12 +188,16 @@ fn network_bytes(pid: i32) -> (u64, u64) {
     let text = sys::host::read_text(&format!("/proc/{pid}/net/dev"));
     let mut sum = (0u64, 0u64);
     for line in text.lines().skip(2) {
-        let Some((name, rest)) = line.split_once(':') else { continue };
+        let Some((name, rest)) = line.split_once(':') else {
+            continue;
+        };
         if name.trim() == "lo" {
             continue;
         }
-        let fields: Vec<u64> =
-            rest.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        let fields: Vec<u64> = rest
+            .split_ascii_whitespace()
+            .map(|field| field.parse().unwrap_or(0))
+            .collect();
         sum.0 += fields.first().copied().unwrap_or(0);
         sum.1 += fields.get(8).copied().unwrap_or(0);
     }

@@ -591,7 +591,9 @@ fn a_real_group_limits_holds_and_leaves_nothing() {
     let opened = ContainerCgroup::open(&real.parent, "c1").unwrap();
     assert_eq!(opened.paths(), cgroup.paths());
     opened.kill_all().unwrap();
-    assert_eq!(shell.code(), None);
+    // Killed, unless it had given up by itself on the failed fork.
+    let code = shell.code();
+    assert!(matches!(code, None | Some(2)), "{code:?}");
     wait_until("all are gone", || opened.is_empty());
     cgroup.remove().unwrap();
     cgroup.remove().unwrap();

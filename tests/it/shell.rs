@@ -1,0 +1,235 @@
+//! A user's ordinary lines, run in a sandbox of their own by bash: each must exit 0 and leave
+//! nothing behind. The command is on the path as `caisson`, busybox is imported, and `$N` keeps
+//! containers off the network.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const LIMIT: &str = "60";
+const SETTLE: Duration = Duration::from_secs(5);
+
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("CAISSON_BIN") {
+        return path.into();
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/x86_64-unknown-linux-gnu");
+    ["release", "debug"]
+        .iter()
+        .map(|profile| target.join(profile).join("caisson"))
+        .find(|path| path.exists())
+        .expect("build the binary first: cargo build --release")
+}
+
+/// A tar of busybox with its names, and users to look up; made once.
+fn image() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let path = PathBuf::from(format!("/var/tmp/caisson-it-busybox-{}.tar", std::process::id()));
+        let script = r#"
+            r=$(mktemp -d); mkdir -p $r/bin $r/etc $r/tmp $r/root $r/var/www; chmod 1777 $r/tmp
+            cp "$(command -v busybox)" $r/bin/busybox
+            for a in $($r/bin/busybox --list); do [ "$a" = busybox ] || ln -sf /bin/busybox $r/bin/$a; done
+            printf 'root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/sh\n' > $r/etc/passwd
+            printf 'root:x:0:\nwww:x:33:\nextra:x:44:www\n' > $r/etc/group
+            tar -C $r -cf "$1" . ; rm -rf $r"#;
+        let status = Command::new("bash").args(["-c", script, "bash"]).arg(&path).status().unwrap();
+        assert!(status.success());
+        path
+    })
+}
+
+struct Sandbox {
+    directory: tempfile::TempDir,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("caisson-it.")
+            .tempdir_in("/var/tmp")
+            .unwrap();
+        std::fs::create_dir(directory.path().join("bin")).unwrap();
+        std::os::unix::fs::symlink(binary(), directory.path().join("bin/caisson")).unwrap();
+        std::os::unix::fs::symlink(binary(), directory.path().join("bin/docker")).unwrap();
+        let sandbox = Self { directory };
+        let import = format!(
+            "caisson import -c 'CMD [\"sh\"]' {} busybox:latest",
+            image().display()
+        );
+        let output = sandbox.bash(&import);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        sandbox
+    }
+
+    fn bash(&self, script: &str) -> Output {
+        let path = self.directory.path();
+        let search = format!(
+            "{}:/usr/sbin:/usr/bin:/sbin:/bin",
+            path.join("bin").display()
+        );
+        Command::new("timeout")
+            .args([LIMIT, "bash", "-c", script])
+            .current_dir(path)
+            .env("PATH", search)
+            .env("N", "--network none")
+            .env("CAISSON_ROOT", path.join("root"))
+            .env("CAISSON_RUN_ROOT", path.join("run"))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What is left of containers that are gone: processes, mounts, groups, files.
+    fn leaks(&self) -> Vec<String> {
+        let root = self.directory.path().display().to_string();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains(&root) {
+                found.push(format!("process {line}"));
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        found.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&root))
+                .map(str::to_owned),
+        );
+        for name in ["tmp", "names", "containers"] {
+            let entries = std::fs::read_dir(self.directory.path().join("root").join(name)).unwrap();
+            found.extend(
+                entries
+                    .flatten()
+                    .map(|entry| entry.path().display().to_string()),
+            );
+        }
+        found.extend(self.groups());
+        found
+    }
+
+    fn groups(&self) -> Vec<String> {
+        let root = self.directory.path().join("root");
+        let hash = root
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let parent = format!("caisson-{:08x}", hash as u32);
+        let mut found = Vec::new();
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let ours = hierarchy.path().join(&parent);
+            for group in std::fs::read_dir(&ours).into_iter().flatten().flatten() {
+                let is_directory = group.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_directory && group.file_name().len() == 64 {
+                    found.push(group.path().display().to_string());
+                }
+            }
+            let _ = std::fs::remove_dir(ours.join("monitors"));
+            let _ = std::fs::remove_dir(&ours);
+        }
+        found
+    }
+}
+
+/// Runs a script, then removes what it left running, then looks for leaks.
+fn check(script: &str) {
+    if !Path::new("/sys/fs/cgroup").exists() || !nix_is_root() {
+        println!("skipped: no kernel to test on without root");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let output = sandbox.bash(script);
+    let cleaned = sandbox.bash("ids=$(caisson ps -aq); [ -z \"$ids\" ] || caisson rm -f $ids");
+    assert!(
+        output.status.success(),
+        "{script}\n{:?}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        cleaned.status.success(),
+        "{}",
+        String::from_utf8_lossy(&cleaned.stderr)
+    );
+    let begin = Instant::now();
+    loop {
+        let leaks = sandbox.leaks();
+        if leaks.is_empty() {
+            return;
+        }
+        assert!(begin.elapsed() < SETTLE, "left behind: {leaks:#?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn nix_is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+macro_rules! lines {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { check($script); })* };
+}
+
+lines! {
+    the_exit_code_is_the_containers: "caisson run --rm $N busybox sh -c 'exit 42'; [ $? = 42 ]";
+    a_missing_command_is_127_and_a_directory_126: "caisson run --rm $N busybox nosuch; [ $? = 127 ] && { caisson run --rm $N busybox /etc; [ $? = 126 ]; }";
+    an_unknown_flag_is_125: "caisson run --nosuch busybox; [ $? = 125 ]";
+    input_of_any_size_goes_through: "head -c 3000000 /dev/urandom > f; caisson run -i --rm $N busybox cat < f | cmp - f";
+    output_of_any_size_comes_back: "caisson run --rm $N busybox sh -c 'head -c 20000000 /dev/zero' | wc -c | grep -qx 20000000";
+    a_terminal_is_a_terminal: "printf 'echo in-$((6*7)); tty\\nexit\\n' | script -qec 'caisson run --rm -ti $N busybox sh' /dev/null | grep -q in-42";
+    a_terminal_that_is_none_is_refused: "echo | caisson run --rm -ti $N busybox sh; [ $? = 1 ]";
+    variables_reach_the_program: "caisson run --rm $N -e A=b -e HOME=/x busybox sh -c '[ $A = b ] && [ $HOME = /x ]'";
+    a_missing_working_directory_is_made: "caisson run --rm $N -w /new/dir busybox pwd | grep -qx /new/dir";
+    users_are_looked_up_in_the_image: "caisson run --rm $N -u www busybox id | grep -q 'uid=33(www) gid=33(www) groups=33(www),44(extra)' && caisson run --rm $N -u 1234:55 busybox id -u | grep -qx 1234";
+    a_read_only_root_is_read_only: "! caisson run --rm $N --read-only busybox touch /x";
+    tmpfs_mounts_have_their_size: "caisson run --rm $N --tmpfs /t:size=1m busybox sh -c 'df -k /t | grep -q 1024'";
+    a_read_only_bind_is_read_only: "mkdir b; echo x > b/f; caisson run --rm $N -v $PWD/b:/b:ro busybox sh -c 'cat /b/f && ! touch /b/g'";
+    our_init_reaps_and_passes_the_code_on: "caisson run --rm $N --init busybox sh -c 'exit 3'; [ $? = 3 ] && caisson run --rm $N --init busybox ps | grep -q caisson-init";
+    memory_limits_bite_and_are_told: "caisson run --name oom $N -m 20m busybox tail /dev/zero; [ $? = 137 ] && caisson inspect -f '{{.State.OOMKilled}}' oom | grep -qx true";
+    processor_and_process_limits_bite: "caisson run --rm $N --cpus 0.5 busybox cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us | grep -qx 50000 && ! caisson run --rm $N --pids-limit 5 busybox sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait'";
+    confinement_is_dockers: "caisson run --rm $N busybox cat /proc/self/status > s; grep -q 'CapBnd:.*00000000a80425fb' s && grep -q 'CapInh:.*0000000000000000' s && grep -q 'Seccomp:.*2' s && ! caisson run --rm $N busybox mount -t tmpfs none /tmp && ! caisson run --rm $N busybox sh -c 'echo 1 > /proc/sys/kernel/panic'";
+    only_three_descriptors_are_open: "caisson run --rm $N busybox ls /proc/self/fd | tr '\\n' ' ' | grep -qx '0 1 2 3 '";
+    a_foreign_device_cannot_be_opened: "! caisson run --rm $N busybox sh -c 'mknod /d b 254 0 && head -c1 /d'";
+    a_working_directory_behind_a_descriptor_stays_inside: "for n in 3 5 7 8 9 12; do caisson run --rm $N -w /proc/self/fd/$n busybox sh -c '[ ! -e root/store.json ] && [ ! -e var/lib/dpkg ]' 2>/dev/null || true; caisson run --rm $N -w /proc/self/fd/$n busybox ls 2>/dev/null | grep -q dpkg && exit 1; done; true";
+    our_binary_cannot_be_written_through_proc: "sha256sum $(readlink -f bin/caisson) > before; caisson run --rm $N busybox sh -c 'for i in 1 2 3; do echo x > /proc/1/exe; done; echo x > /proc/self/exe' 2>/dev/null; caisson run -d $N --name w1 --init busybox sleep 20 >/dev/null; caisson exec w1 sh -c 'echo x > /proc/1/exe' 2>/dev/null; sha256sum -c before";
+    pause_and_unpause: "caisson run -d $N --name p1 busybox sleep 100; caisson pause p1 && caisson ps | grep -q Paused && caisson unpause p1 && caisson ps | grep -q 'Up'";
+    a_policy_restarts_as_often_as_it_says: "caisson run -d $N --name rr --restart on-failure:2 busybox false; for i in $(seq 40); do [ \"$(caisson inspect -f '{{.RestartCount}} {{.State.Status}}' rr)\" = '2 exited' ] && exit 0; sleep .1; done; exit 1";
+    health_is_seen: "caisson run -d $N --name hh --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 busybox sleep 100; for i in $(seq 50); do caisson ps | grep -q unhealthy && break; sleep .1; done; caisson exec hh touch /ok; for i in $(seq 50); do caisson ps | grep -q '(healthy)' && exit 0; sleep .1; done; exit 1";
+    detach_keys_leave_the_container_running: "caisson run -d -ti $N --name dk busybox sh >/dev/null; (sleep 0.5; printf '\\020\\021'; sleep 1) | script -qec 'caisson attach dk' /dev/null | grep -q 'read escape' && caisson ps | grep -q dk";
+    files_are_copied_in_and_out: "caisson create --name cc $N busybox true >/dev/null; caisson cp cc:/etc/passwd - | tar -tf - | grep -qx passwd && caisson cp cc:/etc out1 && [ -f out1/passwd ] && caisson cp out1 cc:/tmp && caisson cp cc:/tmp/out1/passwd p2 && cmp p2 out1/passwd";
+    diff_tells_what_the_container_did: "caisson run --name dd $N busybox sh -c 'echo x > /new; rm /etc/group'; [ \"$(caisson diff dd | sort | tr '\\n' ' ')\" = 'A /new C /etc D /etc/group ' ]";
+    logs_keep_streams_apart_and_follow: "caisson run --name ll $N busybox sh -c 'echo out; echo err >&2'; caisson logs ll 2>/dev/null | grep -qx out && caisson logs ll 2>&1 >/dev/null | grep -qx err && caisson run -d $N --name ff busybox sh -c 'for i in 1 2 3; do echo $i; sleep .2; done' && caisson logs -f ff | tr -d '\\n' | grep -qx 123";
+    limits_change_while_it_runs: "caisson run -d $N --name uu busybox sleep 100; caisson update -m 64m --memory-swap 128m uu && caisson exec uu cat /sys/fs/cgroup/memory/memory.limit_in_bytes | grep -qx 67108864";
+    wait_prints_the_code: "caisson run -d $N --name ww busybox sh -c 'sleep .3; exit 9'; caisson wait ww | grep -qx 9";
+    exec_has_streams_terminal_and_code: "caisson run -d $N --name ee busybox sleep 100; echo abc | caisson exec -i ee cat | grep -qx abc && script -qec 'caisson exec -ti ee tty' /dev/null | grep -q pts && { caisson exec ee sh -c 'exit 7'; [ $? = 7 ]; } && caisson exec -d ee touch /done && sleep .5 && caisson exec ee ls /done";
+    signals_are_passed_on: "caisson run --rm --name sp $N busybox sh -c 'trap \"echo got; exit 4\" TERM; echo ready; while :; do sleep .1; done' > o & p=$!; for i in $(seq 50); do grep -q ready o && break; sleep .1; done; kill -TERM $p; wait $p; r=$?; grep -q got o && [ $r = 4 ]";
+    namespaces_are_shared_when_asked: "caisson run -d $N --name pj --ipc shareable busybox sh -c 'echo hi > /dev/shm/x; sleep 99'; sleep .3; caisson run --rm $N --pid container:pj busybox ps | grep -q 'sleep 99' && caisson run --rm --network container:pj busybox ip a | grep -q lo && caisson run --rm $N --ipc container:pj busybox cat /dev/shm/x | grep -qx hi";
+    images_are_saved_removed_and_loaded: "caisson save -o s.tar busybox && caisson rmi busybox >/dev/null && caisson load -i s.tar | grep -q 'Loaded image: busybox:latest' && caisson run --rm $N busybox echo ok | grep -q ok";
+    hello_world_needs_no_network: "unshare -n caisson run --rm hello-world | grep -q 'Hello from Caisson'";
+    called_as_docker_errors_are_dockers: "docker logs missing 2>&1 | grep -qx 'Error response from daemon: No such container: missing' && docker -v | grep -q '^Docker version'";
+    a_killed_monitor_is_replaced_and_nothing_is_lost: "caisson run -d $N --name km busybox sh -c 'i=0; while :; do echo $i; i=$((i+1)); sleep .05; done'; pid=$(caisson inspect -f '{{.State.Pid}}' km); mon=$(awk '/PPid/{print $2}' /proc/$pid/status); kill -9 $mon; sleep .5; caisson ps | grep -q km; [ \"$(caisson inspect -f '{{.State.Pid}}' km)\" = $pid ] && caisson exec km true && sleep .5 && caisson stop -t 0 km && [ $(caisson logs km | wc -l) -gt 10 ] && caisson logs km | awk '{if($1!=NR-1){exit 1}}'";
+    a_container_that_died_with_its_monitor_is_seen_as_ended: "caisson run -d $N --name kb busybox sleep 100; pid=$(caisson inspect -f '{{.State.Pid}}' kb); mon=$(awk '/PPid/{print $2}' /proc/$pid/status); kill -9 $mon $pid; sleep .3; caisson inspect -f '{{.State.Status}} {{.State.ExitCode}}' kb | grep -qx 'exited 255'";
+    killed_commands_lose_nothing_that_was_acknowledged: "for i in $(seq ${CAISSON_CRASH_KILLS:-40}); do caisson run -d $N busybox sleep 300 > id.$i 2>/dev/null & p=$!; sleep 0.0$((RANDOM % 30 + 10)); kill -9 $p 2>/dev/null; wait $p 2>/dev/null; done; caisson ps -aq --no-trunc > all || exit 1; for f in id.*; do [ -s $f ] && { grep -qx $(cat $f) all || exit 2; }; done; true";
+    killed_monitors_leave_nothing: "for i in $(seq 15); do caisson run -d $N --name k$i.x busybox sleep 300 >/dev/null; pid=$(caisson inspect -f '{{.State.Pid}}' k$i.x); kill -9 $(awk '/PPid/{print $2}' /proc/$pid/status); [ $((i % 2)) = 0 ] && kill -9 $pid; done; sleep .3; [ $(caisson ps -q | wc -l) = 8 ] && [ $(caisson ps -aq | wc -l) = 15 ]";
+    nothing_of_the_caller_leaks: "umask 077; export CANARY=secret; caisson run --rm $N busybox sh -c 'umask; env' > o; grep -qx 0022 o && ! grep -q CANARY o; trap '' PIPE; caisson run --rm $N busybox grep SigIgn /proc/self/status | grep -q 0000000000000000";
+    removed_with_rm_flag_in_the_background: "caisson run -d --rm $N --name gone busybox sleep .2; for i in $(seq 50); do caisson inspect gone >/dev/null 2>&1 || exit 0; sleep .1; done; exit 1";
+    stopped_containers_are_pruned: "caisson create $N busybox true >/dev/null; echo y | caisson container prune 2>/dev/null | grep -q reclaimed && [ -z \"$(caisson ps -aq)\" ]";
+    an_id_file_is_written_once: "caisson run --rm --cidfile cid $N busybox true && [ $(wc -c < cid) = 64 ] && { caisson run --rm --cidfile cid $N busybox true; [ $? = 125 ]; }";
+    an_image_with_links_for_system_directories_is_contained: "mkdir -p t/bin; cp /bin/busybox t/bin/; ln -s busybox t/bin/sh; ln -s /tmp t/proc; tar -C t -cf t.tar . ; caisson import t.tar evil >/dev/null; caisson run --rm $N evil sh -c 'exit 0' 2> e; [ $? = 125 ] && grep -q 'no ordinary directory' e";
+}
