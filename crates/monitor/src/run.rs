@@ -358,9 +358,10 @@ impl Monitor {
         let Some(container) = &mut self.container else {
             return;
         };
-        let mut counter = [0u8; 8];
+        // A counter on v1, a queue of file events on v2, which refuses short reads.
+        let mut events = [0u8; 512];
         if let Some(oom) = &container.oom {
-            let _ = rustix::io::read(oom, &mut counter);
+            while matches!(rustix::io::read(oom, &mut events), Ok(1..)) {}
         }
         // The eventfd of cgroup v1 also fires when the group is removed.
         if container.cgroup.oom_kill_count() == 0 {

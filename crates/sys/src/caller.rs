@@ -32,11 +32,21 @@ pub fn detach() {
 
 /// Default disposition for every signal, none blocked (a Rust main ignores SIGPIPE).
 pub fn reset_signals() {
+    // Handler, flags, restorer, mask: all zero is SIG_DFL in the kernel's layout of every machine.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is always a sound disposition; SIGKILL, SIGSTOP and the two that the C
-        // library keeps answer EINVAL.
+        // SAFETY: the kernel reads at most 32 bytes of a live array; SIGKILL and SIGSTOP answer
+        // EINVAL.
+        // WHY: the C library refuses to touch 32 and 33, which a caller may have ignored all the
+        // same.
         unsafe {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            );
         }
     }
     set_mask(0);
