@@ -16,6 +16,7 @@ pub mod spawn;
 
 mod attached;
 mod container;
+mod farewell;
 mod health;
 mod joined;
 mod requests;

@@ -18,8 +18,6 @@ use crate::spawn;
 use crate::state::{self, now};
 use crate::watch::{Ready, Watch, is_readable};
 
-/// How long a client may take to read the end of the output before the monitor goes.
-const FAREWELL_MS: i64 = 10_000;
 /// At most so many bytes of input wait for the container.
 pub(crate) const INPUT_BYTES_MAX: usize = 64 * 1024;
 
@@ -29,7 +27,7 @@ pub(crate) struct Monitor {
     pub(crate) state: ContainerState,
     pub(crate) container: Option<Container>,
     /// What is left of the container when it has ended for good.
-    ended: Option<Container>,
+    pub(crate) ended: Option<Container>,
     pub(crate) clients: Vec<Client>,
     pub(crate) processes: Vec<Process>,
     pub(crate) input: Vec<u8>,
@@ -43,7 +41,7 @@ pub(crate) struct Monitor {
     backoff: RestartBackoff,
     started_ns: i64,
     /// Held for life: a dead monitor is known by its lock.
-    lock: Option<OwnedFd>,
+    pub(crate) lock: Option<OwnedFd>,
     // Held until the root is unmounted: the same upper directory is never mounted twice.
     _mounted: Lock,
 }
@@ -590,32 +588,6 @@ impl Monitor {
                 }
             }
         }
-    }
-
-    /// Tells everybody, and says what this process shall do next.
-    fn farewell(mut self) -> Option<Vec<String>> {
-        let code = self.state.exit_code;
-        // No command must find a socket that nobody listens on any more.
-        let _ = rustix::fs::unlink(self.job.run_directory.join(protocol::SOCKET));
-        let ended = protocol::json_packet(Kind::Ended, &Ended { code });
-        let mut owner_listens = false;
-        for client in &mut self.clients {
-            if client.awaits_stop {
-                client.send(protocol::packet(Kind::Done, b""));
-            }
-            client.send(ended.clone());
-            client.flush_for(FAREWELL_MS);
-            owner_listens |= client.attach.owner && !client.gone && !client.has_queue();
-        }
-        // Only now, with everybody told: this takes longer than the container's own end. Whoever
-        // wants to remove the container need not wait for it.
-        self.lock = None;
-        if let Some(mut container) = self.ended.take() {
-            let _ = container.cgroup.remove();
-        }
-        let mut next = self.job.reap_arguments.clone();
-        next.push(self.job.id.clone());
-        (self.job.auto_remove && !owner_listens).then_some(next)
     }
 
     pub(crate) fn client_by_number(&mut self, number: u64) -> Option<&mut Client> {
