@@ -255,6 +255,9 @@ impl Store {
         let run = self.container_run_directory(&record.id);
         remove_tree(&run)?;
         remove_tree(&temporary.path().join(&record.id))?;
+        drop(temporary);
+        // What killed commands left half-made goes along; what cannot go now goes later.
+        let _ = self.sweep();
         Ok(())
     }
 
