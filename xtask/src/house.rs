@@ -109,3 +109,37 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(root().join(path))
         .with_context(|| format!("cannot read {}", path.display()))
 }
+
+/// All pages of ours, relative to the root, in order.
+pub(crate) fn pages() -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(root())
+        .context("cannot list the checkout")?
+        .flatten()
+    {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "md")
+        {
+            files.push(PathBuf::from(entry.file_name()));
+        }
+    }
+    let mut open = vec![root().join("docs")];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                files.push(path.strip_prefix(root()).unwrap_or(&path).to_path_buf());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -9,25 +9,27 @@
 //! since the last parents stay open. Nothing is synced here: the caller syncs before it publishes.
 //! Tested below against the archives of ../corpus/evil and against GNU tar.
 
+mod delete;
 mod node;
 mod parents;
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use sys::rootfs::{Dir, RootError};
 
 use super::{
-    OPAQUE_MARK, OVERLAY_OPAQUE, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX, is_directory, is_whiteout,
-    push_clean, split,
+    OPAQUE_MARK, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX, is_directory, is_whiteout, push_clean,
+    split,
 };
 use crate::tar::{Entry, Kind, Limits, TarError, TarReader, Time};
+use delete::set_opaque;
 use parents::{Parent, Parents};
 
 /// Bytes of all files of one archive together, holes included: the disk ends before.
@@ -401,90 +403,6 @@ impl<'a> Unpacker<'a> {
         self.remember_time(bytes, mtime)
     }
 
-    fn make_opaque(&mut self, directory: &[u8], mtime: Time) -> Result<(), UnpackError> {
-        match self.options.mode {
-            ApplyMode::Layer if directory.is_empty() => {
-                self.report.opaque_root = true;
-                Ok(())
-            }
-            ApplyMode::Layer => {
-                self.parent(directory, mtime)?;
-                let fd = self.root.open_dir(as_path(directory))?;
-                set_opaque(fd.as_fd(), directory)
-            }
-            ApplyMode::Merged => self.delete_what_was_not_made(directory),
-        }
-    }
-
-    /// A name of the lower layers is deleted; what this layer itself has under it stays.
-    fn delete(
-        &mut self,
-        path: &[u8],
-        directory: &[u8],
-        victim: &[u8],
-        mtime: Time,
-    ) -> Result<(), UnpackError> {
-        if matches!(victim, b"" | b"." | b"..") {
-            return Err(UnpackError::Whiteout {
-                path: to_path(path),
-            });
-        }
-        let mut victim_path = directory.to_vec();
-        push_clean(&mut victim_path, victim);
-        let name = OsStr::from_bytes(victim);
-        if self.options.mode == ApplyMode::Merged {
-            return self.delete_merged(&victim_path);
-        }
-        let parent = self.parent(directory, mtime)?;
-        let mode = Mode::empty();
-        match rustix::fs::mknodat(&parent.fd, name, FileType::CharacterDevice, mode, 0) {
-            Ok(()) => Ok(()),
-            Err(Errno::EXIST) => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                match rustix::fs::openat(&parent.fd, name, flags, Mode::empty()) {
-                    Ok(fd) => set_opaque(fd.as_fd(), &victim_path),
-                    // Not a directory: it hides the lower one as it is.
-                    Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
-                    Err(errno) => Err(failed("open", &victim_path, errno)),
-                }
-            }
-            Err(errno) => Err(failed("mark as deleted", &victim_path, errno)),
-        }
-    }
-
-    fn delete_merged(&mut self, victim: &[u8]) -> Result<(), UnpackError> {
-        if self.made.contains(victim) {
-            return match self.root.symlink_metadata(as_path(victim)) {
-                Ok(stat) if is_directory(&stat) => self.delete_what_was_not_made(victim),
-                _ => Ok(()),
-            };
-        }
-        self.parents.clear();
-        Ok(self.root.remove_all(as_path(victim))?)
-    }
-
-    fn delete_what_was_not_made(&mut self, directory: &[u8]) -> Result<(), UnpackError> {
-        self.parents.clear();
-        let mut pending = vec![directory.to_vec()];
-        while let Some(directory) = pending.pop() {
-            let items = match self.root.read_dir(as_path(&directory)) {
-                Ok(items) => items,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            for item in items {
-                let mut path = directory.clone();
-                push_clean(&mut path, item.name.as_bytes());
-                if !self.made.contains(&path) {
-                    self.root.remove_all(as_path(&path))?;
-                } else if item.kind == FileType::Directory {
-                    pending.push(path);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Times of directories, last of all; then the lists for the caller.
     fn finish(&mut self) -> Result<(), UnpackError> {
         for (path, time) in std::mem::take(&mut self.times) {
@@ -575,11 +493,6 @@ struct Place<'a> {
     parent: &'a Parent,
     name: &'a OsStr,
     path: &'a [u8],
-}
-
-fn set_opaque(directory: BorrowedFd<'_>, path: &[u8]) -> Result<(), UnpackError> {
-    rustix::fs::fsetxattr(directory, OVERLAY_OPAQUE, b"y", XattrFlags::empty())
-        .map_err(|errno| failed("mark as opaque", path, errno))
 }
 
 fn failed(op: &'static str, path: &[u8], source: Errno) -> UnpackError {

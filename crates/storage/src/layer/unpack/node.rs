@@ -13,10 +13,10 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use super::super::{is_directory, is_image_xattr, is_whiteout, push_clean, split};
+use super::delete::set_opaque;
 use super::parents::Parent;
 use super::{
-    ApplyMode, Place, RACES_MAX, Replace, UnpackError, Unpacker, as_path, failed, set_opaque,
-    to_path,
+    ApplyMode, Place, RACES_MAX, Replace, UnpackError, Unpacker, as_path, failed, to_path,
 };
 use crate::tar::{Entry, Kind, TarReader, Time};
 

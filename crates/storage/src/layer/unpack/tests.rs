@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::fs::XattrFlags;
+
 use super::super::snapshot::{archive, outline, snapshot, xattrs};
 use super::*;
 use crate::tar::TarWriter;
