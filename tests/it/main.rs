@@ -5,4 +5,7 @@
     reason = "a test that cannot go on shall panic, and says what it skips"
 )]
 
+mod adversity;
+mod attacks;
+mod crash;
 mod shell;

@@ -72,6 +72,13 @@ pub(crate) fn release_binary() -> anyhow::Result<PathBuf> {
     })
 }
 
+/// Where cargo puts the binary with fail points, and where the tests find it.
+pub(crate) fn fail_binary() -> anyhow::Result<(PathBuf, PathBuf)> {
+    let directory = target_directory().join(host()?);
+    let made = directory.join("debug/caisson");
+    Ok((made, directory.join("failpoints/caisson")))
+}
+
 /// All Rust files of ours, relative to the root, in order.
 pub(crate) fn rust_files() -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();

@@ -29,7 +29,7 @@ Usage: cargo xtask COMMAND
   crash [--kills N]    The crash tests with N kills (1000)
   bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
   docs [--check]       Generated pages; --check refuses stale ones
-  fuzz --seconds N     Every fuzz target for N seconds (needs cargo-fuzz and a nightly compiler)
+  fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
 ";
 
 fn main() -> ExitCode {

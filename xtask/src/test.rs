@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
-use crate::house::{cargo, release_binary, root};
+use crate::house::{cargo, fail_binary, release_binary, root};
 use crate::steps::Steps;
 use crate::{docs, packages, tidy};
 
@@ -26,6 +26,7 @@ fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     build(steps)?;
     steps.run("release binary", tidy::binary::check)?;
     steps.run("generated pages", || docs::command(docs::Mode::Check))?;
+    build_with_fail_points(steps)?;
     let mut tests = real_kernel_command(&[])?;
     steps.tests("real-kernel tests", &mut tests)?;
     refuse_unexpected_skips(steps)
@@ -64,6 +65,26 @@ fn build(steps: &mut Steps) -> anyhow::Result<()> {
     )
 }
 
+/// The binary that can be killed at every fail point. Cargo puts it where the ordinary one of this
+/// profile lies, so it is copied to a place of its own.
+fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package", "caisson"]);
+    build.args(["--features", "failpoints"]);
+    steps.command("build with fail points", &mut build)?;
+    steps.run("copy of the build with fail points", || {
+        let (made, kept) = fail_binary()?;
+        let directory = kept.parent().context("invariant: it has a directory")?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        // Removed first: one that runs cannot be written to.
+        let _ = std::fs::remove_file(&kept);
+        std::fs::copy(&made, &kept)
+            .with_context(|| format!("cannot copy {} to {}", made.display(), kept.display()))?;
+        Ok(())
+    })
+}
+
 fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
     let mut command = cargo();
     command.args([
@@ -75,7 +96,10 @@ fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
         "--",
         "--show-output",
     ]);
-    command.args(filters).env("CAISSON_BIN", release_binary()?);
+    command
+        .args(filters)
+        .env("CAISSON_BIN", release_binary()?)
+        .env("CAISSON_FAIL_BIN", fail_binary()?.1);
     Ok(command)
 }
 
@@ -85,6 +109,7 @@ pub(crate) fn real_kernel(filters: &[&str]) -> anyhow::Result<()> {
     let outcome = steps
         .run("packages", packages::install)
         .and_then(|()| build(&mut steps))
+        .and_then(|()| build_with_fail_points(&mut steps))
         .and_then(|()| steps.tests("real-kernel tests", &mut real_kernel_command(filters)?));
     steps.summary();
     outcome
@@ -96,6 +121,7 @@ pub(crate) fn crash(kills: u32) -> anyhow::Result<()> {
     let outcome = steps
         .run("packages", packages::install)
         .and_then(|()| build(&mut steps))
+        .and_then(|()| build_with_fail_points(&mut steps))
         .and_then(|()| {
             let mut command = real_kernel_command(&["crash::"])?;
             command.env("CAISSON_CRASH_KILLS", kills.to_string());

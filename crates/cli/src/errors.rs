@@ -6,16 +6,12 @@ use std::io::Write;
 use engine::EngineError;
 
 use crate::flags::parse::Program;
+use crate::output::template::escape_control;
 
-/// Writes lines to standard error; a closed one is no reason to fail.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place that speaks to standard error"
-)]
+/// Writes lines to standard error; a closed or full one is no reason to fail. Names in them come from
+/// anywhere and shall not steer the terminal.
 pub(crate) fn complain(text: &str) {
-    if std::io::stderr().write_all(b"").is_ok() {
-        eprintln!("{text}");
-    }
+    let _ = writeln!(std::io::stderr(), "{}", escape_control(text));
 }
 
 /// Says what failed. Called as `docker`, in Docker's words, which scripts look for.

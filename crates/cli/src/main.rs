@@ -1,5 +1,6 @@
 //! The front door: words in, words out. Parses, calls one verb of the engine, prints, exits.
 
+mod client_config;
 mod commands;
 mod errors;
 mod flags;

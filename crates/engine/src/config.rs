@@ -74,7 +74,7 @@ pub fn load(named: Option<&Path>, user: Option<&Path>) -> Result<Config, ConfigE
     Ok(config)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     let fail = |text: String| ConfigError::Parse {
         path: path.display().to_string(),
         text,
@@ -83,7 +83,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     toml::from_str(text).map_err(|error| fail(error.to_string().trim_end().to_string()))
 }
 
-fn merge(into: &mut Config, from: Config) {
+pub(crate) fn merge(into: &mut Config, from: Config) {
     into.root = from.root.or(into.root.take());
     into.run_root = from.run_root.or(into.run_root.take());
     into.registries.extend(from.registries);

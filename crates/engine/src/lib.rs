@@ -8,6 +8,8 @@ pub mod config;
 pub mod container;
 pub mod error;
 pub mod facts;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod image;
 pub mod observer;
 
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use error::EngineError;
 pub use monitor::client::Connection;
 pub use monitor::protocol;
+pub use monitor::spawn::Waiting;
 pub use runtime::{Failure, FailureKind};
 pub use storage::containers::{ContainerRecord, StoredContainer};
 use storage::store::Store;
@@ -123,7 +126,7 @@ impl Engine {
 
     /// Whether only cgroup v2 is there.
     pub fn has_unified_cgroups(&self) -> bool {
-        runtime::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified())
+        runtime::cgroup::is_unified()
     }
 
     /// The configuration.
@@ -207,8 +210,9 @@ pub mod signals {
 /// Why the command could not be executed.
 pub fn continue_as(arguments: &[String]) -> Result<std::convert::Infallible, EngineError> {
     let program = sys::mount::read_only_executable().or_else(|_| own_file())?;
+    sys::fail::point("engine.continue.begun");
     let list = sys::process::CStrings::new(arguments)?;
-    let environment = sys::process::CStrings::new(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])?;
+    let environment = sys::process::CStrings::new(sys::fail::environment())?;
     let errno = sys::process::execute_fd(program, &list, &environment);
     Err(sys::SysError::new("execute", "our own executable", errno).into())
 }
@@ -230,6 +234,16 @@ fn own_file() -> Result<std::os::fd::OwnedFd, sys::SysError> {
 /// The kernel's answer.
 pub fn connection_pair() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), EngineError> {
     Ok(sys::socket::pair()?)
+}
+
+/// The places at which tests kill us, a line each; those that can fail too are marked.
+#[cfg(feature = "failpoints")]
+pub fn fail_points() -> String {
+    let line = |name: &&str| match sys::fail::FALLIBLE.contains(name) {
+        true => format!("{name} fallible\n"),
+        false => format!("{name}\n"),
+    };
+    sys::fail::NAMES.iter().map(line).collect()
 }
 
 /// Physical memory in bytes.

@@ -102,12 +102,20 @@ impl Connection {
     /// # Errors
     /// The monitor's refusal; a monitor that ends meanwhile has carried out what ends it.
     pub fn answer(&mut self) -> Result<(), Failure> {
+        self.is_confirmed().map(|_| ())
+    }
+
+    /// As [`Self::answer`], and whether the monitor said so: else it has ended, or was killed.
+    ///
+    /// # Errors
+    /// The monitor's refusal.
+    pub fn is_confirmed(&mut self) -> Result<bool, Failure> {
         loop {
             match self.receive()? {
-                None => return Ok(()),
+                None => return Ok(false),
                 Some(Packet {
                     kind: Kind::Done, ..
-                }) => return Ok(()),
+                }) => return Ok(true),
                 Some(Packet {
                     kind: Kind::Failed,
                     body,

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use runtime::cgroup::ContainerCgroup;
+use runtime::cgroup::{ContainerCgroup, Layout};
 use runtime::{Failure, Stdio};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use sys::{Context, SysError};
@@ -48,14 +48,19 @@ const PIPES: [&str; 3] = ["stdin", "stdout", "stderr"];
 
 impl Container {
     /// Starts the container of a job.
-    pub(crate) fn start(job: &Job) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        job: &Job,
+        layout: Option<Layout>,
+        network: Option<&OwnedFd>,
+    ) -> Result<Self, Failure> {
         let (stdio, streams) = if job.tty {
             (Stdio::Terminal, None)
         } else {
             let (theirs, ours) = make_pipes(job)?;
             (Stdio::Streams(theirs), Some(ours))
         };
-        let started = runtime::start(&job.launch, stdio)?;
+        sys::fail::point("monitor.pipes.made");
+        let started = runtime::start(&job.launch, stdio, layout, network)?;
         let streams = match (streams, started.terminal) {
             (Some(streams), _) => streams,
             (None, Some(master)) => {
@@ -168,7 +173,7 @@ fn hold_namespaces(pid: i32) -> Vec<OwnedFd> {
         let path = format!("/proc/{pid}/ns/{name}");
         rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     };
-    ["mnt", "net", "ipc"].into_iter().filter_map(open).collect()
+    ["mnt", "ipc"].into_iter().filter_map(open).collect()
 }
 
 type TheirEnds = [OwnedFd; 3];
@@ -177,7 +182,10 @@ type TheirEnds = [OwnedFd; 3];
 /// ends of the outputs are open read-write: they never break, whatever happens to us.
 fn make_pipes(job: &Job) -> Result<(TheirEnds, Streams), Failure> {
     let directory = sys::atomic::open_directory(&job.run_directory)?;
-    for name in PIPES {
+    for name in PIPES
+        .into_iter()
+        .filter(|name| *name != "stdin" || job.open_stdin)
+    {
         match rustix::fs::mknodat(
             &directory,
             name,

@@ -12,24 +12,34 @@ impl Monitor {
         let code = self.state.exit_code;
         // No command must find a socket that nobody listens on any more.
         let _ = rustix::fs::unlink(self.job.run_directory.join(protocol::SOCKET));
+        sys::fail::point("monitor.farewell.begun");
         let ended = protocol::json_packet(Kind::Ended, &Ended { code });
-        let mut owner_listens = false;
         for client in &mut self.clients {
             if client.awaits_stop {
                 client.send(protocol::packet(Kind::Done, b""));
             }
             client.send(ended.clone());
             client.flush_for(FAREWELL_MS);
-            owner_listens |= client.attach.owner && !client.gone && !client.has_queue();
         }
+        sys::fail::point("monitor.farewell.told");
+        let owner_listens = self.owner_listens();
         // Only now, with everybody told: this takes longer than the container's own end. Whoever
         // wants to remove the container need not wait for it.
         self.lock = None;
+        sys::fail::point("monitor.farewell.unlocked");
         if let Some(mut container) = self.ended.take() {
             let _ = container.cgroup.remove();
         }
+        sys::fail::point("monitor.farewell.released");
         let mut next = self.job.reap_arguments.clone();
         next.push(self.job.id.clone());
         (self.job.auto_remove && !owner_listens).then_some(next)
+    }
+
+    /// Whether the command that started the container is still there, to remove it.
+    pub(crate) fn owner_listens(&self) -> bool {
+        self.clients
+            .iter()
+            .any(|client| client.attach.owner && !client.gone && !client.has_queue())
     }
 }

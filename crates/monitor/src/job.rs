@@ -40,8 +40,6 @@ pub struct Job {
     pub stop_timeout_s: i64,
     /// Remove it when it ends.
     pub auto_remove: bool,
-    /// Where monitors are put among control groups.
-    pub monitors_cgroup: String,
     /// The container runs already, and its monitor was killed.
     pub adopt: bool,
     /// Arguments of our own binary that remove or release a container, without the id.

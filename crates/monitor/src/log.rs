@@ -50,7 +50,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in `directory`, going on where it ends.
+    /// The log in `directory`, going on where it ends. Without output there is no file.
     ///
     /// # Errors
     /// Where it cannot be opened.
@@ -64,7 +64,7 @@ impl Log {
             pending: [Vec::new(), Vec::new()],
             batch: Vec::new(),
         };
-        if !log.options.disabled {
+        if !log.options.disabled && log.path.exists() {
             log.reopen()?;
         }
         Ok(log)
@@ -82,7 +82,7 @@ impl Log {
 
     /// Takes output. A full disk loses entries, never the container.
     pub fn write(&mut self, stream: Stream, bytes: &[u8], now: &str) {
-        if self.file.is_none() {
+        if self.options.disabled {
             return;
         }
         let mut rest = bytes;
@@ -114,7 +114,7 @@ impl Log {
     pub fn finish(&mut self, now: &str) {
         for stream in [Stream::Output, Stream::Error] {
             let line = std::mem::take(&mut self.pending[stream as usize]);
-            if !line.is_empty() && self.file.is_some() {
+            if !line.is_empty() && !self.options.disabled {
                 append_entry(&mut self.batch, &line, stream, now);
             }
         }
@@ -128,6 +128,9 @@ impl Log {
         let limit = self.options.file_bytes_max;
         if limit > 0 && self.size_bytes > 0 && self.size_bytes + self.batch.len() as u64 > limit {
             self.rotate();
+        }
+        if self.file.is_none() {
+            let _ = self.reopen();
         }
         if let Some(file) = &mut self.file {
             if file.write_all(&self.batch).is_ok() {

@@ -26,11 +26,13 @@ pub const PACKET_BYTES_MAX: usize = 64 * 1024;
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Name of a monitor's socket in its run directory.
 pub const SOCKET: &str = "monitor";
-/// Name of the file that a monitor locks for life.
-pub const LOCK: &str = "alive";
-/// Name of the file that is locked while the container's root is mounted, which is a little longer:
-/// unmounting takes milliseconds that nobody who only wants the end should wait for.
-pub const MOUNTED: &str = "mounted";
+
+/// The directory that is locked while the container's root is mounted, for a container's directory
+/// in the store. That is a little longer than a monitor holds its run directory: unmounting takes
+/// milliseconds that nobody who only wants the end should wait for.
+pub fn mounted_lock(directory: &std::path::Path) -> std::path::PathBuf {
+    directory.join("work")
+}
 
 /// Kinds of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -106,10 +106,12 @@ impl Monitor {
         let Some(stop) = parse::<Stop>(body) else {
             return self.refuse(index, "the request is no stop");
         };
+        sys::fail::point("monitor.stop.asked");
         self.clients[index].awaits_stop = true;
         self.state.stopped_by_user = true;
         self.cancel_restart();
         state::save(&self.job, &self.state);
+        sys::fail::point("monitor.stop.saved");
         let Some(container) = &self.container else {
             return;
         };

@@ -1,25 +1,34 @@
 //! The monitor's life: start or adopt, watch, end.
 
+mod begin;
+mod probes;
+
+pub use begin::run;
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use runtime::Failure;
+use runtime::cgroup::Layout;
+use runtime::spec::NamespaceKind;
+use sys::SysError;
 use sys::lock::Lock;
 use types::restart::RestartBackoff;
-use types::state::{ContainerState, Health, Probe, Status};
+use types::state::{ContainerState, Health, Status};
 
 use crate::attached::Client;
 use crate::container::Container;
 use crate::health::Checker;
 use crate::job::Job;
-use crate::joined::{self, Process, Purpose};
+use crate::joined::{Process, Purpose};
 use crate::log::{Log, Stream};
-use crate::protocol::{self, Ended, Kind, Started};
-use crate::spawn;
+use crate::protocol::{self, Kind};
 use crate::state::{self, now};
-use crate::watch::{Ready, Watch, is_readable};
+use crate::watch::{Ready, Watch};
 
 /// At most so many bytes of input wait for the container.
 pub(crate) const INPUT_BYTES_MAX: usize = 64 * 1024;
+
+const REST_AFTER_NS: i64 = 1_000_000_000;
 
 /// The monitor.
 pub(crate) struct Monitor {
@@ -38,94 +47,24 @@ pub(crate) struct Monitor {
     listener: OwnedFd,
     checker: Option<Checker>,
     restart_at_ns: Option<i64>,
+    rest_at_ns: Option<i64>,
     backoff: RestartBackoff,
     started_ns: i64,
+    /// The container's network namespace, kept from one start to the next.
+    network: Option<OwnedFd>,
+    /// Control groups as they were found before the job came.
+    layout: Option<Layout>,
     /// Held for life: a dead monitor is known by its lock.
     pub(crate) lock: Option<OwnedFd>,
     // Held until the root is unmounted: the same upper directory is never mounted twice.
     _mounted: Lock,
 }
 
-/// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
-/// arguments of our own binary that shall run next in this process, if any.
-pub fn run(has_client: bool) -> Option<Vec<String>> {
-    let channel = sys::mount::inherited(spawn::START_CHANNEL).ok()?;
-    match begin(has_client) {
-        Ok((mut monitor, warnings)) => {
-            let pid = monitor.state.pid;
-            let answer = protocol::json_packet(Kind::Started, &Started { pid, warnings });
-            // The command may be gone; the container stays.
-            let _ = sys::socket::send(&channel, &answer, &[]);
-            drop(channel);
-            monitor.watch();
-            monitor.farewell()
-        }
-        Err(failure) => {
-            let _ = sys::socket::send(
-                &channel,
-                &protocol::json_packet(Kind::Failed, &failure),
-                &[],
-            );
-            None
-        }
-    }
-}
-
-fn begin(has_client: bool) -> Result<(Monitor, Vec<String>), Failure> {
-    let _ = sys::process::set_dumpable(false);
-    sys::process::set_name(c"caisson-monitor");
-    sys::process::become_subreaper();
-    let document = sys::mount::inherited(spawn::JOB)?;
-    let job: Job = serde_json::from_reader(std::io::BufReader::new(std::fs::File::from(document)))
-        .map_err(|error| Failure::setup(format!("cannot read the monitor's job: {error}")))?;
-    let lock = sys::mount::inherited(spawn::LOCK)?;
-    // An earlier monitor of this container may still be unmounting.
-    let mounted = Lock::acquire(&job.run_directory.join(protocol::MOUNTED))?;
-    let mut clients = Vec::new();
-    if has_client {
-        clients.push(Client::new(sys::mount::inherited(spawn::FIRST_CLIENT)?));
-    }
-    let listener = sys::socket::listen(&job.run_directory, protocol::SOCKET)?;
-    let log = Log::open(&job.directory, job.log.clone())?;
-    let state = state::load(&job);
-    let mut monitor = Monitor {
-        state,
-        container: None,
-        ended: None,
-        clients,
-        processes: Vec::new(),
-        input: Vec::new(),
-        input_ends: false,
-        kill_at_ns: None,
-        log,
-        listener,
-        checker: None,
-        restart_at_ns: None,
-        backoff: RestartBackoff::default(),
-        started_ns: 0,
-        lock: Some(lock),
-        _mounted: mounted,
-        job,
-    };
-    // What the first client asks for is there before the container writes its first byte.
-    for index in 0..monitor.clients.len() {
-        monitor.hear(index);
-    }
-    let warnings = if monitor.job.adopt {
-        monitor.adopt()?
-    } else {
-        monitor.start(false)?
-    };
-    // Out of the caller's control group, so that ending that one leaves the container alone. Done
-    // while the container's program is being loaded.
-    let _ = runtime::cgroup::move_to_monitors(&monitor.job.monitors_cgroup);
-    Ok((monitor, warnings))
-}
-
 impl Monitor {
     fn adopt(&mut self) -> Result<Vec<String>, Failure> {
         let container = Container::adopt(&self.job, self.state.pid, self.state.start_time)?;
         self.container = Some(container);
+        sys::fail::point("monitor.adopt.taken");
         self.begin_health();
         Ok(Vec::new())
     }
@@ -135,7 +74,7 @@ impl Monitor {
             self.state.restart_count = 0;
             self.state.stopped_by_user = false;
         }
-        let container = match Container::start(&self.job) {
+        let container = match self.start_container() {
             Ok(container) => container,
             Err(failure) => {
                 self.state.status = if again {
@@ -151,6 +90,7 @@ impl Monitor {
                 return Err(failure);
             }
         };
+        sys::fail::point("monitor.start.running");
         self.started_ns = sys::journal::now_ns();
         self.state.status = Status::Running;
         self.state.pid = container.pid;
@@ -167,9 +107,30 @@ impl Monitor {
         let warnings = container.warnings.clone();
         self.container = Some(container);
         self.begin_health();
-        state::save(&self.job, &self.state);
+        state::try_save(&self.job, &self.state).map_err(|error| self.give_up(error))?;
+        sys::fail::point("monitor.start.saved");
         state::announce(&self.job, "start", &[]);
         Ok(warnings)
+    }
+
+    /// A container that runs although its state does not say so would never be found: it ends.
+    fn give_up(&mut self, error: SysError) -> Failure {
+        if let Some(mut container) = self.container.take() {
+            let _ = sys::process::signal(&container.pidfd, libc::SIGKILL);
+            let _ = container.cgroup.kill_all();
+            let _ = sys::process::reap(&container.pidfd, true);
+            let _ = container.cgroup.remove();
+        }
+        error.into()
+    }
+
+    fn start_container(&mut self) -> Result<Container, Failure> {
+        if !self.job.launch.spec.linux.makes(NamespaceKind::Network) {
+            self.network = None;
+        } else if self.network.is_none() {
+            self.network = Some(sys::loopback::new_network_namespace()?);
+        }
+        Container::start(&self.job, self.layout.take(), self.network.as_ref())
     }
 
     fn begin_health(&mut self) {
@@ -191,6 +152,7 @@ impl Monitor {
     fn watch(&mut self) {
         while self.container.is_some() || self.restart_at_ns.is_some() {
             let ready = self.sleep();
+            self.rest(ready.is_empty());
             for event in ready {
                 self.handle(event);
             }
@@ -245,6 +207,17 @@ impl Monitor {
         watch.wait(self.next_deadline())
     }
 
+    /// After a while in which nothing happened, memory is given back, once.
+    fn rest(&mut self, nothing_happened: bool) {
+        let now_ns = sys::journal::now_ns();
+        if !nothing_happened {
+            self.rest_at_ns = Some(now_ns + REST_AFTER_NS);
+        } else if self.rest_at_ns.is_some_and(|at| at <= now_ns) {
+            self.rest_at_ns = None;
+            sys::memory::release();
+        }
+    }
+
     fn next_deadline(&self) -> Option<i64> {
         let probes = self
             .processes
@@ -267,7 +240,7 @@ impl Monitor {
         probes
             .chain(silent)
             .chain(
-                [self.kill_at_ns, self.restart_at_ns, check]
+                [self.kill_at_ns, self.restart_at_ns, self.rest_at_ns, check]
                     .into_iter()
                     .flatten(),
             )
@@ -394,6 +367,7 @@ impl Monitor {
             self.begin_probe(now_ns);
         }
         if self.restart_at_ns.is_some_and(|at| at <= now_ns) {
+            sys::fail::point("monitor.restart.due");
             self.restart_at_ns = None;
             self.state.restart_count += 1;
             if self.start(true).is_err() {
@@ -417,6 +391,7 @@ impl Monitor {
                 Err(_) => None,
             }
         };
+        sys::fail::point("monitor.end.reaped");
         // With the host's pid namespace its children outlive it; they belong to the container.
         let _ = container.cgroup.kill_all();
         self.drain();
@@ -424,6 +399,7 @@ impl Monitor {
         let Some(mut container) = self.container.take() else {
             return;
         };
+        sys::fail::point("monitor.end.drained");
         if container.cgroup.oom_kill_count() > 0 {
             self.state.oom_killed = true;
         }
@@ -441,9 +417,15 @@ impl Monitor {
             self.plan_restart(code);
         } else {
             self.state.status = Status::Exited;
-            state::save(&self.job, &self.state);
+            // Its owner removes it right after being told; where that one is killed, the next
+            // command finds a container without a monitor and removes it.
+            if !(self.job.auto_remove && self.owner_listens()) {
+                state::save(&self.job, &self.state);
+            }
+            sys::fail::point("monitor.end.saved");
             self.ended = Some(container);
         }
+        sys::fail::point("monitor.end.decided");
         state::announce(&self.job, "die", &[("exitCode", code.to_string())]);
     }
 
@@ -496,97 +478,6 @@ impl Monitor {
         if self.restart_at_ns.take().is_some() {
             self.state.status = Status::Exited;
             state::save(&self.job, &self.state);
-        }
-    }
-
-    fn begin_probe(&mut self, now_ns: i64) {
-        let (Some(checker), Some(container)) = (&mut self.checker, &self.container) else {
-            return;
-        };
-        checker.due_ns = None;
-        let shell = ["/bin/sh".to_string(), "-c".to_string()];
-        let Some(command) = checker.command(&shell) else {
-            return;
-        };
-        let text = format!("exec_start: {}", command.join(" "));
-        match joined::probe(&self.job, container, command, now_ns, checker.timeout_ns()) {
-            Ok(process) => {
-                state::announce(&self.job, &text, &[]);
-                self.processes.push(process);
-            }
-            Err(failure) => {
-                let probe = Probe {
-                    start: now(),
-                    end: now(),
-                    exit_code: -1,
-                    output: failure.text.clone(),
-                };
-                self.record_probe(probe);
-            }
-        }
-    }
-
-    fn record_probe(&mut self, probe: Probe) {
-        let (Some(checker), Some(health)) = (&mut self.checker, &mut self.state.health) else {
-            return;
-        };
-        let changed = checker.record(health, probe, sys::journal::now_ns());
-        let status = health.status.clone();
-        state::save(&self.job, &self.state);
-        if changed {
-            state::announce(&self.job, &format!("health_status: {status}"), &[]);
-        }
-    }
-
-    fn probe_printed(&mut self, index: usize) {
-        if let Some(Process {
-            purpose: Purpose::Probe(probe),
-            ..
-        }) = self.processes.get_mut(index)
-        {
-            probe.read();
-        }
-    }
-
-    fn process_ended(&mut self, index: usize) {
-        let Some(process) = self.processes.get(index) else {
-            return;
-        };
-        match sys::process::reap(&process.pidfd, false) {
-            Ok(None) => {}
-            Ok(Some(exit)) => self.finish_process(index, Some(exit)),
-            Err(_) => self.finish_process(index, None),
-        }
-    }
-
-    fn finish_process(&mut self, index: usize, exit: Option<sys::process::Exit>) {
-        let process = self.processes.remove(index);
-        let code = exit.map_or(255, sys::process::Exit::shell_code);
-        match process.purpose {
-            Purpose::Probe(mut probe) => {
-                if is_readable(&probe.reader) {
-                    probe.read();
-                }
-                let output = match probe.timed_out {
-                    true => "Health check exceeded timeout".to_string(),
-                    false => String::from_utf8_lossy(&probe.output).into_owned(),
-                };
-                let exit_code = probe.exit_code(exit);
-                self.record_probe(Probe {
-                    start: probe.start,
-                    end: now(),
-                    exit_code,
-                    output,
-                });
-            }
-            Purpose::Command { client } => {
-                let more = [("execID", process.id), ("exitCode", code.to_string())];
-                state::announce(&self.job, "exec_die", &more);
-                let client = client.and_then(|number| self.client_by_number(number));
-                if let Some(client) = client {
-                    client.send(protocol::json_packet(Kind::Ended, &Ended { code }));
-                }
-            }
         }
     }
 

@@ -1,47 +1,90 @@
-//! Making a monitor: a fresh execution of our own binary with its job on descriptors.
+//! Making a monitor: a fresh execution of our own binary, which is then given its job.
 //!
-//! | number | what |
+//! It can be made before its job is known, so that it starts up on another processor while the
+//! command still finds the image and writes the record. All that it finds is descriptor 3, a packet
+//! socket: it hears one packet there and answers `Started` or `Failed`, then goes on without the
+//! socket. The packet names its descriptors, a byte each:
+//!
+//! | byte | descriptor |
 //! |---|---|
-//! | 3 | start channel: the monitor answers `Started` or `Failed`, then goes on without it |
-//! | 4 | the job, a memory file |
-//! | 5 | the lock that it holds for life |
-//! | 6 | the first client's end of a socket pair, where a command attaches from the start |
+//! | `J` | the job, a memory file |
+//! | `L` | the lock that it holds for life |
+//! | `N` | a network namespace for the container, loopback up |
+//! | `C` | the first client's end of a socket pair, where a command attaches from the start |
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::MemfdFlags;
-use sys::process::{self, CStrings, Side};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
+use sys::process::CStrings;
 use sys::{Context, SysError};
 
 use crate::job::Job;
 
-/// Descriptor numbers as the monitor finds them.
-pub(crate) const START_CHANNEL: i32 = 3;
-pub(crate) const JOB: i32 = 4;
-pub(crate) const LOCK: i32 = 5;
-pub(crate) const FIRST_CLIENT: i32 = 6;
+/// Descriptor number of the start channel, as the monitor finds it.
+pub(crate) const START_CHANNEL: i32 = sys::spawn::CHANNEL_NUMBER;
+/// Names of the descriptors that a job comes with.
+pub(crate) mod given {
+    pub(crate) const JOB: u8 = b'J';
+    pub(crate) const LOCK: u8 = b'L';
+    pub(crate) const NETWORK: u8 = b'N';
+    pub(crate) const CLIENT: u8 = b'C';
+}
 
-/// Starts a monitor; returns the start channel, on which its answer arrives.
-///
-/// The caller must be single-threaded.
-///
-/// # Errors
-/// Where the process cannot be made.
-pub fn spawn(job: &Job, lock: &OwnedFd, client: Option<&OwnedFd>) -> Result<OwnedFd, SysError> {
-    let (ours, theirs) = sys::socket::pair()?;
-    let document = job_file(job)?;
-    match process::clone_into(0, None)? {
-        // Not forked twice: a command ends before or with its monitor, and its children are reaped
+/// A monitor that waits for its job. Dropped, it ends by itself.
+#[derive(Debug)]
+pub struct Waiting {
+    channel: OwnedFd,
+}
+
+impl Waiting {
+    /// Starts a monitor for the container `id`; `cgroup` is where monitors are put among control
+    /// groups.
+    ///
+    /// # Errors
+    /// Where the process cannot be made.
+    pub fn new(id: &str, cgroup: &str) -> Result<Self, SysError> {
+        let (ours, theirs) = sys::socket::pair()?;
+        // From a read-only mount of its own, so that no container can write to it through
+        // /proc/PID/exe; where mounts may not be cloned, from the file itself.
+        let program = sys::mount::read_only_executable().or_else(|_| {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, "/proc/self/exe", flags, Mode::empty())
+                .on("open", "our executable")
+        })?;
+        let arguments = CStrings::new(["caisson", "internal", "monitor", id, cgroup])?;
+        let environment = CStrings::new(sys::fail::environment())?;
+        // Not waited for: a command ends before or with its monitor, and its children are reaped
         // by whoever reaps it; a server ignores the ends of its children.
-        Side::Parent { .. } => Ok(ours),
-        Side::Child => {
-            sys::caller::detach();
-            let fds = [theirs.as_fd(), document.as_fd(), lock.as_fd()];
-            let error = become_monitor(&fds, client.map(AsFd::as_fd), &job.id);
-            // Reported as a closed channel; the errno is the exit code for whoever traces.
-            process::exit_now(error.errno.raw_os_error());
-        }
+        sys::spawn::program(program.as_fd(), &arguments, &environment, theirs.as_fd())?;
+        sys::fail::point("monitor.spawn.made");
+        Ok(Self { channel: ours })
+    }
+
+    /// Gives it its job; returns the start channel, on which its answer arrives.
+    ///
+    /// # Errors
+    /// Where the monitor is gone.
+    pub fn give(
+        self,
+        job: &Job,
+        lock: &OwnedFd,
+        network: Option<&OwnedFd>,
+        client: Option<&OwnedFd>,
+    ) -> Result<OwnedFd, SysError> {
+        let document = job_file(job)?;
+        let all = [
+            (given::JOB, Some(&document)),
+            (given::LOCK, Some(lock)),
+            (given::NETWORK, network),
+            (given::CLIENT, client),
+        ];
+        let (names, fds): (Vec<u8>, Vec<BorrowedFd<'_>>) = all
+            .iter()
+            .filter_map(|(name, fd)| Some((*name, fd.as_ref()?.as_fd())))
+            .unzip();
+        sys::socket::send(&self.channel, &names, &fds).on("give its job to", "monitor")?;
+        Ok(self.channel)
     }
 }
 
@@ -52,53 +95,4 @@ fn job_file(job: &Job) -> Result<OwnedFd, SysError> {
     file.write_all(&bytes).on("write", "job")?;
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).on("rewind", "job")?;
     Ok(file.into())
-}
-
-fn become_monitor(fds: &[BorrowedFd<'_>; 3], client: Option<BorrowedFd<'_>>, id: &str) -> SysError {
-    match place_and_execute(fds, client, id) {
-        Ok(never) => never,
-        Err(error) => error,
-    }
-}
-
-fn place_and_execute(
-    fds: &[BorrowedFd<'_>; 3],
-    client: Option<BorrowedFd<'_>>,
-    id: &str,
-) -> Result<SysError, SysError> {
-    // Opened before anything is moved; falls back to the file itself where mounts may not be cloned.
-    let program = sys::mount::read_only_executable().or_else(|_| {
-        use rustix::fs::{CWD, Mode, OFlags};
-        rustix::fs::openat(
-            CWD,
-            "/proc/self/exe",
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .on("open", "our executable")
-    })?;
-    let null = {
-        use rustix::fs::{CWD, Mode, OFlags};
-        rustix::fs::openat(
-            CWD,
-            "/dev/null",
-            OFlags::RDWR | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .on("open", "/dev/null")?
-    };
-    process::replace_stdio([null.as_fd(), null.as_fd(), null.as_fd()])?;
-    let mut places: Vec<(i32, BorrowedFd<'_>)> =
-        vec![(START_CHANNEL, fds[0]), (JOB, fds[1]), (LOCK, fds[2])];
-    places.extend(client.map(|client| (FIRST_CLIENT, client)));
-    sys::process::place_descriptors(&places, program.as_fd())?;
-    let has_client = if client.is_some() {
-        "attached"
-    } else {
-        "detached"
-    };
-    let arguments = CStrings::new(["caisson", "internal", "monitor", id, has_client])?;
-    let environment = CStrings::new(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])?;
-    let errno = process::execute_fd(sys::process::PROGRAM_DESCRIPTOR, &arguments, &environment);
-    Err(SysError::new("execute", "monitor", errno))
 }

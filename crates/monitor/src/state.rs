@@ -1,13 +1,19 @@
 //! The monitor's own files: `state` (whole, by rename) and the journal of events.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+use rustix::io::Errno;
+use sys::SysError;
 use sys::atomic::{self, Durability};
 use types::event::Event;
 use types::state::ContainerState;
 
 use crate::job::Job;
 
+/// What a file system gives a file at least; a smaller block only means less room.
+const BLOCK_BYTES: usize = 1024;
 /// Name of the state document in a container's directory.
 pub(crate) const STATE: &str = "state";
 
@@ -19,12 +25,33 @@ pub(crate) fn load(job: &Job) -> ContainerState {
         .unwrap_or_default()
 }
 
-/// Writes the state. A full disk must not end a running container: it is written again with the
-/// next change.
+/// Writes the state. A full disk must not end a running container, nor lose how it ended: then the
+/// document is overwritten where it is.
 pub(crate) fn save(job: &Job, state: &ContainerState) {
-    if let Ok(bytes) = serde_json::to_vec(state) {
-        let _ = atomic::write(&job.directory.join(STATE), &bytes, Durability::Volatile);
+    if try_save(job, state).is_err_and(|error| error.errno == Errno::NOSPC) {
+        let bytes = serde_json::to_vec(state).expect("invariant: a state has a JSON form");
+        let _ = overwrite(&job.directory.join(STATE), bytes);
     }
+}
+
+/// Replaces a document within the block that it has. Unlike a rename this may be torn by a power cut,
+/// across which a state is not promised.
+fn overwrite(path: &Path, mut bytes: Vec<u8>) -> std::io::Result<()> {
+    let file = std::fs::File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let room = length.checked_next_multiple_of(BLOCK_BYTES).unwrap_or(0);
+    if bytes.len() > room {
+        return Err(std::io::ErrorKind::StorageFull.into());
+    }
+    // Spaces after a JSON document mean nothing.
+    bytes.resize(bytes.len().max(length), b' ');
+    file.write_all_at(&bytes, 0)
+}
+
+/// Writes the state, or says why not.
+pub(crate) fn try_save(job: &Job, state: &ContainerState) -> Result<(), SysError> {
+    let bytes = serde_json::to_vec(state).expect("invariant: a state has a JSON form");
+    atomic::write(&job.directory.join(STATE), &bytes, Durability::Volatile)
 }
 
 /// Appends an event about the container to the journal.
@@ -49,4 +76,33 @@ pub(crate) fn announce(job: &Job, action: &str, more: &[(&str, String)]) {
 /// The time as every document of ours has it.
 pub(crate) fn now() -> String {
     types::timestamp::Timestamp::now().rfc3339()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_overwritten_within_its_block_or_not_at_all() {
+        let path = std::env::temp_dir().join(format!("caisson-state-{}", std::process::id()));
+        for (before, after, wanted) in [
+            (10, 500, Some(500)),
+            (500, 10, Some(500)),
+            (1024, 1024, Some(1024)),
+            (10, 1025, None),
+            (0, 1, None),
+        ] {
+            std::fs::write(&path, "a".repeat(before)).unwrap();
+            let result = overwrite(&path, "b".repeat(after).into_bytes());
+            let text = std::fs::read_to_string(&path).unwrap();
+            match wanted {
+                Some(length) => {
+                    assert_eq!(text.len(), length);
+                    assert_eq!(text.trim_end(), "b".repeat(after));
+                }
+                None => assert!(result.is_err() && text == "a".repeat(before)),
+            }
+        }
+        std::fs::remove_file(path).unwrap();
+    }
 }

@@ -109,21 +109,27 @@ pub(crate) fn answer(
         what: what.into(),
     };
     let bytes = answer.read(ANSWER_BYTES_MAX)?;
-    let parsed: TokenAnswer =
-        serde_json::from_slice(&bytes).map_err(|_| protocol("it gives no token"))?;
+    let token = token(&bytes).map_err(protocol)?;
+    Ok(Some(format!("Bearer {token}")))
+}
+
+/// The token of a realm's answer, or what is wrong with it.
+pub(crate) fn token(answer: &[u8]) -> std::result::Result<String, &'static str> {
+    const NONE: &str = "it gives no token";
+    let parsed: TokenAnswer = serde_json::from_slice(answer).map_err(|_| NONE)?;
     let token = parsed
         .token
         .filter(|token| !token.is_empty())
         .or(parsed.access_token);
-    let token = token.ok_or_else(|| protocol("it gives no token"))?;
+    let token = token.ok_or(NONE)?;
     if token.len() > TOKEN_BYTES_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(protocol("its token does not fit into a header"));
+        return Err("its token does not fit into a header");
     }
-    Ok(Some(format!("Bearer {token}")))
+    Ok(token)
 }
 
 /// How a realm may be asked: like the registry itself on its own host, else by verified HTTPS.
-fn allowed(realm: &str, endpoint: &Endpoint) -> Result<(Trust, bool)> {
+pub(crate) fn allowed(realm: &str, endpoint: &Endpoint) -> Result<(Trust, bool)> {
     let refused = |reason| RegistryError::Refused {
         url: endpoint.base.clone(),
         target: realm.to_owned(),
@@ -224,6 +230,22 @@ mod tests {
                 }
                 _ => assert_eq!(got, want, "{header}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_token_must_fit_into_a_header() {
+        for (answer, want) in [
+            (r#"{"token":"abc"}"#, Ok("abc".to_owned())),
+            (r#"{"token":"","access_token":"x"}"#, Ok("x".to_owned())),
+            (
+                r#"{"token":"a\r\nX: y"}"#,
+                Err("its token does not fit into a header"),
+            ),
+            (r#"{"token":1}"#, Err("it gives no token")),
+            ("{}", Err("it gives no token")),
+        ] {
+            assert_eq!(token(answer.as_bytes()), want, "{answer}");
         }
     }
 

@@ -282,10 +282,6 @@ impl<'c> Repository<'c> {
     /// # Errors
     /// Where they may not be read.
     pub fn tags(&self) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Tags {
-            tags: Option<Vec<String>>,
-        }
         let want = Want {
             method: Method::Get,
             path: "tags/list",
@@ -296,9 +292,7 @@ impl<'c> Repository<'c> {
             let url = answer.url.clone();
             let bytes = answer.read(TAGS_BYTES_MAX)?;
             let what = "it gives no list of tags".to_owned();
-            let tags: Tags = serde_json::from_slice(&bytes)
-                .map_err(|_| RegistryError::Protocol { url, what })?;
-            Ok(tags.tags.unwrap_or_default())
+            tags(&bytes).ok_or(RegistryError::Protocol { url, what })
         };
         self.ask_and(&want, read)
             .map_err(|error| self.explain(error, Selector::Tag("")))
@@ -471,8 +465,18 @@ pub(crate) fn refusal(answer: Answer) -> RegistryError {
     }
 }
 
+/// The tags of a list of tags; `None` where it is none.
+pub(crate) fn tags(body: &[u8]) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Tags {
+        tags: Option<Vec<String>>,
+    }
+    let tags: Tags = serde_json::from_slice(body).ok()?;
+    Some(tags.tags.unwrap_or_default())
+}
+
 /// The registry's own words, fit for a line on a terminal.
-fn message(body: &[u8]) -> String {
+pub(crate) fn message(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Errors {
         errors: Vec<Item>,
@@ -502,6 +506,16 @@ fn message(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_tags_may_be_null_and_nothing_else() {
+        let two = Some(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(tags(br#"{"name":"x","tags":["a","b"]}"#), two);
+        assert_eq!(tags(br#"{"name":"x","tags":null}"#), Some(Vec::new()));
+        for body in [&b"[]x"[..], b"", br#"{"tags":[1]}"#, br#"{"tags":"a"}"#] {
+            assert_eq!(tags(body), None);
+        }
+    }
 
     #[test]
     fn the_words_of_a_registry_are_short_and_printable() {

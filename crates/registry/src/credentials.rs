@@ -82,7 +82,7 @@ impl Credentials {
         }
     }
 
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let Ok(config) = serde_json::from_str::<DockerConfig>(text) else {
             return Self::default();
         };

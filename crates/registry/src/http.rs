@@ -270,7 +270,7 @@ pub(crate) fn origin(url: &str) -> Option<(String, String, u16)> {
 }
 
 /// The address that a `Location` means.
-fn resolve(base: &str, location: &str) -> Option<String> {
+pub(crate) fn resolve(base: &str, location: &str) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     if location.starts_with("http://") || location.starts_with("https://") {
         return origin(location).map(|_| location.to_owned());

@@ -10,6 +10,8 @@ mod client;
 mod config;
 mod credentials;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod resolver;
 #[cfg(test)]

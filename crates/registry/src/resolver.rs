@@ -18,12 +18,12 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 /// The addresses that ureq takes.
-const ADDRESSES_MAX: usize = 16;
+pub(crate) const ADDRESSES_MAX: usize = 16;
 /// Of hosts and resolv.conf.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// As the C library.
-const SERVERS_MAX: usize = 3;
-const SEARCH_MAX: usize = 6;
+pub(crate) const SERVERS_MAX: usize = 3;
+pub(crate) const SEARCH_MAX: usize = 6;
 /// How often the list of servers is gone through.
 const ROUNDS: u32 = 2;
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -119,14 +119,14 @@ impl HostResolver {
 
 /// What resolv.conf says.
 #[derive(Debug, PartialEq, Eq)]
-struct Settings {
-    servers: Vec<IpAddr>,
+pub(crate) struct Settings {
+    pub(crate) servers: Vec<IpAddr>,
     search: Vec<String>,
     dots_min: usize,
 }
 
 impl Settings {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut settings = Self {
             servers: Vec::new(),
             search: Vec::new(),
@@ -157,7 +157,7 @@ impl Settings {
     }
 
     /// The full names to try, in the C library's order.
-    fn candidates(&self, name: &str, absolute: bool) -> Vec<String> {
+    pub(crate) fn candidates(&self, name: &str, absolute: bool) -> Vec<String> {
         if absolute {
             return vec![name.to_owned()];
         }
@@ -177,7 +177,7 @@ impl Settings {
     }
 }
 
-fn find_in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
+pub(crate) fn find_in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
@@ -275,7 +275,7 @@ fn ask_by_tcp(
     read_answer(&answer, server)
 }
 
-fn read_answer(answer: &Packet<'_>, server: SocketAddr) -> std::io::Result<Vec<IpAddr>> {
+pub(crate) fn read_answer(answer: &Packet<'_>, server: SocketAddr) -> std::io::Result<Vec<IpAddr>> {
     match answer.rcode() {
         RCODE::NoError => {}
         RCODE::NameError => return Ok(Vec::new()),
@@ -297,7 +297,7 @@ fn read_answer(answer: &Packet<'_>, server: SocketAddr) -> std::io::Result<Vec<I
     Ok(addresses.take(ADDRESSES_MAX).collect())
 }
 
-fn repeats(answer: &Packet<'_>, name: &str) -> bool {
+pub(crate) fn repeats(answer: &Packet<'_>, name: &str) -> bool {
     let asked = answer
         .questions
         .first()
@@ -306,7 +306,7 @@ fn repeats(answer: &Packet<'_>, name: &str) -> bool {
         && asked.is_some_and(|asked| asked.trim_end_matches('.').eq_ignore_ascii_case(name))
 }
 
-fn question(name: &str, kind: TYPE) -> std::io::Result<(u16, Vec<u8>)> {
+pub(crate) fn question(name: &str, kind: TYPE) -> std::io::Result<(u16, Vec<u8>)> {
     let id = random_id()?;
     let invalid = |_| std::io::Error::other(format!("{name:?} is no host name"));
     let mut packet = Packet::new_query(id);

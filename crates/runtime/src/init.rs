@@ -85,7 +85,7 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         Some(_) => None,
         None => Some(open_console(spec, &attached, inherited.channel)?),
     };
-    make_devices(spec, &root, slave.as_ref())?;
+    make_devices(spec, &root, attached.dev.as_ref(), slave.as_ref())?;
 
     wait_for_go(inherited.channel)?;
     if spec.linux.makes(NamespaceKind::Cgroup) {
@@ -98,7 +98,8 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         write_sysctls(spec, proc)?;
         set_oom_score(&spec.process, proc)?;
     }
-    if spec.linux.makes(NamespaceKind::Network) {
+    let has_network = |(kind, _): &(NamespaceKind, OwnedFd)| *kind == NamespaceKind::Network;
+    if spec.linux.makes(NamespaceKind::Network) && !inherited.join.iter().any(has_network) {
         sys::loopback::bring_up()?;
     }
     set_names(spec)?;
@@ -125,12 +126,15 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
 /// Mounts that later steps use.
 struct Attached {
     proc: Option<OwnedFd>,
+    /// A /dev of the container's own.
+    dev: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
 }
 
 fn attach_all(prepared: Vec<mounts::Prepared<'_>>, root: &Dir) -> Result<Attached, Failure> {
     let mut attached = Attached {
         proc: None,
+        dev: None,
         devpts: None,
     };
     for one in prepared {
@@ -140,7 +144,10 @@ fn attach_all(prepared: Vec<mounts::Prepared<'_>>, root: &Dir) -> Result<Attache
         match kind.as_str() {
             "proc" => attached.proc = Some(tree),
             "devpts" => attached.devpts = Some(tree),
-            _ if is_dev => link_standard_names(&tree)?,
+            _ if is_dev => {
+                link_standard_names(&tree)?;
+                attached.dev = Some(tree);
+            }
             _ => {}
         }
     }
@@ -175,18 +182,26 @@ fn open_console(
     Ok(console.slave)
 }
 
-fn make_devices(spec: &Spec, root: &Dir, slave: Option<&OwnedFd>) -> Result<(), Failure> {
-    let dev_is_ours = spec
-        .mounts
-        .iter()
-        .any(|mount| mount.destination == "/dev" && mount.kind == "tmpfs");
+fn make_devices(
+    spec: &Spec,
+    root: &Dir,
+    dev: Option<&OwnedFd>,
+    slave: Option<&OwnedFd>,
+) -> Result<(), Failure> {
+    // mknod obeys the umask; what was asked for counts.
+    let umask = rustix::process::umask(Mode::empty());
     for device in &spec.linux.devices {
-        // Somebody else's /dev (`-v /dev:/dev`) has its nodes already.
-        if dev_is_ours || !device.path.starts_with("/dev/") {
-            make_device(root, device)?;
+        match (device.path.strip_prefix("/dev/"), dev) {
+            (Some(name), Some(dev)) if !name.contains('/') => {
+                make_device_in(dev.as_fd(), name.as_ref(), device)?;
+            }
+            // Somebody else's /dev (`-v /dev:/dev`) has its nodes already.
+            (Some(_), None) => {}
+            _ => make_device(root, device)?,
         }
     }
-    if let (Some(slave), true) = (slave, dev_is_ours) {
+    rustix::process::umask(umask);
+    if let (Some(slave), Some(_)) = (slave, dev) {
         let target = root
             .create_file_for_mount(Path::new("/dev/console"))
             .map_err(|error| Failure::setup(error.to_string()))?;
@@ -202,6 +217,14 @@ fn make_device(root: &Dir, device: &Device) -> Result<(), Failure> {
         root.mkdir_all(parent, 0o755).map_err(describe)?;
     }
     let (parent, name) = root.open_parent(path).map_err(describe)?;
+    make_device_in(parent.as_fd(), &name, device)
+}
+
+fn make_device_in(
+    parent: BorrowedFd<'_>,
+    name: &std::ffi::OsStr,
+    device: &Device,
+) -> Result<(), Failure> {
     let kind = match device.kind.as_str() {
         "b" => FileType::BlockDevice,
         "p" => FileType::Fifo,
@@ -209,21 +232,19 @@ fn make_device(root: &Dir, device: &Device) -> Result<(), Failure> {
     };
     let mode = Mode::from_raw_mode(device.file_mode);
     let number: Dev = rustix::fs::makedev(device.major, device.minor);
-    match rustix::fs::mknodat(&parent, &name, kind, mode, number) {
+    match rustix::fs::mknodat(parent, name, kind, mode, number) {
         // Left by an earlier start on a root that is not ours to clear.
         Err(rustix::io::Errno::EXIST) => return Ok(()),
         other => other.on("make device", &device.path)?,
     }
-    // mknod obeys the umask; what was asked for counts.
-    rustix::fs::chmodat(&parent, &name, mode, AtFlags::empty()).on("chmod", &device.path)?;
     if (device.uid, device.gid) != (0, 0) {
         let (uid, gid) = (
             rustix::fs::Uid::from_raw(device.uid),
             rustix::fs::Gid::from_raw(device.gid),
         );
         rustix::fs::chownat(
-            &parent,
-            &name,
+            parent,
+            name,
             Some(uid),
             Some(gid),
             AtFlags::SYMLINK_NOFOLLOW,

@@ -43,15 +43,22 @@ pub struct Started {
 
 /// Starts a container. On failure nothing of it is left but files beneath its upper directory.
 ///
-/// The caller must be single-threaded.
+/// `layout` is what is known of the control groups already; `network` is a network namespace that was made for it, loopback up; without one it makes its own
+/// where the specification says so. The caller must be single-threaded.
 ///
 /// # Errors
 /// Why it does not run, with the kind that decides the exit code.
-pub fn start(launch: &Launch, stdio: Stdio) -> Result<Started, Failure> {
+pub fn start(
+    launch: &Launch,
+    stdio: Stdio,
+    layout: Option<Layout>,
+    network: Option<&OwnedFd>,
+) -> Result<Started, Failure> {
     let spec = &launch.spec;
     let program = seccomp_program(&launch.seccomp, &spec.process)?;
-    let join = open_joined(spec)?;
-    let (mut cgroup, warnings) = create_cgroup(launch)?;
+    let join = open_joined(spec, network)?;
+    let (mut cgroup, warnings) = create_cgroup(launch, layout)?;
+    sys::fail::point("runtime.start.prepared");
     match clone_and_wait(launch, stdio, program.as_ref(), &join, &cgroup) {
         Ok((pid, pidfd, terminal)) => Ok(Started {
             pid,
@@ -69,10 +76,16 @@ pub fn start(launch: &Launch, stdio: Stdio) -> Result<Started, Failure> {
     }
 }
 
-fn create_cgroup(launch: &Launch) -> Result<(ContainerCgroup, Vec<String>), Failure> {
+fn create_cgroup(
+    launch: &Launch,
+    layout: Option<Layout>,
+) -> Result<(ContainerCgroup, Vec<String>), Failure> {
     let request = &launch.cgroup;
     let fail = |error: crate::cgroup::CgroupError| Failure::setup(chain(&error));
-    let layout = Layout::detect().map_err(fail)?;
+    let layout = match layout {
+        Some(layout) => layout,
+        None => Layout::detect().map_err(fail)?,
+    };
     let rules = DeviceRules {
         all: request.all_devices,
         extra: request.device_rules.clone(),
@@ -110,7 +123,7 @@ fn clone_and_wait(
         Some((_, namespace)) => Some(enter_pid_namespace(namespace)?),
         None => None,
     };
-    let side = process::clone_into(new_namespaces(&launch.spec), cgroup.clone_fd());
+    let side = process::clone_into(new_namespaces(&launch.spec, join), cgroup.clone_fd());
     if let (Some(home), false) = (home, matches!(side, Ok(Side::Child))) {
         process::join_namespaces(home, NamespaceKind::Pid.clone_flag())?;
     }
@@ -134,6 +147,7 @@ fn clone_and_wait(
             process::exit_now(failure.kind.exit_code());
         }
         Side::Parent { pid, pidfd } => {
+            sys::fail::point("runtime.start.cloned");
             drop(theirs);
             // The reason that the child gives is better than that its channel broke.
             let released = sys::socket::send(&ours, b"G", &[]);
@@ -187,18 +201,26 @@ pub(crate) fn listen(channel: impl AsFd) -> Result<Option<OwnedFd>, Failure> {
     }
 }
 
-fn new_namespaces(spec: &Spec) -> u64 {
+fn new_namespaces(spec: &Spec, joined: &[(NamespaceKind, OwnedFd)]) -> u64 {
     spec.linux
         .namespaces
         .iter()
         // The cgroup namespace is made by the child once it is in its groups.
         .filter(|namespace| namespace.path.is_empty() && namespace.kind != NamespaceKind::Cgroup)
+        .filter(|namespace| joined.iter().all(|(kind, _)| *kind != namespace.kind))
         .map(|namespace| namespace.kind.clone_flag())
         .fold(0, |all, flag| all | flag)
 }
 
-fn open_joined(spec: &Spec) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
+fn open_joined(
+    spec: &Spec,
+    network: Option<&OwnedFd>,
+) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
     let mut joined = Vec::new();
+    if let Some(network) = network {
+        let network = network.try_clone().on("hold", "network namespace")?;
+        joined.push((NamespaceKind::Network, network));
+    }
     for namespace in spec
         .linux
         .namespaces

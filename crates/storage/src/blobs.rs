@@ -226,8 +226,11 @@ impl BlobWriter<'_> {
         if digest.algorithm() != Algorithm::Sha256 {
             std::fs::create_dir_all(&directory).on("create", directory.display())?;
         }
+        sys::fail::result("storage.blob.written")?;
         self.file.sync_data().on("sync", digest)?;
+        sys::fail::point("storage.blob.synced");
         std::fs::rename(&self.path, &target).on("rename", target.display())?;
+        sys::fail::point("storage.blob.renamed");
         self.committed = true;
         sync_directory(&directory)
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sys::Context;
+use sys::lock::Lock;
 use types::digest::Digest;
 
 use crate::error::{Result, StorageError};
@@ -50,15 +51,22 @@ impl Store {
     {
         let garbage = self.tmp()?;
         let lock = self.lock_images()?;
+        sys::fail::point("storage.collect.begun");
         let live = self.live(&lock, in_use()?)?;
         let mut collected = Collected::default();
+        self.unlink_broken_references()?;
         self.unlink_images(&live, &mut collected)?;
+        sys::fail::point("storage.collect.images");
         self.unlink_keys(&live, &mut collected)?;
+        sys::fail::point("storage.collect.keys");
         self.move_layers(&live, garbage.path(), &mut collected)?;
+        sys::fail::point("storage.collect.layers");
         self.unlink_blobs(&live, &mut collected)?;
+        sys::fail::point("storage.collect.blobs");
         drop(lock);
         // The bytes: no lock is held, and a crash leaves them to the next sweep.
         drop(garbage);
+        sys::fail::point("storage.collect.deleted");
         self.sweep()?;
         Ok(collected)
     }
@@ -104,6 +112,17 @@ impl Store {
         Ok(live)
     }
 
+    /// References are written under the images lock, which we hold: a file that is not yet in its
+    /// place belongs to a command that was killed.
+    fn unlink_broken_references(&self) -> Result<()> {
+        for (name, path) in list(&self.path("refs"))? {
+            if name.starts_with('.') {
+                std::fs::remove_file(&path).on("remove", path.display())?;
+            }
+        }
+        Ok(())
+    }
+
     fn unlink_images(&self, live: &Live, collected: &mut Collected) -> Result<()> {
         for id in self.recorded_images()? {
             if !live.images.contains(&id) {
@@ -118,9 +137,16 @@ impl Store {
     fn unlink_keys(&self, live: &Live, collected: &mut Collected) -> Result<()> {
         let kept: BTreeSet<String> = live.digests.iter().map(key_name).collect();
         for (name, path) in list(&self.path("diffids"))? {
-            // A lock, or a name on its way into place, goes with the key that it belongs to.
+            if name.ends_with(".lock") {
+                // Its holder was killed, if nobody holds it; who waits for it will make a new one.
+                if let Ok(Some(_held)) = Lock::try_acquire(&path) {
+                    std::fs::remove_file(&path).on("remove", path.display())?;
+                }
+                continue;
+            }
+            // A name on its way into place goes with the key that it belongs to.
             let key = name.split('.').next().unwrap_or_default();
-            if kept.contains(key) || name.ends_with(".lock") {
+            if kept.contains(key) {
                 continue;
             }
             let layer = std::fs::read_link(&path).ok();
@@ -243,6 +269,21 @@ mod tests {
         for area in ["blobs/sha256", "images", "layers", "diffids", "refs", "tmp"] {
             assert_eq!(list(&store.path(area)).unwrap(), [], "{area}");
         }
+    }
+
+    #[test]
+    fn what_killed_commands_left_beside_references_and_layers_goes() {
+        let scratch = Scratch::new();
+        let store = &scratch.store;
+        let held = store.path("diffids").join("held.lock");
+        let _lock = Lock::acquire(&held).unwrap();
+        for name in ["refs/.half.written", "diffids/free.lock"] {
+            std::fs::write(store.path(name), "").unwrap();
+        }
+        collect(store, &[]);
+        assert_eq!(list(&store.path("refs")).unwrap(), []);
+        let left = list(&store.path("diffids")).unwrap();
+        assert_eq!(left, [("held.lock".to_owned(), held)]);
     }
 
     #[test]

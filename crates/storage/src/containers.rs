@@ -100,6 +100,31 @@ pub enum ContainerError {
 
 type Result<T> = std::result::Result<T, ContainerError>;
 
+/// A container that nobody sees any more, and whose bytes are still there. The lock on the
+/// container goes along: under `tmp/` it is what keeps others from sweeping it.
+#[derive(Debug)]
+pub struct RemovedContainer<'a> {
+    store: &'a Store,
+    id: String,
+    _lock: Lock,
+}
+
+impl RemovedContainer<'_> {
+    /// Removes its bytes, and what killed commands left half-made.
+    ///
+    /// # Errors
+    /// The disk's answer; what could not be removed lies under `tmp/` and is swept later.
+    pub fn erase(self) -> Result<()> {
+        remove_tree(&self.store.container_run_directory(&self.id))?;
+        sys::fail::point("storage.container.forgotten");
+        remove_tree(&self.store.root().join("tmp").join(&self.id))?;
+        sys::fail::point("storage.container.deleted");
+        // What cannot go now goes later.
+        let _ = self.store.sweep();
+        Ok(())
+    }
+}
+
 impl Store {
     /// The directory of a container.
     pub fn container_directory(&self, id: &str) -> PathBuf {
@@ -111,31 +136,37 @@ impl Store {
         self.run_root().join("containers").join(id)
     }
 
-    /// Makes a container: record, upper and work directories, and its name.
+    /// Makes a container: record, upper and work directories, and its name. It comes locked.
     ///
     /// # Errors
     /// [`ContainerError::NameTaken`] where another container has the name.
-    pub fn create_container(&self, record: &ContainerRecord, durability: Durability) -> Result<()> {
-        let temporary = self.tmp()?;
-        let directory = temporary.path().join(&record.id);
-        let mode = Mode::from_raw_mode(0o711);
-        rustix::fs::mkdir(&directory, mode).on("make", directory.display())?;
+    pub fn create_container(
+        &self,
+        record: &ContainerRecord,
+        durability: Durability,
+    ) -> Result<Lock> {
+        let half_made = self.tmp_named(&record.id, 0o711)?;
+        sys::fail::result("storage.container.made")?;
+        let directory = atomic::open_directory(half_made.path())?;
         for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
-            let path = directory.join(name);
-            rustix::fs::mkdir(&path, Mode::from_raw_mode(mode)).on("make", path.display())?;
+            rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(mode)).on("make", name)?;
         }
-        let state = encode(&ContainerState::default());
-        atomic::write(&directory.join(STATE), &state, Durability::Volatile)?;
-        atomic::write(&directory.join(RECORD), &encode(record), durability)?;
+        atomic::write_new_at(&directory, RECORD, &encode(record), durability)?;
+        sys::fail::point("storage.container.described");
         let names = self.lock_names()?;
         self.take_name(&record.name, &record.id)?;
+        sys::fail::point("storage.container.named");
         let target = self.container_directory(&record.id);
-        rustix::fs::rename(&directory, &target).on("publish", target.display())?;
+        rustix::fs::rename(half_made.path(), &target).on("publish", target.display())?;
+        sys::fail::point("storage.container.published");
         drop(names);
+        // What kept it from being swept under `tmp/` is the container's own lock here.
+        let lock = half_made.into_lock().map(Lock::held);
+        let lock = lock.ok_or(ContainerError::Missing)?;
         if durability == Durability::Synced {
             atomic::sync_directory(atomic::open_directory(&self.root().join("containers"))?)?;
         }
-        Ok(())
+        Ok(lock)
     }
 
     /// Replaces a record; the container must be locked.
@@ -143,6 +174,7 @@ impl Store {
     /// # Errors
     /// The disk's answer; the old record is then still there.
     pub fn update_container(&self, record: &ContainerRecord) -> Result<()> {
+        sys::fail::result("storage.container.update")?;
         let path = self.container_directory(&record.id).join(RECORD);
         Ok(atomic::write(&path, &encode(record), Durability::Synced)?)
     }
@@ -152,6 +184,7 @@ impl Store {
     /// # Errors
     /// The disk's answer.
     pub fn write_container_state(&self, id: &str, state: &ContainerState) -> Result<()> {
+        sys::fail::result("storage.container.state")?;
         let path = self.container_directory(id).join(STATE);
         Ok(atomic::write(&path, &encode(state), Durability::Volatile)?)
     }
@@ -163,8 +196,10 @@ impl Store {
     pub fn rename_container(&self, record: &mut ContainerRecord, name: &str) -> Result<()> {
         let _names = self.lock_names()?;
         self.take_name(name, &record.id)?;
+        sys::fail::point("storage.container.renaming");
         let old = std::mem::replace(&mut record.name, name.to_string());
         self.update_container(record)?;
+        sys::fail::point("storage.container.renamed");
         self.drop_name(&old, &record.id);
         Ok(())
     }
@@ -238,27 +273,31 @@ impl Store {
         }
     }
 
-    /// Removes a container and its name; the container must be locked and not running.
+    /// Takes a container that does not run, and its name, out of the store. Its bytes go with the
+    /// value that is returned.
     ///
     /// # Errors
-    /// The disk's answer; what could not be removed lies under `tmp/` and is swept later.
-    pub fn remove_container(&self, record: &ContainerRecord) -> Result<()> {
-        let temporary = self.tmp()?;
+    /// The disk's answer.
+    pub fn take_container(
+        &self,
+        record: &ContainerRecord,
+        lock: Lock,
+    ) -> Result<RemovedContainer<'_>> {
         let directory = self.container_directory(&record.id);
-        match rustix::fs::rename(&directory, temporary.path().join(&record.id)) {
+        match rustix::fs::rename(&directory, self.root().join("tmp").join(&record.id)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => {
                 return Err(SysError::new("remove", directory.display().to_string(), errno).into());
             }
         }
+        sys::fail::point("storage.container.taken");
         self.drop_name(&record.name, &record.id);
-        let run = self.container_run_directory(&record.id);
-        remove_tree(&run)?;
-        remove_tree(&temporary.path().join(&record.id))?;
-        drop(temporary);
-        // What killed commands left half-made goes along; what cannot go now goes later.
-        let _ = self.sweep();
-        Ok(())
+        sys::fail::point("storage.container.unnamed");
+        Ok(RemovedContainer {
+            store: self,
+            id: record.id.clone(),
+            _lock: lock,
+        })
     }
 
     fn lock_names(&self) -> Result<Lock> {
@@ -276,11 +315,43 @@ impl Store {
             Err(errno) => return Err(SysError::new("name", name, errno).into()),
         }
         match self.id_of_name(name)? {
-            Some(other) if other != id => return Err(ContainerError::NameTaken(other)),
+            Some(other) if other != id && self.bears(&other, name) => {
+                return Err(ContainerError::NameTaken(other));
+            }
             _ => {}
         }
         rustix::fs::unlink(&link).on("free name", name)?;
+        sys::fail::point("storage.name.freed");
         Ok(rustix::fs::symlink(id, &link).on("name", name)?)
+    }
+
+    /// Whether a container's record has this name. A link says so too early while it is renamed.
+    fn bears(&self, id: &str, name: &str) -> bool {
+        match self.read_container(id) {
+            Ok(stored) => stored.record.name == name,
+            Err(error) => !matches!(error, ContainerError::Missing),
+        }
+    }
+
+    /// Removes names that no container bears: a command was killed while it removed or renamed one.
+    pub(crate) fn sweep_names(&self) -> Result<()> {
+        if self.count("names")? <= self.count("containers")? {
+            return Ok(());
+        }
+        let _names = self.lock_names()?;
+        let path = self.root().join("names");
+        for entry in std::fs::read_dir(&path)
+            .on("list", path.display())?
+            .flatten()
+        {
+            let (Ok(id), name) = (std::fs::read_link(entry.path()), entry.file_name()) else {
+                continue;
+            };
+            if !self.bears(&id.to_string_lossy(), &name.to_string_lossy()) {
+                rustix::fs::unlink(entry.path()).on("free name", name.to_string_lossy())?;
+            }
+        }
+        Ok(())
     }
 
     fn drop_name(&self, name: &str, id: &str) {
@@ -320,11 +391,12 @@ impl Store {
 
     /// Fewer names than containers: only then is a scan of the records worth its time.
     fn names_may_be_lost(&self) -> Result<bool> {
-        let count = |name: &str| -> Result<usize> {
-            let path = self.root().join(name);
-            Ok(std::fs::read_dir(&path).on("list", path.display())?.count())
-        };
-        Ok(count("names")? < count("containers")?)
+        Ok(self.count("names")? < self.count("containers")?)
+    }
+
+    fn count(&self, name: &str) -> Result<usize> {
+        let path = self.root().join(name);
+        Ok(std::fs::read_dir(&path).on("list", path.display())?.count())
     }
 }
 
@@ -408,7 +480,8 @@ mod tests {
                 assert_eq!(store.find_container(key).unwrap(), web.id, "{key}");
             }
             assert_eq!(store.read_container(&web.id).unwrap().record, web);
-            store.remove_container(&web).unwrap();
+            let lock = store.lock_container(&web.id).unwrap();
+            store.take_container(&web, lock).unwrap().erase().unwrap();
             assert!(matches!(
                 store.find_container("web"),
                 Err(ContainerError::Missing)
@@ -443,6 +516,25 @@ mod tests {
                 .create_container(&record('d', "old"), Durability::Volatile)
                 .unwrap();
             assert_eq!(store.find_container("old").unwrap(), "d".repeat(64));
+        });
+    }
+
+    #[test]
+    fn names_that_a_broken_off_rename_or_removal_left_are_free_and_are_swept() {
+        with_store(|store| {
+            let web = record('a', "web");
+            store.create_container(&web, Durability::Volatile).unwrap();
+            let link = |name: &str, id: &str| std::os::unix::fs::symlink(id, store.name_path(name));
+            link("old", &web.id).unwrap();
+            link("gone", &"c".repeat(64)).unwrap();
+            let other = record('b', "old");
+            store
+                .create_container(&other, Durability::Volatile)
+                .unwrap();
+            assert_eq!(store.find_container("old").unwrap(), other.id);
+            store.sweep().unwrap();
+            assert_eq!(store.count("names").unwrap(), 2);
+            assert_eq!(store.find_container("web").unwrap(), web.id);
         });
     }
 

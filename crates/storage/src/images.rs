@@ -199,7 +199,9 @@ impl Store {
         let mut file = File::create_new(&temporary).on("create", temporary.display())?;
         file.write_all(&bytes).on("write", temporary.display())?;
         file.sync_data().on("sync", temporary.display())?;
+        sys::fail::result("storage.image.written")?;
         std::fs::rename(&temporary, &target).on("rename", target.display())?;
+        sys::fail::point("storage.image.recorded");
         sync_directory(&self.path("images"))
     }
 

@@ -175,6 +175,7 @@ impl Store {
         if let Some(id) = self.find_layer(key)? {
             return Ok(LayerClaim::Ready(id));
         }
+        sys::fail::result("storage.layer.claimed")?;
         let directory = lease
             .temporary()
             .path()
@@ -205,7 +206,9 @@ impl Store {
             let bytes = encode("a layer's description", &layer.info)?;
             std::fs::write(&path, bytes).on("write", path.display())?;
         }
+        sys::fail::result("storage.layer.described")?;
         self.sync_filesystem()?;
+        sys::fail::point("storage.layer.synced");
         // A layer without its name is garbage to a collection, so none may run in between.
         let _guard = self.guard_images()?;
         let layers = self.path("layers");
@@ -214,12 +217,14 @@ impl Store {
             let id = LayerId(random_name());
             let target = layers.join(id.as_str());
             std::fs::rename(&layer.work.directory, &target).on("rename", target.display())?;
+            sys::fail::point("storage.layer.moved");
             ids.push(id);
         }
         sync_directory(&layers)?;
         for (layer, id) in made.iter().zip(&ids) {
             self.name_layer(&layer.work.key, id)?;
         }
+        sys::fail::point("storage.layer.named");
         sync_directory(&self.path("diffids"))?;
         Ok(ids)
     }
@@ -228,6 +233,7 @@ impl Store {
         let path = self.key_path(key);
         let temporary = path.with_extension(random_name());
         rustix::fs::symlink(id.as_str(), &temporary).on("create", temporary.display())?;
+        sys::fail::point("storage.layer.linked");
         Ok(rustix::fs::rename(&temporary, &path).on("rename", path.display())?)
     }
 

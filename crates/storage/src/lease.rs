@@ -71,6 +71,7 @@ impl Store {
         let path = temporary.path().join(NEEDS);
         let needs = OpenOptions::new().append(true).create_new(true).open(&path);
         let needs = needs.on("create", path.display())?;
+        sys::fail::point("storage.lease.made");
         Ok(Lease {
             store: self.clone(),
             temporary,
@@ -130,6 +131,7 @@ impl Lease {
     /// The disk's answer.
     pub fn need(&self, digest: &Digest) -> Result<()> {
         let _guard = self.store.guard_images()?;
+        sys::fail::result("storage.lease.need")?;
         // One write of one line with O_APPEND: threads of one pull do not mix their lines.
         let line = format!("{digest}\n");
         Ok((&self.needs)

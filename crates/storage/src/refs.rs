@@ -108,8 +108,10 @@ impl Store {
                 self.keep_untagged(lock, &old.image)?;
             }
         }
+        sys::fail::point("storage.reference.kept");
         let name = file_name(reference);
         self.write_reference(&name, Some(reference.clone()), image, target)?;
+        sys::fail::point("storage.reference.set");
         self.remove_reference_file(&untagged_name(image))
     }
 
@@ -247,6 +249,7 @@ impl Store {
             target,
             tagged_ns: now_ns(),
         };
+        sys::fail::result("storage.reference.write")?;
         let bytes = encode("a reference", &record)?;
         Ok(atomic::write(
             &self.reference_path(name),
@@ -257,6 +260,7 @@ impl Store {
 
     fn remove_reference_file(&self, name: &str) -> Result<()> {
         let path = self.reference_path(name);
+        sys::fail::result("storage.reference.remove")?;
         match std::fs::remove_file(&path) {
             Ok(()) => sync_directory(&self.path("refs")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

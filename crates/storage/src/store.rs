@@ -126,26 +126,50 @@ impl Store {
     /// # Errors
     /// The disk's answer, such as no space or a read-only file system.
     pub fn tmp(&self) -> Result<TemporaryDirectory> {
+        sys::fail::result("storage.tmp.make")?;
         let parent = self.path("tmp");
         for _ in 0..TEMPORARY_ATTEMPTS_MAX {
-            let path = parent.join(random_name());
-            match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)) {
-                Ok(()) => {}
-                Err(Errno::EXIST) => continue,
-                Err(errno) => {
-                    let object = path.display().to_string();
-                    return Err(SysError::new("create", object, errno).into());
-                }
-            }
-            if let Some(lock) = lock_directory(&path)? {
-                return Ok(TemporaryDirectory { path, _lock: lock });
+            if let Some(made) = self.try_tmp(&random_name(), 0o700)? {
+                return Ok(made);
             }
         }
         let object = parent.display().to_string();
         Err(SysError::new("make a temporary directory in", object, Errno::AGAIN).into())
     }
 
-    /// Removes the temporary directories of commands that no longer run. Returns how many went.
+    /// A temporary directory with a name that nobody else has.
+    pub(crate) fn tmp_named(&self, name: &str, mode: u32) -> Result<TemporaryDirectory> {
+        for _ in 0..TEMPORARY_ATTEMPTS_MAX {
+            if let Some(made) = self.try_tmp(name, mode)? {
+                return Ok(made);
+            }
+            // A sweeper saw it before it was locked, and is removing it.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Err(SysError::new("make a temporary directory", name, Errno::AGAIN).into())
+    }
+
+    /// `None` where it is there already, or a sweeper was faster than its lock.
+    fn try_tmp(&self, name: &str, mode: u32) -> Result<Option<TemporaryDirectory>> {
+        let path = self.path("tmp").join(name);
+        match rustix::fs::mkdir(&path, Mode::from_raw_mode(mode)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(None),
+            Err(errno) => {
+                let object = path.display().to_string();
+                return Err(SysError::new("create", object, errno).into());
+            }
+        }
+        sys::fail::point("storage.tmp.made");
+        let lock = lock_directory(&path)?;
+        Ok(lock.map(|lock| TemporaryDirectory {
+            path,
+            lock: Some(lock),
+        }))
+    }
+
+    /// Removes the temporary directories of commands that no longer run, and run directories of
+    /// containers that are gone. Returns how many went.
     ///
     /// # Errors
     /// Where `tmp` cannot be listed; an entry that cannot be removed stays for the next sweep.
@@ -155,6 +179,7 @@ impl Store {
         let mut swept = 0;
         for entry in entries.flatten() {
             let path = entry.path();
+            sys::fail::point("storage.tmp.sweep");
             match lock_directory(&path) {
                 // The lock is held until the tree is gone: nobody else sweeps the same one.
                 Ok(Some(_lock)) => swept += usize::from(remove_tree(&path).is_ok()),
@@ -163,7 +188,22 @@ impl Store {
                 Err(_) => swept += usize::from(std::fs::remove_file(&path).is_ok()),
             }
         }
-        Ok(swept)
+        // Names that cannot be swept now are swept later.
+        let _ = self.sweep_names();
+        Ok(swept + self.sweep_run_directories())
+    }
+
+    /// A run directory is made after its container is in the store, so that one without is garbage.
+    fn sweep_run_directories(&self) -> usize {
+        let entries = std::fs::read_dir(self.run_root().join("containers"));
+        let orphans = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| !self.path("containers").join(entry.file_name()).exists());
+        orphans
+            .filter(|entry| remove_tree(&entry.path()).is_ok())
+            .count()
     }
 
     fn check(&self, bytes: &[u8]) -> Result<()> {
@@ -194,6 +234,7 @@ impl Store {
         for (name, mode) in LAYOUT {
             make_directory(&self.root.join(name), mode)?;
         }
+        sys::fail::point("storage.marker.write");
         let marker = Marker {
             format: FORMAT,
             form: FORM.to_owned(),
@@ -211,7 +252,8 @@ impl Store {
 #[derive(Debug)]
 pub struct TemporaryDirectory {
     path: PathBuf,
-    _lock: OwnedFd,
+    /// Until it is given away.
+    lock: Option<OwnedFd>,
 }
 
 impl TemporaryDirectory {
@@ -219,10 +261,19 @@ impl TemporaryDirectory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Gives it to whoever it was renamed for, still locked.
+    pub(crate) fn into_lock(mut self) -> Option<OwnedFd> {
+        self.lock.take()
+    }
 }
 
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
+        sys::fail::point("storage.tmp.drop");
         // What cannot be removed now is swept by a later command, because the lock ends here.
         let _ = remove_tree(&self.path);
     }

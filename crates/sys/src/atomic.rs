@@ -46,14 +46,17 @@ pub fn write_at(
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))
         .on("create", &temporary)?;
+    crate::fail::point("sys.file.created");
     let mut file = File::from(fd);
     let written = file
         .write_all(bytes)
         .on("write", name)
+        .and_then(|()| crate::fail::result("sys.file.write"))
         .and_then(|()| match durability {
             Durability::Synced => file.sync_data().on("sync", name),
             Durability::Volatile => Ok(()),
         });
+    crate::fail::point("sys.file.synced");
     let renamed = written.and_then(|()| {
         rustix::fs::renameat(directory, &temporary, directory, name).on("rename", name)
     });
@@ -62,8 +65,34 @@ pub fn write_at(
         let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
         return Err(error);
     }
+    crate::fail::point("sys.file.renamed");
     match durability {
         Durability::Synced => sync_directory(directory),
+        Durability::Volatile => Ok(()),
+    }
+}
+
+/// Writes a file into a directory that nobody sees yet.
+///
+/// # Errors
+/// The failed step on the file.
+pub fn write_new_at(
+    directory: impl AsFd,
+    name: &str,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), SysError> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o600))
+        .on("create", name)?;
+    let mut file = File::from(fd);
+    file.write_all(bytes).on("write", name)?;
+    crate::fail::result("sys.file.new")?;
+    match durability {
+        Durability::Synced => {
+            file.sync_data().on("sync", name)?;
+            sync_directory(directory)
+        }
         Durability::Volatile => Ok(()),
     }
 }

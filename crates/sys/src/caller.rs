@@ -54,16 +54,31 @@ pub fn reset_signals() {
 
 /// Blocks exactly the signals in `mask` (bit n-1 is signal n).
 pub fn set_mask(mask: u64) {
-    // SAFETY: the kernel reads eight bytes of a live value; no old mask is asked for.
+    swap_mask(mask);
+}
+
+/// As [`set_mask`]; returns what was blocked before.
+pub(crate) fn swap_mask(mask: u64) -> u64 {
+    let mut before = 0_u64;
+    // SAFETY: the kernel reads and writes eight bytes of live values.
     // WHY: the raw call also covers the real-time signals that the C library reserves.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
             &raw const mask,
-            std::ptr::null_mut::<u64>(),
+            &raw mut before,
             size_of::<u64>(),
         );
+    }
+    before
+}
+
+/// Forgets the signals that have arrived and are blocked: one that is ignored is not kept.
+pub(crate) fn forget_pending_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 

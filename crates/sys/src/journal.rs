@@ -21,6 +21,7 @@ pub fn append(path: &Path, line: &str) -> Result<(), SysError> {
     let mut bytes = Vec::with_capacity(line.len() + 1);
     bytes.extend_from_slice(line.as_bytes());
     bytes.push(b'\n');
+    crate::fail::point("sys.journal.append");
     rustix::io::write(&file, &bytes).on("append to", path.display())?;
     let size = rustix::fs::fstat(&file).map_or(0, |stat| stat.st_size as u64);
     if size > JOURNAL_BYTES_MAX {

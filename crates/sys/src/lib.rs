@@ -7,14 +7,17 @@ pub mod atomic;
 pub mod bpf;
 pub mod caller;
 pub mod error;
+pub mod fail;
 pub mod host;
 pub mod journal;
 pub mod lock;
 pub mod loopback;
+pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod programs;
 pub mod rootfs;
 pub mod socket;
+pub mod spawn;
 
 pub use error::{Context, SysError};

@@ -27,6 +27,14 @@ impl Lock {
         }
     }
 
+    /// Locks an existing directory exclusively; waits for its holder.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn acquire_directory(path: &Path) -> Result<Self, SysError> {
+        Self::acquire_fd(crate::atomic::open_directory(path)?)
+    }
+
     /// Locks `path` if nobody holds it.
     ///
     /// # Errors
@@ -51,6 +59,11 @@ impl Lock {
                 other => return other.on("lock", "file").map(|()| Self(fd)),
             }
         }
+    }
+
+    /// A lock that is held on this descriptor already.
+    pub fn held(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 
     /// The descriptor, to hand it to a child that shall go on holding the lock.

@@ -1,10 +1,31 @@
-//! The loopback interface of a new network namespace.
+//! New network namespaces and their loopback interface.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Context, SysError};
+use crate::process::{join_namespaces, namespaces, unshare};
+
+/// Makes a network namespace with its loopback up; this process stays where it is.
+///
+/// The caller must be single-threaded: it is in the new namespace for a moment.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_ADMIN, `ENOSPC` at the limit of namespaces.
+pub fn new_network_namespace() -> Result<OwnedFd, SysError> {
+    let own = || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, "/proc/self/ns/net", flags, Mode::empty())
+            .on("open", "network namespace")
+    };
+    let home = own()?;
+    unshare(namespaces::NET)?;
+    let made = bring_up().and_then(|()| own());
+    join_namespaces(home, namespaces::NET)?;
+    made
+}
 
 /// Brings `lo` up in this process's network namespace, with its addresses 127.0.0.1 and ::1.
 ///

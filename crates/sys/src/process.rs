@@ -112,6 +112,39 @@ pub fn clone_into(new: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, SysE
     }
 }
 
+/// Does `work` in a process of its own, which nobody waits for and which holds none of the caller's
+/// standard streams. Returns whether there is one; a program with threads has to do the work itself.
+pub fn in_background(work: impl FnOnce()) -> bool {
+    if thread_count() != 1 {
+        return false;
+    }
+    // A terminal that closes as the command ends hangs up its process group, which the new process
+    // has to leave first.
+    let mask = crate::caller::swap_mask(u64::MAX);
+    let side = clone_into(0, None);
+    if !matches!(side, Ok(Side::Child)) {
+        crate::caller::set_mask(mask);
+    }
+    match side {
+        Ok(Side::Child) => {
+            let _ = rustix::process::setsid();
+            crate::caller::forget_pending_signals();
+            crate::caller::detach();
+            let null = std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null");
+            if let Ok(null) = null {
+                let _ = replace_stdio([null.as_fd(), null.as_fd(), null.as_fd()]);
+            }
+            work();
+            exit_now(0)
+        }
+        Ok(Side::Parent { .. }) => true,
+        Err(_) => false,
+    }
+}
+
 /// How many threads this process has.
 pub fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
@@ -151,6 +184,11 @@ impl CStrings {
         let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
         pointers.push(std::ptr::null());
         Ok(Self { strings, pointers })
+    }
+
+    /// The list as the kernel wants it.
+    pub(crate) fn as_ptr(&self) -> *const *const libc::c_char {
+        self.pointers.as_ptr()
     }
 
     /// The first string.
@@ -472,66 +510,6 @@ pub fn replace_stdio(fds: [BorrowedFd<'_>; 3]) -> Result<(), SysError> {
     rustix::stdio::dup2_stdout(output.on("copy", "standard output")?)
         .on("replace", "standard output")?;
     rustix::stdio::dup2_stderr(error.on("copy", "standard error")?).on("replace", "standard error")
-}
-
-/// Where [`place_descriptors`] leaves the program to execute.
-pub const PROGRAM_DESCRIPTOR: ProgramDescriptor = ProgramDescriptor;
-
-/// The fixed descriptor of a program that is about to be executed.
-#[derive(Clone, Copy, Debug)]
-pub struct ProgramDescriptor;
-
-const PROGRAM_NUMBER: i32 = 9;
-
-impl AsFd for ProgramDescriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: `place_descriptors` opened it, and nobody closes it before the exec.
-        unsafe { BorrowedFd::borrow_raw(PROGRAM_NUMBER) }
-    }
-}
-
-/// Moves descriptors to fixed numbers (3 to 8) for the program that comes next, the program itself
-/// to [`PROGRAM_DESCRIPTOR`] (close-on-exec), and closes every other one.
-///
-/// For a process that only executes or exits afterwards: the owners of what is closed here must
-/// never run again.
-///
-/// # Errors
-/// The kernel's answer.
-pub fn place_descriptors(
-    places: &[(i32, BorrowedFd<'_>)],
-    program: BorrowedFd<'_>,
-) -> Result<(), SysError> {
-    let mut lifted = Vec::with_capacity(places.len() + 1);
-    for (number, fd) in places.iter().copied().chain([(PROGRAM_NUMBER, program)]) {
-        assert!(
-            (3..=PROGRAM_NUMBER).contains(&number),
-            "only 3 to 9 are given away"
-        );
-        let copy =
-            rustix::io::fcntl_dupfd_cloexec(fd, PROGRAM_NUMBER + 1).on("copy", "descriptor")?;
-        lifted.push((number, copy));
-    }
-    // SAFETY: by contract the owners of 3 to 9 never run again in this process.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 3, PROGRAM_NUMBER, 0u32);
-    }
-    for (number, copy) in &lifted {
-        let flags = if *number == PROGRAM_NUMBER {
-            libc::O_CLOEXEC
-        } else {
-            0
-        };
-        // SAFETY: the source is open, and the target was just closed.
-        let result = unsafe { libc::dup3(copy.as_raw_fd(), *number, flags) };
-        check(i64::from(result)).on("place", "descriptor")?;
-    }
-    // SAFETY: as above; the copies are not dropped afterwards.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, PROGRAM_NUMBER + 1, u32::MAX, 0u32);
-    }
-    std::mem::forget(lifted);
-    Ok(())
 }
 
 /// The number behind a descriptor.

@@ -7,6 +7,7 @@ use engine::{Connection, Engine, EngineError};
 use types::state::Status;
 
 use super::container::each;
+use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags;
@@ -42,7 +43,7 @@ pub(crate) fn end_session(
 ) -> ExitCode {
     match outcome {
         Ok(Outcome::Ended(code)) => {
-            let _ = engine.reap(id);
+            let _ = engine.reap_ahead(id);
             ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255))
         }
         Ok(Outcome::Detached) => {
@@ -64,7 +65,9 @@ pub(crate) fn end_session(
 }
 
 fn keys(invocation: &Invocation) -> Result<Option<Vec<u8>>, ExitCode> {
-    run_flags::detach_keys(invocation.matches.get_str("detach-keys")).map_err(|error| {
+    let config = ClientConfig::load();
+    let flag = invocation.matches.get_str("detach-keys");
+    run_flags::detach_keys(client_config::format(flag, &config.detach_keys)).map_err(|error| {
         let failure = error.failure(invocation.program, "attach");
         errors::complain(&failure.text);
         ExitCode::from(failure.exit_code)

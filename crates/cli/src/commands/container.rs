@@ -59,7 +59,7 @@ pub(crate) fn stop(engine: &Engine, invocation: &Invocation) -> ExitCode {
         .map(|key| (key.clone(), engine.begin_stop(key, stop)))
         .collect();
     finish(invocation, asked, |(stored, connection)| {
-        engine.finish_stop(&stored, connection)
+        engine.finish_stop(&stored, connection, stop)
     })
 }
 
@@ -128,6 +128,7 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
             }
         }
     }
+    engine.sweep_groups();
     ExitCode::from(u8::from(failed))
 }
 

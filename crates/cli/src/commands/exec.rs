@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
 
 use super::run::with_caller;
+use crate::client_config::ClientConfig;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags;
@@ -21,7 +22,13 @@ const SIGNAL_WINDOW: i32 = 28;
 
 pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let read = with_caller(|caller| run_flags::exec_request(&invocation.matches, caller));
-    let asked = match read {
+    let configured = read.and_then(|mut asked| {
+        if asked.tty && asked.detach_keys.is_none() {
+            asked.detach_keys = run_flags::detach_keys(&ClientConfig::load().detach_keys)?;
+        }
+        Ok(asked)
+    });
+    let asked = match configured {
         Ok(asked) => asked,
         Err(error) => {
             let failure = error.failure(invocation.program, "exec");

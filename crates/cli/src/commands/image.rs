@@ -20,6 +20,7 @@ use super::copy::to_file;
 use super::progress::{Progress, Stream};
 use super::system::confirmed;
 use super::{fail_text, print, print_line};
+use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::rows::containers::ListFlags;
@@ -159,7 +160,8 @@ pub(crate) fn pull(engine: &Engine, invocation: &Invocation) -> ExitCode {
     if !had_tag && !quiet {
         print_line("Using default tag: latest");
     }
-    match fetch(engine, &full.familiar(), platform, Stream::Output, quiet) {
+    // In full: the short form of docker.io/a.b/c is a.b/c, which means another registry.
+    match fetch(engine, &full.canonical(), platform, Stream::Output, quiet) {
         Ok(()) => {
             print_line(&full.canonical());
             ExitCode::SUCCESS
@@ -196,12 +198,10 @@ pub(crate) fn images(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(all) => all,
         Err(error) => return fail(invocation, &error.into()),
     };
-    match rows::list(
-        &grouped(&all),
-        flags(invocation),
-        matches.get_bool("digests"),
-        &clock(),
-    ) {
+    let config = ClientConfig::load();
+    let mut flags = flags(invocation);
+    flags.format = client_config::format(flags.format, &config.images_format);
+    match rows::list(&grouped(&all), flags, matches.get_bool("digests"), &clock()) {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS

@@ -12,13 +12,13 @@ use crate::flags::{Invocation, generate};
 /// Becomes a monitor if that is what the arguments ask for. When the container has ended, this
 /// process goes on as the command that removes it, from the same read-only executable.
 pub(crate) fn monitor(argv: &[OsString]) -> Option<ExitCode> {
-    let [_, internal, monitor, _id, attached] = argv else {
+    let [_, internal, monitor, _id, cgroup] = argv else {
         return None;
     };
     if internal != "internal" || monitor != "monitor" {
         return None;
     }
-    if let Some(next) = monitor::run(attached == "attached") {
+    if let Some(next) = monitor::run(&cgroup.to_string_lossy()) {
         let _ = engine::continue_as(&next);
     }
     Some(ExitCode::SUCCESS)
@@ -43,6 +43,11 @@ pub(crate) fn internal(engine: &Engine, invocation: &Invocation) -> ExitCode {
             }
             None => ExitCode::from(1),
         },
+        #[cfg(feature = "failpoints")]
+        ["fail-points"] => {
+            print(&engine::fail_points());
+            ExitCode::SUCCESS
+        }
         _ => ExitCode::from(1),
     }
 }

@@ -9,6 +9,7 @@ use types::state::Status;
 use types::timestamp::Timestamp;
 
 use super::{fail_text, print};
+use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::rows::Clock;
@@ -72,7 +73,8 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
     if last > 0 {
         all.truncate(usize::try_from(last).unwrap_or(usize::MAX));
     }
-    let format = matches.get_str("format");
+    let config = ClientConfig::load();
+    let format = client_config::format(matches.get_str("format"), &config.ps_format);
     let with_size = matches.get_bool("size") || format_uses_size(format).unwrap_or(false);
     let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
     let rows: Vec<ContainerRow> = all

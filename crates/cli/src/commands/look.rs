@@ -8,6 +8,7 @@ use types::filter::Filters;
 use types::timestamp::Timestamp;
 
 use super::{fail_text, print};
+use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::rows::Clock;
@@ -165,8 +166,9 @@ pub(crate) fn diff(engine: &Engine, invocation: &Invocation) -> ExitCode {
 
 pub(crate) fn stats(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
+    let config = ClientConfig::load();
     let flags = ListFlags {
-        format: matches.get_str("format"),
+        format: client_config::format(matches.get_str("format"), &config.stats_format),
         quiet: false,
         no_trunc: matches.get_bool("no-trunc"),
         escape_control: to_terminal(),

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use engine::container::create::CreateRequest;
+use engine::container::create::{CreateRequest, Made, new_id};
 use engine::protocol::{Attach, Kind};
-use engine::{Connection, ContainerRecord, Engine, EngineError};
+use engine::{Connection, Engine, EngineError, Waiting};
 
 use super::attach::{end_session, session};
 use super::{image, print_line};
+use crate::client_config::ClientConfig;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags::{self, Caller, FlagError, RunRequest};
@@ -27,14 +28,21 @@ pub(crate) fn with_caller<T>(read: impl FnOnce(&Caller<'_>) -> T) -> T {
         variable: &variable,
         stdin_is_terminal: terminal::is_terminal(rustix::stdio::stdin()),
         console_size: terminal::size(),
-        cpus: std::thread::available_parallelism()
-            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)),
+        cpus: rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count()),
     })
 }
 
 fn request(invocation: &Invocation) -> Result<RunRequest, ExitCode> {
     let read = with_caller(|caller| run_flags::container_request(&invocation.matches, caller));
-    read.map_err(|error: FlagError| {
+    let configured = read.and_then(|mut request| {
+        let config = ClientConfig::load();
+        config.add_proxies(&mut request.spec.env);
+        if request.detach_keys.is_none() {
+            request.detach_keys = run_flags::detach_keys(&config.detach_keys)?;
+        }
+        Ok(request)
+    });
+    configured.map_err(|error: FlagError| {
         let command = invocation.command.path.last().copied().unwrap_or("run");
         let failure = error.failure(invocation.program, command);
         errors::complain(&failure.text);
@@ -47,9 +55,9 @@ pub(crate) fn create(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(request) => request,
         Err(code) => return code,
     };
-    match make(engine, invocation, &request) {
-        Ok(record) => {
-            print_line(&record.id);
+    match make(engine, invocation, &request, new_id()) {
+        Ok(made) => {
+            print_line(&made.record.id);
             ExitCode::SUCCESS
         }
         Err(code) => code,
@@ -61,7 +69,8 @@ fn make(
     engine: &Engine,
     invocation: &Invocation,
     request: &RunRequest,
-) -> Result<ContainerRecord, ExitCode> {
+    id: String,
+) -> Result<Made, ExitCode> {
     let refuse = |error: &EngineError| {
         errors::report_run(invocation.program, error);
         ExitCode::from(125)
@@ -74,8 +83,9 @@ fn make(
         ))));
     }
     let resolved = image::resolve_for_run(engine, request).map_err(|error| refuse(&error))?;
-    let record = engine
+    let made = engine
         .create(CreateRequest {
+            id,
             spec: request.spec.clone(),
             name: request.name.clone(),
             image_id: resolved.id,
@@ -88,18 +98,19 @@ fn make(
     }
     if let Some(path) = &request.cidfile {
         let written = std::fs::File::create_new(path)
-            .and_then(|mut file| file.write_all(record.id.as_bytes()));
+            .and_then(|mut file| file.write_all(made.record.id.as_bytes()));
         if let Err(error) = written {
-            discard(engine, &record);
+            discard(engine, made);
             return Err(refuse(&EngineError::conflict(format!(
                 "failed to create the container ID file: {path}: {error}"
             ))));
         }
     }
-    Ok(record)
+    Ok(made)
 }
 
-fn discard(engine: &Engine, record: &ContainerRecord) {
+fn discard(engine: &Engine, made: Made) {
+    let record = made.into_record();
     if let Ok(removal) = engine.begin_remove(&record.id, true) {
         let _ = engine.finish_remove(removal);
     }
@@ -110,22 +121,25 @@ pub(crate) fn run(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(request) => request,
         Err(code) => return code,
     };
-    let record = match make(engine, invocation, &request) {
-        Ok(record) => record,
+    let id = new_id();
+    // Its monitor starts up on another processor while the image is found and the record written.
+    let waiting = engine.begin_start(&id);
+    let made = match make(engine, invocation, &request, id) {
+        Ok(made) => made,
         Err(code) => return code,
     };
     tell_of_network(&request);
     if request.detach {
-        return match engine.start(&record.id, None) {
+        return match engine.start_made(&made, waiting, None) {
             Ok(started) => {
                 warn(&started.warnings);
-                print_line(&record.id);
+                print_line(&made.record.id);
                 ExitCode::SUCCESS
             }
-            Err(error) => not_started(engine, invocation, &request, &record, &error),
+            Err(error) => not_started(engine, invocation, &request, made, &error),
         };
     }
-    foreground(engine, invocation, &request, &record)
+    foreground(engine, invocation, &request, made, waiting)
 }
 
 /// Until bridge networks exist the default is said, not left to be found out.
@@ -147,12 +161,12 @@ fn not_started(
     engine: &Engine,
     invocation: &Invocation,
     request: &RunRequest,
-    record: &ContainerRecord,
+    made: Made,
     error: &EngineError,
 ) -> ExitCode {
     errors::report_run(invocation.program, error);
     if request.rm {
-        discard(engine, record);
+        discard(engine, made);
     }
     ExitCode::from(u8::try_from(error.start_code()).unwrap_or(125))
 }
@@ -161,9 +175,10 @@ fn foreground(
     engine: &Engine,
     invocation: &Invocation,
     request: &RunRequest,
-    record: &ContainerRecord,
+    made: Made,
+    waiting: Option<Waiting>,
 ) -> ExitCode {
-    let spec = &record.spec;
+    let spec = &made.record.spec;
     let signals = streams::take_signals();
     let attach = Attach {
         stdin: spec.attach_stdin && spec.open_stdin,
@@ -175,14 +190,17 @@ fn foreground(
         let connection = Connection::from_socket(ours);
         connection.send(Kind::Attach, &attach)?;
         engine
-            .start(&record.id, Some(&theirs))
+            .start_made(&made, waiting, Some(&theirs))
             .map(|started| (connection, started))
     });
     let (mut connection, started) = match started {
         Ok(started) => started,
-        Err(error) => return not_started(engine, invocation, request, record, &error),
+        Err(error) => return not_started(engine, invocation, request, made, &error),
     };
     warn(&started.warnings);
+    // Started: other commands may have it.
+    let record = made.into_record();
+    let spec = &record.spec;
     let raw = if spec.tty && attach.stdin {
         terminal::RawMode::enter()
     } else {

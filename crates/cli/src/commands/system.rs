@@ -236,6 +236,7 @@ pub(crate) fn prune_stopped(
             bytes += u64::try_from(size).unwrap_or(0);
         }
     }
+    engine.sweep();
     Ok((ids, bytes))
 }
 

@@ -1,5 +1,7 @@
 //! `inspect`: documents as indented JSON, as JSON on a line, or through a template.
 
+use std::fmt::Write as _;
+
 use api::docker_json::encode;
 use serde_json::Value as Json;
 use thiserror::Error;
@@ -83,13 +85,32 @@ impl Inspector {
 
     /// The whole text for standard output, last new line included.
     pub(crate) fn finish(self) -> String {
+        let json = |text: String| match self.escape_control {
+            true => escape_json(&text) + "\n",
+            false => text + "\n",
+        };
         match self.form {
             Form::Template(_) if self.text.is_empty() => "\n".to_owned(),
             Form::Template(_) => self.text,
-            Form::Indented => encode::pretty(&Json::Array(self.documents)) + "\n",
-            Form::Compact => encode::compact(&Json::Array(self.documents)) + "\n",
+            Form::Indented => json(encode::pretty(&Json::Array(self.documents))),
+            Form::Compact => json(encode::compact(&Json::Array(self.documents))),
         }
     }
+}
+
+/// JSON leaves DEL and U+0080 to U+009F as they are, and terminals obey some of them. They occur
+/// within strings only, where an escape says the same.
+fn escape_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\u{7f}'..='\u{9f}') {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\\u{:04x}", c as u32);
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -105,6 +126,23 @@ mod tests {
         let faults = documents.iter().map(add).filter_map(Result::err);
         let faults = faults.map(|fault| fault.to_string()).collect();
         (inspector.finish(), faults)
+    }
+
+    #[test]
+    fn json_for_a_terminal_means_the_same_and_steers_nothing() {
+        let document = json!({"k\u{7f}": "\u{9b}2J\u{1b}[2J\u{e9}"});
+        for format in ["", "json"] {
+            let show = |escape_control| {
+                let mut inspector = Inspector::new(format, escape_control).unwrap();
+                inspector.add(&CONTAINER, document.clone()).unwrap();
+                inspector.finish()
+            };
+            let (plain, escaped) = (show(false), show(true));
+            assert!(plain.contains('\u{9b}') && plain.contains('\u{7f}'));
+            assert!(!escaped.contains(|c: char| c.is_control() && c != '\n'));
+            let read = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+            assert_eq!(read(&plain), read(&escaped));
+        }
     }
 
     // Compared with `docker inspect` 28.2.2.

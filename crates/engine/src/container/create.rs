@@ -1,7 +1,10 @@
 //! Creating: the image's defaults beneath the request, a name, a record.
 
+use std::path::PathBuf;
+
 use storage::containers::{ContainerError, ContainerRecord, RECORD_VERSION};
 use sys::atomic::Durability;
+use sys::lock::Lock;
 use types::container::{ContainerSpec, Healthcheck};
 use types::image::ContainerDefaults;
 
@@ -16,6 +19,8 @@ const LABELS_AND_ENV_MAX: usize = 100_000;
 /// What a container is made of.
 #[derive(Clone, Debug)]
 pub struct CreateRequest {
+    /// Its id, from [`new_id`].
+    pub id: String,
     /// The request.
     pub spec: ContainerSpec,
     /// Its name; a random one else.
@@ -28,24 +33,47 @@ pub struct CreateRequest {
     pub platform: String,
 }
 
+/// A container that this command has just made, and still has locked.
+#[derive(Debug)]
+pub struct Made {
+    /// What it was made to be.
+    pub record: ContainerRecord,
+    /// Directories of its image, topmost first.
+    pub(crate) lowers: Vec<PathBuf>,
+    /// The container's lock.
+    pub(crate) _lock: Lock,
+}
+
+impl Made {
+    /// Lets other commands have the container.
+    pub fn into_record(self) -> ContainerRecord {
+        self.record
+    }
+}
+
+/// A fresh container id.
+pub fn new_id() -> String {
+    types::id::ContainerId::from_random(&sys::host::random_bytes())
+        .as_str()
+        .to_string()
+}
+
 impl Engine {
     /// Makes a container.
     ///
     /// # Errors
     /// A name that is taken, a request that contradicts itself, or nothing to run.
-    pub fn create(&self, request: CreateRequest) -> Result<ContainerRecord, EngineError> {
+    pub fn create(&self, request: CreateRequest) -> Result<Made, EngineError> {
         // Until the record names it, nothing else keeps the image from being collected.
         let _guard = self.store().guard_images()?;
-        self.image_lowers(&request.image_id)?;
+        let lowers = self.image_lowers(&request.image_id)?;
         let mut spec = request.spec;
         merge(&mut spec, &request.defaults);
         check(&spec)?;
         let args = arguments(&spec)?;
         let mut record = ContainerRecord {
             version: RECORD_VERSION,
-            id: types::id::ContainerId::from_random(&sys::host::random_bytes())
-                .as_str()
-                .to_string(),
+            id: request.id,
             name: String::new(),
             created: self.now(),
             image_id: request.image_id,
@@ -59,29 +87,35 @@ impl Engine {
         } else {
             Durability::Synced
         };
-        match request.name {
+        sys::fail::point("engine.create.checked");
+        let lock = match request.name {
             Some(name) => {
                 types::id::check_container_name(name.trim_start_matches('/'))
                     .map_err(|error| EngineError::invalid(error.to_string()))?;
                 record.name = name.trim_start_matches('/').to_string();
-                self.store().create_container(&record, durability).map_err(
-                    |error| match error {
+                self.store()
+                    .create_container(&record, durability)
+                    .map_err(|error| match error {
                         ContainerError::NameTaken(id) => name_taken(&record.name, &id),
                         other => other.into(),
-                    },
-                )?;
+                    })?
             }
             None => self.create_with_random_name(&mut record, durability)?,
-        }
+        };
+        sys::fail::point("engine.create.recorded");
         self.announce(&record, "create", &[]);
-        Ok(record)
+        Ok(Made {
+            record,
+            lowers,
+            _lock: lock,
+        })
     }
 
     fn create_with_random_name(
         &self,
         record: &mut ContainerRecord,
         durability: Durability,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Lock, EngineError> {
         let seed = u64::from_str_radix(&record.id[..16], 16).unwrap_or(0);
         for attempt in 0..NAME_ATTEMPTS_MAX {
             let seed = seed.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -121,6 +155,7 @@ impl Engine {
                 "renaming a container with the same name as its current name: {name}"
             )));
         }
+        sys::fail::point("engine.rename.locked");
         let old = record.name.clone();
         self.store()
             .rename_container(&mut record, name)
@@ -128,6 +163,7 @@ impl Engine {
                 ContainerError::NameTaken(id) => name_taken(name, &id),
                 other => other.into(),
             })?;
+        sys::fail::point("engine.rename.done");
         self.announce(&record, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(crate) fn gather(
         staging: engine.staging_directory()?,
         lowers,
         cgroup_parent: engine.cgroup_parent(),
-        pure_cgroup2: runtime::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified()),
+        pure_cgroup2: runtime::cgroup::is_unified(),
         hostname: rustix::system::uname()
             .nodename()
             .to_string_lossy()

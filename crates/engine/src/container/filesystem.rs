@@ -69,15 +69,11 @@ impl Engine {
             .store()
             .lock_container(id)
             .map_err(|error| EngineError::of_container(error, id))?;
-        let mounted = self
-            .store()
-            .container_run_directory(id)
-            .join(monitor::protocol::MOUNTED);
-        if mounted.exists() {
-            // An ending monitor still has the root mounted.
-            let _unmounted = Lock::acquire(&mounted)?;
-        }
         let directory = self.store().container_directory(id);
+        // An ending monitor may still have the root mounted.
+        drop(Lock::acquire_directory(&monitor::protocol::mounted_lock(
+            &directory,
+        ))?);
         let layers = runtime::Layers {
             lowers: self.image_lowers(&stored.record.image_id)?,
             upper: directory.join("upper"),

@@ -177,7 +177,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 }
 
 /// The last entry may be half-written.
-fn cut_torn_end(files: &mut [Vec<u8>]) {
+pub(crate) fn cut_torn_end(files: &mut [Vec<u8>]) {
     if let Some(last) = files.last_mut() {
         let whole = last
             .iter()
@@ -188,7 +188,7 @@ fn cut_torn_end(files: &mut [Vec<u8>]) {
 }
 
 /// Where the last `count` entries begin: file and offset.
-fn tail(files: &[Vec<u8>], count: u64) -> (usize, usize) {
+pub(crate) fn tail(files: &[Vec<u8>], count: u64) -> (usize, usize) {
     let mut left = count;
     for (index, bytes) in files.iter().enumerate().rev() {
         let mut end = bytes.len();
@@ -209,7 +209,11 @@ fn tail(files: &[Vec<u8>], count: u64) -> (usize, usize) {
     (0, 0)
 }
 
-fn hand_over(bytes: &[u8], request: &LogRequest, take: &mut dyn FnMut(&Entry) -> Next) -> Next {
+pub(crate) fn hand_over(
+    bytes: &[u8],
+    request: &LogRequest,
+    take: &mut dyn FnMut(&Entry) -> Next,
+) -> Next {
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         // A line that a full disk tore is skipped.
         let Ok(entry) = serde_json::from_slice::<Entry>(line) else {

@@ -52,7 +52,10 @@ impl Engine {
     /// [`EngineError::NoSuchContainer`].
     pub fn observe(&self, id: &str) -> Result<StoredContainer, EngineError> {
         let stored = self.read(id)?;
-        if !stored.state.status.is_live() || self.is_watched(id) {
+        if !stored.state.status.is_live() {
+            return self.observe_ended(stored);
+        }
+        if self.is_watched(id) {
             return Ok(stored);
         }
         // A monitor writes its last state before it lets go of its lock.
@@ -60,7 +63,40 @@ impl Engine {
         if !stored.state.status.is_live() || self.is_watched(id) {
             return Ok(stored);
         }
-        self.repair(id).or(Ok(stored))
+        or_as_it_is(self.repair(id), stored)
+    }
+
+    /// A container whose state says that it does not run. A monitor that was killed while it started
+    /// it left its socket, and perhaps processes; one that was killed at the very end left a
+    /// container that was to be removed.
+    fn observe_ended(&self, stored: StoredContainer) -> Result<StoredContainer, EngineError> {
+        let id = &stored.record.id;
+        let is_to_be_removed =
+            stored.record.spec.auto_remove && stored.state.status == Status::Exited;
+        if !(is_to_be_removed || self.monitor_socket(id).exists()) || self.is_watched(id) {
+            return Ok(stored);
+        }
+        or_as_it_is(self.clear(id), stored)
+    }
+
+    fn clear(&self, id: &str) -> Result<StoredContainer, EngineError> {
+        let lock = self.store().lock_container(id)?;
+        let stored = self.read(id)?;
+        if stored.state.status.is_live() || self.is_watched(id) {
+            return Ok(stored);
+        }
+        self.release(&stored.record);
+        let _ = rustix::fs::unlink(self.monitor_socket(id));
+        if stored.record.spec.auto_remove && stored.state.status == Status::Exited {
+            self.store().take_container(&stored.record, lock)?.erase()?;
+            return Err(EngineError::NoSuchContainer(id.to_string()));
+        }
+        Ok(stored)
+    }
+
+    pub(crate) fn monitor_socket(&self, id: &str) -> std::path::PathBuf {
+        let directory = self.store().container_run_directory(id);
+        directory.join(monitor::protocol::SOCKET)
     }
 
     fn read(&self, id: &str) -> Result<StoredContainer, EngineError> {
@@ -70,12 +106,7 @@ impl Engine {
     }
 
     fn is_watched(&self, id: &str) -> bool {
-        lock::is_held(
-            &self
-                .store()
-                .container_run_directory(id)
-                .join(monitor::protocol::LOCK),
-        )
+        lock::is_held(&self.store().container_run_directory(id))
     }
 
     fn repair(&self, id: &str) -> Result<StoredContainer, EngineError> {
@@ -84,11 +115,12 @@ impl Engine {
         if !stored.state.status.is_live() || self.is_watched(id) {
             return Ok(stored);
         }
+        sys::fail::point("engine.repair.locked");
         let state = &mut stored.state;
         let same_boot = state.boot_id == sys::host::boot_id();
         if same_boot && state.pid > 0 && sys::host::start_time(state.pid) == Some(state.start_time)
         {
-            self.spawn_monitor(&stored.record, true, None)?;
+            self.adopt(&stored.record)?;
             return self.read(id);
         }
         let was_restarting = state.status == Status::Restarting;
@@ -99,12 +131,22 @@ impl Engine {
             state.exit_unknown = true;
             state.finished_at = self.now();
         }
-        self.store().write_container_state(id, state)?;
+        // Before the state is written: a repair that is broken off here is done again.
         if same_boot {
             self.release(&stored.record);
         }
+        sys::fail::point("engine.repair.released");
+        if self
+            .store()
+            .write_container_state(id, &stored.state)
+            .is_err()
+        {
+            // A full or read-only disk: the truth is told all the same, and written another time.
+            return Ok(stored);
+        }
+        sys::fail::point("engine.repair.written");
         if stored.record.spec.auto_remove {
-            self.store().remove_container(&stored.record)?;
+            self.store().take_container(&stored.record, lock)?.erase()?;
             return Err(EngineError::NoSuchContainer(id.to_string()));
         }
         let wanted = match stored.record.spec.restart.kind {
@@ -115,9 +157,20 @@ impl Engine {
             }
         };
         if same_boot && wanted {
-            self.spawn_monitor(&stored.record, false, None)?;
+            self.spawn_monitor(&stored.record, None)?;
         }
         drop(lock);
         self.read(id)
+    }
+}
+
+/// What a repair found, or what is known where nothing can be repaired, as on a read-only disk.
+fn or_as_it_is(
+    repaired: Result<StoredContainer, EngineError>,
+    stored: StoredContainer,
+) -> Result<StoredContainer, EngineError> {
+    match repaired {
+        Err(EngineError::NoSuchContainer(id)) => Err(EngineError::NoSuchContainer(id)),
+        other => other.or(Ok(stored)),
     }
 }

@@ -176,6 +176,11 @@ pub fn network_mode(spec: &ContainerSpec) -> NetworkMode {
     }
 }
 
+/// Whether containers of this specification get a network namespace of their own.
+pub fn makes_network(spec: &ContainerSpec) -> bool {
+    network_mode(spec) == NetworkMode::None
+}
+
 fn hostname(record: &ContainerRecord, host: &HostFacts) -> String {
     match &record.spec.hostname {
         name if !name.is_empty() => name.clone(),

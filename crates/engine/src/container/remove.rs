@@ -1,13 +1,26 @@
 //! Removing, and releasing what an ended container still held.
 
 use monitor::client::Connection;
-use monitor::protocol::{LOCK, Stop};
-use runtime::cgroup::ContainerCgroup;
-use storage::containers::{ContainerError, ContainerRecord, StoredContainer};
+use monitor::protocol::Stop;
+use runtime::cgroup::{ContainerCgroup, Layout};
+use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
 use sys::lock::Lock;
 
 use crate::Engine;
 use crate::error::EngineError;
+
+/// When the bytes of a removed container go.
+#[derive(Clone, Copy, Debug)]
+enum Erase {
+    Now,
+    InBackground,
+}
+
+/// The end of a container that is removed while it runs.
+const KILL: Stop = Stop {
+    signal: Some(rustix::process::Signal::KILL.as_raw()),
+    timeout_s: Some(0),
+};
 
 /// A removal under way: the container, and the monitor that is ending it.
 #[derive(Debug)]
@@ -42,11 +55,7 @@ impl Engine {
                 stored.state.status.as_str()
             )));
         }
-        let kill = Stop {
-            signal: Some(rustix::process::Signal::KILL.as_raw()),
-            timeout_s: Some(0),
-        };
-        let (stored, connection) = self.begin_stop(&stored.record.id, kill)?;
+        let (stored, connection) = self.begin_stop(&stored.record.id, KILL)?;
         Ok(Removal { stored, connection })
     }
 
@@ -55,38 +64,53 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn finish_remove(&self, removal: Removal) -> Result<(), EngineError> {
-        if let Some(mut connection) = removal.connection {
+        if let Some(connection) = removal.connection {
             // Refusals do not matter: the lock below tells whether it has ended.
-            let _ = connection.answer();
+            let _ = self.await_stop(&removal.stored.record.id, connection, KILL);
         }
-        self.remove_ended(&removal.stored.record)
+        self.remove_ended(&removal.stored.record.id, Erase::Now, |_| true)
     }
 
-    fn remove_ended(&self, record: &ContainerRecord) -> Result<(), EngineError> {
+    /// Removes a container that has ended, if `wanted` says so.
+    fn remove_ended(
+        &self,
+        id: &str,
+        erase: Erase,
+        wanted: impl FnOnce(&ContainerRecord) -> bool,
+    ) -> Result<(), EngineError> {
         // Its own --rm, or another command, may be faster.
-        let lock = match self.store().lock_container(&record.id) {
+        let lock = match self.store().lock_container(id) {
             Err(ContainerError::Missing) => return Ok(()),
             other => other?,
         };
-        let run_directory = self.store().container_run_directory(&record.id);
-        if run_directory.exists() {
-            // Held until the monitor is gone.
-            let _alive = Lock::acquire(&run_directory.join(LOCK))?;
+        let run_directory = self.store().container_run_directory(id);
+        sys::fail::point("engine.remove.locked");
+        // Held until the monitor is gone; without a run directory there is none.
+        match Lock::acquire_directory(&run_directory) {
+            Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+            other => drop(other?),
         }
-        let stored = match self.store().read_container(&record.id) {
+        let stored = match self.store().read_container(id) {
             Err(ContainerError::Missing) => return Ok(()),
             other => other?,
         };
-        if stored.state.status.is_live() {
+        if !wanted(&stored.record) {
+            return Ok(());
+        }
+        if is_alive(&stored.state) {
             return Err(EngineError::conflict(format!(
                 "cannot remove container \"{}\": it was started again meanwhile",
-                record.name
+                stored.record.name
             )));
         }
-        self.store().remove_container(&stored.record)?;
-        drop(lock);
-        self.announce(record, "destroy", &[]);
-        Ok(())
+        sys::fail::point("engine.remove.ended");
+        let removed = self.store().take_container(&stored.record, lock)?;
+        sys::fail::point("engine.remove.done");
+        self.announce(&stored.record, "destroy", &[]);
+        match erase {
+            Erase::Now => Ok(removed.erase()?),
+            Erase::InBackground => erase_in_background(removed),
+        }
     }
 
     /// Removes a container that ended and was to be removed, whoever comes first.
@@ -94,14 +118,34 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn reap(&self, id: &str) -> Result<(), EngineError> {
-        let stored = match self.observe(id) {
-            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
-            other => other?,
-        };
-        if stored.record.spec.auto_remove {
-            self.remove_ended(&stored.record)
-        } else {
-            Ok(())
+        self.remove_ended(id, Erase::Now, |record| record.spec.auto_remove)
+    }
+
+    /// Like [`Engine::reap`], and returns when the container and its name are gone: its bytes go
+    /// in a process of their own.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn reap_ahead(&self, id: &str) -> Result<(), EngineError> {
+        self.remove_ended(id, Erase::InBackground, |record| record.spec.auto_remove)
+    }
+
+    /// Removes what killed processes left of containers that are gone. What cannot go now goes later.
+    pub fn sweep(&self) {
+        let _ = self.store().sweep();
+        self.sweep_groups();
+    }
+
+    /// Removes control groups whose container is gone: its monitor was killed at the very end.
+    pub fn sweep_groups(&self) {
+        let parent = self.cgroup_parent();
+        let names = Layout::detect().and_then(|layout| layout.names(&parent));
+        for id in names.unwrap_or_default() {
+            if types::id::ContainerId::parse(&id).is_ok()
+                && !self.store().container_directory(&id).exists()
+            {
+                remove_group(&parent, &id);
+            }
         }
     }
 
@@ -111,9 +155,33 @@ impl Engine {
             "" => self.cgroup_parent(),
             parent => parent.to_string(),
         };
-        if let Ok(mut group) = ContainerCgroup::open(&parent, &record.id) {
-            let _ = group.kill_all();
-            let _ = group.remove();
-        }
+        remove_group(&parent, &record.id);
+    }
+}
+
+fn remove_group(parent: &str, id: &str) {
+    if let Ok(mut group) = ContainerCgroup::open(parent, id) {
+        let _ = group.kill_all();
+        sys::fail::point("engine.release.killed");
+        let _ = group.remove();
+    }
+}
+
+/// Whether the process of a state is there. A monitor that an owner listens to ends without
+/// writing a last state, because that owner removes the container.
+fn is_alive(state: &types::state::ContainerState) -> bool {
+    state.status.is_live()
+        && state.boot_id == sys::host::boot_id()
+        && sys::host::start_time(state.pid) == Some(state.start_time)
+}
+
+fn erase_in_background(removed: RemovedContainer<'_>) -> Result<(), EngineError> {
+    let mut removed = Some(removed);
+    let erased = sys::process::in_background(|| {
+        let _ = removed.take().map(RemovedContainer::erase);
+    });
+    match removed {
+        Some(removed) if !erased => Ok(removed.erase()?),
+        _ => Ok(()),
     }
 }

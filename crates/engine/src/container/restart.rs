@@ -31,7 +31,9 @@ impl Engine {
             )));
         }
         self.stop(&stored.record.id, stop)?;
+        sys::fail::point("engine.restart.stopped");
         self.start(&stored.record.id, None)?;
+        sys::fail::point("engine.restart.started");
         self.announce(&stored.record, "restart", &[]);
         Ok(())
     }
@@ -66,6 +68,7 @@ impl Engine {
             record.spec.restart = policy.clone();
         }
         if let Some(mut connection) = self.connect(&stored)? {
+            sys::fail::point("engine.update.planned");
             let update = Update {
                 resources: Some(record.spec.resources.clone()),
                 restart: request.restart.clone(),

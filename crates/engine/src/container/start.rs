@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use monitor::job::{Job, LogOptions};
 use monitor::protocol;
+use monitor::spawn::Waiting;
 use storage::containers::{ContainerRecord, make_run_directory};
 use sys::lock::Lock;
 use types::container::Healthcheck;
 use types::event::Event;
 
+use super::create::Made;
 use super::plan::NetworkMode;
 use super::{facts, files, plan};
 use crate::Engine;
@@ -42,25 +45,85 @@ impl Engine {
                 pid: stored.state.pid,
                 warnings: Vec::new(),
             }),
-            _ => self.spawn_monitor(&stored.record, false, client),
+            _ => self.spawn_monitor(&stored.record, client),
         }
+    }
+
+    /// Makes a container's monitor before the container: it starts up meanwhile. Where that fails,
+    /// the start will say why. The caller must be single-threaded.
+    pub fn begin_start(&self, id: &str) -> Option<Waiting> {
+        Waiting::new(id, &self.monitors_cgroup()).ok()
+    }
+
+    /// Starts a container that this command has just made, with the monitor that was begun for it.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_made(
+        &self,
+        made: &Made,
+        waiting: Option<Waiting>,
+        client: Option<&OwnedFd>,
+    ) -> Result<protocol::Started, EngineError> {
+        let waiting = match waiting {
+            Some(waiting) => waiting,
+            None => self.new_monitor(&made.record)?,
+        };
+        self.give_job(&made.record, made.lowers.clone(), waiting, false, client)
     }
 
     /// Makes a container's monitor and waits for its word. The container is locked by the caller.
     pub(crate) fn spawn_monitor(
         &self,
         record: &ContainerRecord,
+        client: Option<&OwnedFd>,
+    ) -> Result<protocol::Started, EngineError> {
+        let lowers = self.image_lowers(&record.image_id)?;
+        self.give_job(record, lowers, self.new_monitor(record)?, false, client)
+    }
+
+    /// Gives a running container whose monitor was killed a new one.
+    pub(crate) fn adopt(&self, record: &ContainerRecord) -> Result<protocol::Started, EngineError> {
+        let lowers = self.image_lowers(&record.image_id)?;
+        let waiting = Waiting::new(&record.id, &self.monitors_cgroup())?;
+        self.give_job(record, lowers, waiting, true, None)
+    }
+
+    fn new_monitor(&self, record: &ContainerRecord) -> Result<Waiting, EngineError> {
+        Ok(Waiting::new(&record.id, &self.monitors_cgroup())?)
+    }
+
+    fn monitors_cgroup(&self) -> String {
+        format!("{}/monitors", self.cgroup_parent())
+    }
+
+    fn give_job(
+        &self,
+        record: &ContainerRecord,
+        lowers: Vec<PathBuf>,
+        waiting: Waiting,
         adopt: bool,
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
         let run_directory = make_run_directory(self.store(), &record.id)?;
         // An ending monitor still holds its lock for a moment; the new one waits for the unmount.
-        let alive = Lock::acquire(&run_directory.join(protocol::LOCK))?.into_fd();
-        let job = self.job(record, run_directory, adopt)?;
+        let alive = Lock::acquire_directory(&run_directory)?.into_fd();
+        sys::fail::result("engine.start.locked")?;
+        if !adopt && self.monitor_socket(&record.id).exists() {
+            // A monitor was killed while it started this container: no second one may run on its files.
+            self.release(record);
+        }
+        let job = self.job(record, lowers, run_directory, adopt)?;
         if !adopt {
             files::write(&job.directory, record, &job.launch)?;
         }
-        let channel = monitor::spawn::spawn(&job, &alive, client)?;
+        sys::fail::point("engine.start.prepared");
+        let network = match plan::makes_network(&record.spec) && !adopt {
+            true => Some(sys::loopback::new_network_namespace()?),
+            false => None,
+        };
+        let channel = waiting.give(&job, &alive, network.as_ref(), client)?;
+        sys::fail::point("engine.start.given");
         drop(alive);
         Ok(monitor::client::started(channel)?)
     }
@@ -68,11 +131,11 @@ impl Engine {
     fn job(
         &self,
         record: &ContainerRecord,
-        run_directory: std::path::PathBuf,
+        lowers: Vec<PathBuf>,
+        run_directory: PathBuf,
         adopt: bool,
     ) -> Result<Job, EngineError> {
         let spec = &record.spec;
-        let lowers = self.image_lowers(&record.image_id)?;
         let mut host = facts::gather(self, record, lowers)?;
         host.joined = self.joined_pids(record)?;
         let launch = plan::plan(record, &host)?;
@@ -98,7 +161,6 @@ impl Engine {
             stop_signal,
             stop_timeout_s: spec.stop_timeout.unwrap_or(STOP_TIMEOUT_S),
             auto_remove: spec.auto_remove,
-            monitors_cgroup: format!("{}/monitors", self.cgroup_parent()),
             adopt,
             reap_arguments: self.own_arguments(&["internal", "reap"]),
         })

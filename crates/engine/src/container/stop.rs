@@ -8,6 +8,11 @@ use types::state::Status;
 use crate::Engine;
 use crate::error::EngineError;
 
+/// Monitors of one container that a request outlives.
+const MONITORS_MAX: usize = 16;
+/// How long a successor may take before it is looked for again.
+const SUCCESSOR_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// What `wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitFor {
@@ -26,20 +31,26 @@ impl Engine {
         if !stored.state.status.is_live() {
             return Ok(None);
         }
-        let run_directory = self.store().container_run_directory(&stored.record.id);
-        match Connection::open(&run_directory) {
-            Ok(connection) => Ok(Some(connection)),
-            // It has ended between our look and now.
-            Err(error)
-                if matches!(
-                    error.errno,
-                    rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED
-                ) =>
-            {
-                Ok(None)
+        let id = &stored.record.id;
+        let run_directory = self.store().container_run_directory(id);
+        for _ in 0..MONITORS_MAX {
+            match Connection::open(&run_directory) {
+                Ok(connection) => return Ok(Some(connection)),
+                // It has ended between our look and now.
+                Err(error) if error.errno == rustix::io::Errno::NOENT => return Ok(None),
+                Err(error) if error.errno == rustix::io::Errno::CONNREFUSED => {}
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
+            // Its monitor was killed: the next look finds it a successor, or another command does.
+            match self.observe(id) {
+                Ok(now) if now.state.status.is_live() => std::thread::sleep(SUCCESSOR_PAUSE),
+                Ok(_) | Err(EngineError::NoSuchContainer(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
+        Err(EngineError::conflict(format!(
+            "the monitor of container {id} does not answer"
+        )))
     }
 
     /// A connection to the monitor of a running container.
@@ -72,6 +83,7 @@ impl Engine {
             // A monitor that ends right now has nothing left to stop.
             let _ = connection.send(Kind::Stop, &stop);
         }
+        sys::fail::point("engine.stop.asked");
         Ok((stored, connection))
     }
 
@@ -83,9 +95,11 @@ impl Engine {
         &self,
         stored: &StoredContainer,
         connection: Option<Connection>,
+        stop: protocol::Stop,
     ) -> Result<(), EngineError> {
-        if let Some(mut connection) = connection {
-            connection.answer()?;
+        if let Some(connection) = connection {
+            self.await_stop(&stored.record.id, connection, stop)?;
+            sys::fail::point("engine.stop.answered");
             self.announce(&stored.record, "stop", &[]);
         }
         if stored.record.spec.auto_remove {
@@ -94,13 +108,36 @@ impl Engine {
         Ok(())
     }
 
+    /// Waits for the monitor's word. One that was killed before it could give it has perhaps not
+    /// stopped the container: then its successor is asked.
+    pub(crate) fn await_stop(
+        &self,
+        id: &str,
+        mut connection: Connection,
+        stop: protocol::Stop,
+    ) -> Result<(), EngineError> {
+        for _ in 0..MONITORS_MAX {
+            if connection.is_confirmed()? {
+                return Ok(());
+            }
+            connection = match self.begin_stop(id, stop) {
+                Ok((_, Some(connection))) => connection,
+                Ok((_, None)) | Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+        }
+        Err(EngineError::conflict(format!(
+            "cannot stop container {id}: its monitor is killed again and again"
+        )))
+    }
+
     /// Stops a container and waits for it.
     ///
     /// # Errors
     /// [`EngineError::NoSuchContainer`], or the monitor's refusal.
     pub fn stop(&self, key: &str, stop: protocol::Stop) -> Result<(), EngineError> {
         let (stored, connection) = self.begin_stop(key, stop)?;
-        self.finish_stop(&stored, connection)
+        self.finish_stop(&stored, connection, stop)
     }
 
     /// Sends a signal to a container's first process, as `kill`.

@@ -64,6 +64,7 @@ pub fn import(
     let store = context.store();
     let lease = store.lease()?;
     let diff_id = import_layer(&lease, source)?;
+    sys::fail::point("engine.import.unpacked");
     let platform = options
         .platform
         .clone()
@@ -92,6 +93,7 @@ pub fn import(
         ..ImageConfig::default()
     };
     let id = record(&lease, &config, vec![diff_id])?;
+    sys::fail::point("engine.import.recorded");
     let lock = store.lock_images()?;
     match &options.reference {
         Some(reference) => {

@@ -73,6 +73,7 @@ pub fn load(
 ) -> Result<Vec<LoadedImage>> {
     let lease = context.store().lease()?;
     let members = Members::read(source, &lease, observer)?;
+    sys::fail::point("engine.load.read");
     let loader = Loader {
         members: &members,
         lease: &lease,
@@ -310,6 +311,7 @@ impl Loader<'_> {
         let id = store.put_blob(self.lease, &image.config)?;
         let new = new_image(id.clone(), &config, manifest, Vec::new(), layers, store)?;
         store.record_image(self.lease, new)?;
+        sys::fail::point("engine.load.recorded");
         self.name(id, &image.names)
     }
 
@@ -333,6 +335,7 @@ impl Loader<'_> {
             LayerClaim::Work(work) => {
                 let report = fill_layer(file.open()?, &work, &id)?;
                 file.publish(self.lease)?;
+                sys::fail::point("engine.load.layer");
                 work.finish(&report, Some(record.clone())).publish()?;
                 tell(LayerProgress::Complete);
             }

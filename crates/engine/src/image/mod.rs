@@ -7,7 +7,7 @@ mod archive;
 pub mod builtin;
 pub mod changes;
 mod error;
-mod glob;
+pub(crate) mod glob;
 pub mod history;
 pub mod import;
 mod ingest;

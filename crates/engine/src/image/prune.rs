@@ -70,6 +70,7 @@ pub fn prune(
         report.removed.push(Removed::Deleted(id.clone()));
     }
     drop(lock);
+    sys::fail::point("engine.prune.unreferenced");
     let collected = context.collect(&users)?;
     report.reclaimed_bytes = collected.bytes;
     Ok(report)

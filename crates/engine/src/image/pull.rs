@@ -174,6 +174,7 @@ impl Pull<'_> {
         self.observer.event(Event::Resolved {
             digest: target.digest.clone(),
         });
+        sys::fail::point("engine.pull.recorded");
         let outcome = self.publish(&image.id, &target)?;
         let reference = self.reference.clone();
         Ok(PullReport {
@@ -453,6 +454,7 @@ impl Pull<'_> {
             report
         };
         self.tell(blob, LayerProgress::Downloaded);
+        sys::fail::point("engine.pull.layer");
         work.finish(&report, Some(descriptor_record(blob)))
             .publish()?;
         self.tell(blob, LayerProgress::Complete);

@@ -60,9 +60,11 @@ pub fn remove(
     };
     if store.names_of(&found.id)?.is_empty() && !removal.is_running() {
         let record = store.image(&found.id)?;
+        sys::fail::point("engine.rmi.untagged");
         store.remove_all_references(&lock, &found.id)?;
         drop(lock);
         removed.push(Removed::Deleted(found.id));
+        sys::fail::point("engine.rmi.unreferenced");
         let collected = context.collect(&users)?;
         removed.extend(deleted_layers(&record, &collected.layers));
     }

@@ -14,6 +14,7 @@ pub fn tag(context: &ImageContext<'_>, source: &str, target: &str) -> Result<Dig
     let target = parse_target(target)?;
     let store = context.store();
     let lock = store.lock_images()?;
+    sys::fail::point("engine.tag.locked");
     let found = store.find_image(source)?;
     let unchanged = store
         .reference(&target)?

@@ -417,6 +417,7 @@ impl ContainerCgroup {
     /// # Errors
     /// What is left, after everything else was removed.
     pub fn remove(&mut self) -> Result<(), CgroupError> {
+        sys::fail::point("runtime.cgroup.removing");
         let deadline = Instant::now() + REMOVE_MAX;
         let mut pause = REMOVE_PAUSE_MIN;
         loop {

@@ -42,6 +42,8 @@ pub use group::ContainerCgroup;
 pub use limits::LimitError;
 pub use stats::CgroupStats;
 
+use std::collections::BTreeSet;
+
 use rustix::io::Errno;
 use sys::SysError;
 use types::container::Resources;
@@ -200,12 +202,14 @@ impl Layout {
         let mut cgroup = ContainerCgroup::empty(place);
         let mut warnings = Vec::new();
         for hierarchy in self.hierarchies.into_iter().filter(is_joined) {
+            sys::fail::point("runtime.cgroup.making");
             let made = cgroup.make(hierarchy);
             if let Err(error) = made {
                 let _ = cgroup.remove();
                 return Err(error);
             }
         }
+        sys::fail::point("runtime.cgroup.made");
         let written = cgroup.write_limits(&limits, Purpose::Create, &mut warnings);
         if let Err(error) = written.and_then(|()| cgroup.write_device_rules(rules)) {
             let _ = cgroup.remove();
@@ -215,6 +219,55 @@ impl Layout {
             warnings.push(warning::OOM_WITHOUT_LIMIT.to_string());
         }
         Ok((cgroup, warnings))
+    }
+
+    /// Moves this process to the group of all monitors at `path` wherever it is in the caller's
+    /// group, so that it outlives the caller's unit, session or job.
+    ///
+    /// # Errors
+    /// What kept it in a group; it is moved in the others all the same.
+    pub fn move_to_monitors(&self, path: &str) -> Result<(), CgroupError> {
+        let path = match path {
+            "" => format!("{DEFAULT_PARENT}/monitors"),
+            path => clean(path)?,
+        };
+        let mut first_error = None;
+        for hierarchy in &self.hierarchies {
+            // At the root there is nothing to leave, and a hierarchy costs a tenth of a millisecond.
+            if hierarchy.at_root || hierarchy.own.trim_start_matches('/') == path {
+                continue;
+            }
+            // A thread that moves itself by `tasks` waits for nobody; see `attach_self`.
+            let file = match hierarchy.unified {
+                true => "cgroup.procs",
+                false => "tasks",
+            };
+            let moved = make_group(hierarchy, &path)
+                .and_then(|group| group.write(file, "0").map_err(CgroupError::from));
+            if let Err(error) = moved {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Names of the groups beneath a parent, of all hierarchies together.
+    ///
+    /// # Errors
+    /// A parent that is no path of plain names.
+    pub fn names(&self, parent: &str) -> Result<BTreeSet<String>, CgroupError> {
+        let parent = clean(parent)?;
+        let entries = self
+            .hierarchies
+            .iter()
+            .flat_map(|hierarchy| std::fs::read_dir(hierarchy.root.path().join(&parent)));
+        let groups = entries
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        Ok(groups
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
     }
 
     /// Removes an empty parent from every hierarchy, for tests and `prune`; what is in use stays.
@@ -442,36 +495,14 @@ fn enable_controllers(hierarchy: &Hierarchy, path: &str) {
     }
 }
 
-/// Moves this process to the group of all monitors at `path` wherever it is in the caller's group,
-/// so that it outlives the caller's unit, session or job.
-///
-/// # Errors
-/// What kept it in a group; it is moved in the others all the same.
-pub fn move_to_monitors(path: &str) -> Result<(), CgroupError> {
-    let path = if path.is_empty() {
-        format!("{DEFAULT_PARENT}/monitors")
-    } else {
-        clean(path)?
-    };
-    let mut first_error = None;
-    for hierarchy in detect::detect()? {
-        // At the root there is nothing to leave, and a hierarchy costs a tenth of a millisecond.
-        if hierarchy.at_root || hierarchy.own.trim_start_matches('/') == path {
-            continue;
-        }
-        let moved = make_group(&hierarchy, &path)
-            // A thread that moves itself by `tasks` waits for nobody; see `attach_self`.
-            .and_then(|group| {
-                let file = if hierarchy.unified {
-                    "cgroup.procs"
-                } else {
-                    "tasks"
-                };
-                group.write(file, "0").map_err(CgroupError::from)
-            });
-        if let Err(error) = moved {
-            first_error.get_or_insert(error);
-        }
+/// Whether every controller of this machine is v2's. Where cgroup2 or the usual tmpfs is mounted at
+/// the usual place that is one question to the kernel.
+pub fn is_unified() -> bool {
+    const CGROUP2_MAGIC: i64 = 0x6367_7270;
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    match rustix::fs::statfs("/sys/fs/cgroup").map(|found| found.f_type) {
+        Ok(CGROUP2_MAGIC) => true,
+        Ok(TMPFS_MAGIC) => false,
+        _ => Layout::detect().is_ok_and(|layout| layout.is_unified()),
     }
-    first_error.map_or(Ok(()), Err)
 }

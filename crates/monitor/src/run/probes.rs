@@ -1,0 +1,102 @@
+//! Processes in the container besides its first: health probes, and those of `exec`.
+
+use types::state::Probe;
+
+use super::Monitor;
+use crate::joined::{self, Process, Purpose};
+use crate::protocol::{self, Ended, Kind};
+use crate::state::{self, now};
+use crate::watch::is_readable;
+
+impl Monitor {
+    pub(super) fn begin_probe(&mut self, now_ns: i64) {
+        let (Some(checker), Some(container)) = (&mut self.checker, &self.container) else {
+            return;
+        };
+        checker.due_ns = None;
+        let shell = ["/bin/sh".to_string(), "-c".to_string()];
+        let Some(command) = checker.command(&shell) else {
+            return;
+        };
+        let text = format!("exec_start: {}", command.join(" "));
+        match joined::probe(&self.job, container, command, now_ns, checker.timeout_ns()) {
+            Ok(process) => {
+                state::announce(&self.job, &text, &[]);
+                self.processes.push(process);
+            }
+            Err(failure) => {
+                let probe = Probe {
+                    start: now(),
+                    end: now(),
+                    exit_code: -1,
+                    output: failure.text.clone(),
+                };
+                self.record_probe(probe);
+            }
+        }
+    }
+
+    pub(super) fn record_probe(&mut self, probe: Probe) {
+        let (Some(checker), Some(health)) = (&mut self.checker, &mut self.state.health) else {
+            return;
+        };
+        let changed = checker.record(health, probe, sys::journal::now_ns());
+        let status = health.status.clone();
+        state::save(&self.job, &self.state);
+        if changed {
+            state::announce(&self.job, &format!("health_status: {status}"), &[]);
+        }
+    }
+
+    pub(super) fn probe_printed(&mut self, index: usize) {
+        if let Some(Process {
+            purpose: Purpose::Probe(probe),
+            ..
+        }) = self.processes.get_mut(index)
+        {
+            probe.read();
+        }
+    }
+
+    pub(super) fn process_ended(&mut self, index: usize) {
+        let Some(process) = self.processes.get(index) else {
+            return;
+        };
+        match sys::process::reap(&process.pidfd, false) {
+            Ok(None) => {}
+            Ok(Some(exit)) => self.finish_process(index, Some(exit)),
+            Err(_) => self.finish_process(index, None),
+        }
+    }
+
+    pub(super) fn finish_process(&mut self, index: usize, exit: Option<sys::process::Exit>) {
+        let process = self.processes.remove(index);
+        let code = exit.map_or(255, sys::process::Exit::shell_code);
+        match process.purpose {
+            Purpose::Probe(mut probe) => {
+                if is_readable(&probe.reader) {
+                    probe.read();
+                }
+                let output = match probe.timed_out {
+                    true => "Health check exceeded timeout".to_string(),
+                    false => String::from_utf8_lossy(&probe.output).into_owned(),
+                };
+                let exit_code = probe.exit_code(exit);
+                self.record_probe(Probe {
+                    start: probe.start,
+                    end: now(),
+                    exit_code,
+                    output,
+                });
+            }
+            Purpose::Command { client } => {
+                let more = [("execID", process.id), ("exitCode", code.to_string())];
+                state::announce(&self.job, "exec_die", &more);
+                let client = client.and_then(|number| self.client_by_number(number));
+                if let Some(client) = client {
+                    client.send(protocol::json_packet(Kind::Ended, &Ended { code }));
+                }
+            }
+        }
+    }
+}
