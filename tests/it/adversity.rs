@@ -186,7 +186,6 @@ adversities! {
 }
 
 #[test]
-#[ignore = "fails: the monitor still holds the lock of the root, and the one that would adopt waits for it"]
 fn a_run_root_that_vanishes_while_a_container_runs() {
     check(&format!(
         "{FUNCTIONS}\n{}",

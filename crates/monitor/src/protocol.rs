@@ -27,9 +27,14 @@ pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Name of a monitor's socket in its run directory.
 pub const SOCKET: &str = "monitor";
 
-/// The directory that is locked while the container's root is mounted, for a container's directory
-/// in the store. That is a little longer than a monitor holds its run directory: unmounting takes
-/// milliseconds that nobody who only wants the end should wait for.
+/// The directory that a monitor locks for life, for a container's directory in the store: there, and
+/// not in the run root, which somebody may remove under a running container.
+pub fn alive_lock(directory: &std::path::Path) -> std::path::PathBuf {
+    directory.join("upper")
+}
+
+/// The directory that is locked while the container's root is mounted, which is a little longer:
+/// unmounting takes milliseconds that nobody who only wants the end should wait for.
 pub fn mounted_lock(directory: &std::path::Path) -> std::path::PathBuf {
     directory.join("work")
 }

@@ -23,11 +23,13 @@ use crate::joined::{Process, Purpose};
 use crate::log::{Log, Stream};
 use crate::protocol::{self, Kind};
 use crate::state::{self, now};
-use crate::watch::{Ready, Watch};
+use crate::watch::{DirectoryWatch, Ready, Watch};
 
 /// At most so many bytes of input wait for the container.
 pub(crate) const INPUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Whoever removes a run root shall find it gone, and not made again beneath his hands.
+const REMAKE_AFTER_NS: i64 = 20_000_000;
 const REST_AFTER_NS: i64 = 1_000_000_000;
 
 /// The monitor.
@@ -48,6 +50,10 @@ pub(crate) struct Monitor {
     checker: Option<Checker>,
     restart_at_ns: Option<i64>,
     rest_at_ns: Option<i64>,
+    /// The next sleep is expected to be a long one.
+    rests: bool,
+    run_directory: DirectoryWatch,
+    remake_at_ns: Option<i64>,
     backoff: RestartBackoff,
     started_ns: i64,
     /// The container's network namespace, kept from one start to the next.
@@ -170,8 +176,10 @@ impl Monitor {
     }
 
     fn sleep(&mut self) -> Vec<Ready> {
+        let for_long = std::mem::take(&mut self.rests);
         let mut watch = Watch::default();
         watch.readable(self.listener.as_fd(), Ready::Listener);
+        watch.readable(self.run_directory.as_fd(), Ready::RunDirectory);
         let output_held = self.clients.iter().any(Client::holds_output);
         let input_full = self.input.len() >= INPUT_BYTES_MAX;
         if let Some(container) = &self.container {
@@ -204,7 +212,7 @@ impl Monitor {
                 watch.readable(probe.reader.as_fd(), Ready::ProbeOutput(index));
             }
         }
-        watch.wait(self.next_deadline())
+        watch.wait(self.next_deadline(), for_long)
     }
 
     /// After a while in which nothing happened, memory is given back, once.
@@ -214,7 +222,7 @@ impl Monitor {
             self.rest_at_ns = Some(now_ns + REST_AFTER_NS);
         } else if self.rest_at_ns.is_some_and(|at| at <= now_ns) {
             self.rest_at_ns = None;
-            sys::memory::release();
+            self.rests = true;
         }
     }
 
@@ -240,9 +248,15 @@ impl Monitor {
         probes
             .chain(silent)
             .chain(
-                [self.kill_at_ns, self.restart_at_ns, self.rest_at_ns, check]
-                    .into_iter()
-                    .flatten(),
+                [
+                    self.kill_at_ns,
+                    self.restart_at_ns,
+                    self.rest_at_ns,
+                    self.remake_at_ns,
+                    check,
+                ]
+                .into_iter()
+                .flatten(),
             )
             .min()
     }
@@ -250,6 +264,10 @@ impl Monitor {
     fn handle(&mut self, event: Ready) {
         match event {
             Ready::Listener => self.accept(),
+            Ready::RunDirectory => {
+                self.run_directory.forget();
+                self.remake_at_ns = Some(sys::journal::now_ns() + REMAKE_AFTER_NS);
+            }
             Ready::Output(stream) => {
                 self.read_output(stream);
             }
@@ -264,6 +282,22 @@ impl Monitor {
             }
             Ready::Joined(index) => self.process_ended(index),
             Ready::ProbeOutput(index) => self.probe_printed(index),
+        }
+    }
+
+    /// Somebody removed the run root under a running container: without its socket no command could
+    /// reach it again.
+    fn remake_run_directory(&mut self) {
+        if self.job.run_directory.join(protocol::SOCKET).exists() {
+            return;
+        }
+        let _ = std::fs::create_dir_all(&self.job.launch.staging);
+        let _ = std::fs::create_dir_all(&self.job.run_directory);
+        if let Ok(listener) = sys::socket::listen(&self.job.run_directory, protocol::SOCKET) {
+            self.listener = listener;
+        }
+        if let Ok(watch) = DirectoryWatch::new(&self.job.run_directory) {
+            self.run_directory = watch;
         }
     }
 
@@ -352,6 +386,10 @@ impl Monitor {
             if let Some(container) = &self.container {
                 let _ = sys::process::signal(&container.pidfd, libc::SIGKILL);
             }
+        }
+        if self.remake_at_ns.is_some_and(|at| at <= now_ns) {
+            self.remake_at_ns = None;
+            self.remake_run_directory();
         }
         for process in &mut self.processes {
             if let Purpose::Probe(probe) = &mut process.purpose

@@ -1,8 +1,11 @@
 //! What the monitor sleeps on: one `poll` over everything that can happen next.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use sys::{Context, SysError};
 
 use crate::log::Stream;
 
@@ -11,6 +14,8 @@ use crate::log::Stream;
 pub(crate) enum Ready {
     /// A command wants to connect.
     Listener,
+    /// Something in the run directory was removed.
+    RunDirectory,
     /// The container's first process ended.
     Exit,
     /// The container ran out of memory.
@@ -27,6 +32,33 @@ pub(crate) enum Ready {
     Joined(usize),
     /// Probe number n printed something.
     ProbeOutput(usize),
+}
+
+/// Tells when a name in a directory is removed, or the directory moved away. That a directory with a
+/// bound socket is removed itself is never told: the socket keeps its inode.
+#[derive(Debug)]
+pub(crate) struct DirectoryWatch(OwnedFd);
+
+impl DirectoryWatch {
+    pub(crate) fn new(path: &Path) -> Result<Self, SysError> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let watch = inotify::init(flags).on("watch", path.display())?;
+        let what = inotify::WatchFlags::DELETE | inotify::WatchFlags::MOVE_SELF;
+        inotify::add_watch(&watch, path, what).on("watch", path.display())?;
+        Ok(Self(watch))
+    }
+
+    /// Forgets what has happened.
+    pub(crate) fn forget(&self) {
+        let mut events = [0u8; 512];
+        while matches!(rustix::io::read(&self.0, &mut events), Ok(1..)) {}
+    }
+}
+
+impl AsFd for DirectoryWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// A set of descriptors and their meanings.
@@ -47,8 +79,9 @@ impl<'a> Watch<'a> {
         self.meanings.push(meaning);
     }
 
-    /// Sleeps until something is ready or `until_ns` (wall clock) is reached.
-    pub(crate) fn wait(mut self, until_ns: Option<i64>) -> Vec<Ready> {
+    /// Sleeps until something is ready or `until_ns` (wall clock) is reached; `for_long` gives memory
+    /// back before.
+    pub(crate) fn wait(mut self, until_ns: Option<i64>, for_long: bool) -> Vec<Ready> {
         let timeout = until_ns.map(|until| {
             let left = (until - sys::journal::now_ns()).max(0);
             Timespec {
@@ -57,7 +90,11 @@ impl<'a> Watch<'a> {
             }
         });
         // EINTR, and nothing else, is possible here; then nothing is ready.
-        if poll(&mut self.fds, timeout.as_ref()).is_err() {
+        let polled = match for_long {
+            true => sys::memory::release_and_poll(&mut self.fds, timeout.as_ref()),
+            false => poll(&mut self.fds, timeout.as_ref()),
+        };
+        if polled.is_err() {
             return Vec::new();
         }
         let pairs = self.fds.iter().zip(&self.meanings);

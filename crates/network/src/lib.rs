@@ -6,5 +6,6 @@
 //! nftables is all or nothing; every effect can be repeated after a crash.
 
 mod netlink;
+pub mod subnet;
 
 pub use netlink::{NetlinkError, Socket};

@@ -1,7 +1,7 @@
 // `--init`: process 1 of a container. Starts the command, passes on signals, reaps orphans, and
 // ends as the command ended: with its code, or 128 + signal.
 //
-// Usage: `init [--] COMMAND [ARGUMENT …]`. Like tini without options: signals go to the command
+// Usage: `caisson-init [--] COMMAND [ARGUMENT …]`. Like tini without options: signals go to the command
 // alone, which leads its own process group and owns the terminal where there is one. Exit codes of
 // its own: 127 command not found, 126 not executable, 125 everything else.
 #![no_std]
@@ -66,6 +66,9 @@ const EACCES: isize = -13;
 const ENOTDIR: isize = -20;
 const ENAMETOOLONG: isize = -36;
 
+/// What we are called by, and no script's interpreter is.
+const NAME: &[u8] = b"caisson-init";
+
 const EXIT_OURS: i32 = 125;
 const EXIT_NOT_EXECUTABLE: i32 = 126;
 const EXIT_NOT_FOUND: i32 = 127;
@@ -79,11 +82,16 @@ type Text = *const u8;
 /// `stack` is what the kernel passed to this process.
 unsafe fn run(stack: *mut usize) -> i32 {
     // SAFETY: argument count, then that many pointers, a null, the environment, a null.
-    let (mut command, environment) = unsafe {
+    let (name, mut command, environment) = unsafe {
         let count = *stack;
         let arguments = stack.add(1).cast::<Text>();
-        (arguments.add(1), arguments.add(count + 1))
+        (*arguments, arguments.add(1), arguments.add(count + 1))
     };
+    // A script whose interpreter is /proc/self/exe would start us again and again.
+    // SAFETY: a null pointer, or a C string.
+    if name.is_null() || unsafe { bytes_of(name) } != NAME {
+        return fail(b"only caisson starts this program", b"", EXIT_NOT_EXECUTABLE);
+    }
     // SAFETY: the list ends with a null pointer, each other entry is a C string.
     unsafe {
         if !(*command).is_null() && bytes_of(*command) == b"--" {

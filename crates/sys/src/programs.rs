@@ -45,7 +45,9 @@ mod tests {
         }
 
         fn command(&self) -> Command {
-            Command::new(&self.0)
+            let mut command = Command::new(&self.0);
+            command.arg0("caisson-init");
+            command
         }
     }
 

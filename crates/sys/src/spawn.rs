@@ -148,7 +148,7 @@ mod tests {
             rustix::fs::Mode::empty(),
         )
         .unwrap();
-        let script = "echo ignored; readlink /proc/$$/fd/0 /proc/$$/fd/1 >&3";
+        let script = "echo ignored; readlink /proc/$$/fd/0 /proc/$$/fd/2 >&3";
         let arguments = CStrings::new(["sh", "-c", script]).unwrap();
         let environment = CStrings::new(["PATH=/usr/bin:/bin"]).unwrap();
         let pid = program(shell.as_fd(), &arguments, &environment, theirs.as_fd()).unwrap();

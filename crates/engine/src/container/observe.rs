@@ -106,7 +106,9 @@ impl Engine {
     }
 
     fn is_watched(&self, id: &str) -> bool {
-        lock::is_held(&self.store().container_run_directory(id))
+        lock::is_held(&monitor::protocol::alive_lock(
+            &self.store().container_directory(id),
+        ))
     }
 
     fn repair(&self, id: &str) -> Result<StoredContainer, EngineError> {

@@ -1,7 +1,7 @@
 //! Removing, and releasing what an ended container still held.
 
 use monitor::client::Connection;
-use monitor::protocol::Stop;
+use monitor::protocol::{self, Stop};
 use runtime::cgroup::{ContainerCgroup, Layout};
 use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
 use sys::lock::Lock;
@@ -83,13 +83,10 @@ impl Engine {
             Err(ContainerError::Missing) => return Ok(()),
             other => other?,
         };
-        let run_directory = self.store().container_run_directory(id);
         sys::fail::point("engine.remove.locked");
-        // Held until the monitor is gone; without a run directory there is none.
-        match Lock::acquire_directory(&run_directory) {
-            Err(error) if error.errno == rustix::io::Errno::NOENT => {}
-            other => drop(other?),
-        }
+        // Held until the monitor is gone.
+        let directory = self.store().container_directory(id);
+        drop(Lock::acquire_directory(&protocol::alive_lock(&directory))?);
         let stored = match self.store().read_container(id) {
             Err(ContainerError::Missing) => return Ok(()),
             other => other?,

@@ -107,7 +107,8 @@ impl Engine {
     ) -> Result<protocol::Started, EngineError> {
         let run_directory = make_run_directory(self.store(), &record.id)?;
         // An ending monitor still holds its lock for a moment; the new one waits for the unmount.
-        let alive = Lock::acquire_directory(&run_directory)?.into_fd();
+        let directory = self.store().container_directory(&record.id);
+        let alive = Lock::acquire_directory(&protocol::alive_lock(&directory))?.into_fd();
         sys::fail::result("engine.start.locked")?;
         if !adopt && self.monitor_socket(&record.id).exists() {
             // A monitor was killed while it started this container: no second one may run on its files.

@@ -11,7 +11,7 @@ use crate::error::EngineError;
 /// Monitors of one container that a request outlives.
 const MONITORS_MAX: usize = 16;
 /// How long a successor may take before it is looked for again.
-const SUCCESSOR_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+const SUCCESSOR_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// What `wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,13 @@ impl Engine {
         for _ in 0..MONITORS_MAX {
             match Connection::open(&run_directory) {
                 Ok(connection) => return Ok(Some(connection)),
-                // It has ended between our look and now.
-                Err(error) if error.errno == rustix::io::Errno::NOENT => return Ok(None),
-                Err(error) if error.errno == rustix::io::Errno::CONNREFUSED => {}
+                // It has ended between our look and now; or it was killed; or its run directory was
+                // removed, and it makes that again.
+                Err(error)
+                    if matches!(
+                        error.errno,
+                        rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED
+                    ) => {}
                 Err(error) => return Err(error.into()),
             }
             // Its monitor was killed: the next look finds it a successor, or another command does.

@@ -16,6 +16,7 @@ use crate::log::Log;
 use crate::protocol::{self, Kind, Started};
 use crate::spawn::{self, given};
 use crate::state;
+use crate::watch::DirectoryWatch;
 
 /// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
 /// arguments of our own binary that shall run next in this process, if any.
@@ -88,6 +89,9 @@ fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
         listener,
         checker: None,
         restart_at_ns: None,
+        run_directory: DirectoryWatch::new(&job.run_directory)?,
+        remake_at_ns: None,
+        rests: false,
         rest_at_ns: Some(sys::journal::now_ns() + REST_AFTER_NS),
         backoff: RestartBackoff::default(),
         started_ns: 0,
