@@ -35,6 +35,19 @@ impl Lock {
         Self::acquire_fd(crate::atomic::open_directory(path)?)
     }
 
+    /// Locks an existing directory if nobody holds it.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn try_acquire_directory(path: &Path) -> Result<Option<Self>, SysError> {
+        let fd = crate::atomic::open_directory(path)?;
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(fd))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(SysError::new("lock", path.display().to_string(), errno)),
+        }
+    }
+
     /// Locks `path` if nobody holds it.
     ///
     /// # Errors

@@ -1,13 +1,22 @@
 //! Removing, and releasing what an ended container still held.
 
+use std::time::Duration;
+
 use monitor::client::Connection;
 use monitor::protocol::{self, Stop};
 use runtime::cgroup::{ContainerCgroup, Layout};
 use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
 use sys::lock::Lock;
+use types::state::Status;
 
 use crate::Engine;
 use crate::error::EngineError;
+
+/// A container that is removed by force is killed at most so often, where others start it.
+const STARTED_AGAIN_MAX: usize = 16;
+/// How often an ending monitor is looked after.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LAST_PAUSE: Duration = Duration::from_millis(5);
 
 /// When the bytes of a removed container go.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +36,7 @@ const KILL: Stop = Stop {
 pub struct Removal {
     stored: StoredContainer,
     connection: Option<Connection>,
+    force: bool,
 }
 
 impl Engine {
@@ -41,6 +51,7 @@ impl Engine {
             return Ok(Removal {
                 stored,
                 connection: None,
+                force,
             });
         }
         if !force {
@@ -56,7 +67,11 @@ impl Engine {
             )));
         }
         let (stored, connection) = self.begin_stop(&stored.record.id, KILL)?;
-        Ok(Removal { stored, connection })
+        Ok(Removal {
+            stored,
+            connection,
+            force,
+        })
     }
 
     /// Finishes a removal.
@@ -64,50 +79,77 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn finish_remove(&self, removal: Removal) -> Result<(), EngineError> {
-        if let Some(connection) = removal.connection {
-            // Refusals do not matter: the lock below tells whether it has ended.
-            let _ = self.await_stop(&removal.stored.record.id, connection, KILL);
+        let id = &removal.stored.record.id;
+        let mut connection = removal.connection;
+        for _ in 0..STARTED_AGAIN_MAX {
+            if let Some(connection) = connection.take() {
+                // Refusals do not matter: the lock below tells whether it has ended.
+                let _ = self.await_stop(id, connection, KILL);
+            }
+            if self.remove_ended(id, Erase::Now, |_| true)? {
+                return Ok(());
+            }
+            if !removal.force {
+                break;
+            }
+            connection = match self.begin_stop(id, KILL) {
+                Ok((_, connection)) => connection,
+                Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
         }
-        self.remove_ended(&removal.stored.record.id, Erase::Now, |_| true)
+        Err(EngineError::conflict(format!(
+            "cannot remove container \"{}\": it was started again meanwhile",
+            removal.stored.record.name
+        )))
     }
 
-    /// Removes a container that has ended, if `wanted` says so.
+    /// Removes a container that has ended, if `wanted` says so. `false`: it runs again.
     fn remove_ended(
         &self,
         id: &str,
         erase: Erase,
-        wanted: impl FnOnce(&ContainerRecord) -> bool,
-    ) -> Result<(), EngineError> {
+        wanted: impl Fn(&ContainerRecord) -> bool,
+    ) -> Result<bool, EngineError> {
         // Its own --rm, or another command, may be faster.
         let lock = match self.store().lock_container(id) {
-            Err(ContainerError::Missing) => return Ok(()),
+            Err(ContainerError::Missing) => return Ok(true),
             other => other?,
         };
         sys::fail::point("engine.remove.locked");
-        // Held until the monitor is gone.
-        let directory = self.store().container_directory(id);
-        drop(Lock::acquire_directory(&protocol::alive_lock(&directory))?);
-        let stored = match self.store().read_container(id) {
-            Err(ContainerError::Missing) => return Ok(()),
-            other => other?,
+        let alive = protocol::alive_lock(&self.store().container_directory(id));
+        let mut pause = FIRST_PAUSE;
+        let stored = loop {
+            // Held until the monitor is gone. Not waited for in the kernel: it may be that of a
+            // container that was started again before we had the lock above.
+            let monitor_is_gone = Lock::try_acquire_directory(&alive)?.is_some();
+            let stored = match self.store().read_container(id) {
+                Err(ContainerError::Missing) => return Ok(true),
+                other => other?,
+            };
+            if !wanted(&stored.record) {
+                return Ok(true);
+            }
+            if is_alive(&stored.state)
+                || (!monitor_is_gone && stored.state.status == Status::Restarting)
+            {
+                return Ok(false);
+            }
+            if monitor_is_gone {
+                break stored;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LAST_PAUSE);
         };
-        if !wanted(&stored.record) {
-            return Ok(());
-        }
-        if is_alive(&stored.state) {
-            return Err(EngineError::conflict(format!(
-                "cannot remove container \"{}\": it was started again meanwhile",
-                stored.record.name
-            )));
-        }
         sys::fail::point("engine.remove.ended");
         let removed = self.store().take_container(&stored.record, lock)?;
         sys::fail::point("engine.remove.done");
         self.announce(&stored.record, "destroy", &[]);
         match erase {
-            Erase::Now => Ok(removed.erase()?),
-            Erase::InBackground => erase_in_background(removed),
+            Erase::Now => removed.erase()?,
+            Erase::InBackground => erase_in_background(removed)?,
         }
+        Ok(true)
     }
 
     /// Removes a container that ended and was to be removed, whoever comes first.
@@ -116,6 +158,7 @@ impl Engine {
     /// The disk's answer.
     pub fn reap(&self, id: &str) -> Result<(), EngineError> {
         self.remove_ended(id, Erase::Now, |record| record.spec.auto_remove)
+            .map(drop)
     }
 
     /// Like [`Engine::reap`], and returns when the container and its name are gone: its bytes go
@@ -125,6 +168,7 @@ impl Engine {
     /// The disk's answer.
     pub fn reap_ahead(&self, id: &str) -> Result<(), EngineError> {
         self.remove_ended(id, Erase::InBackground, |record| record.spec.auto_remove)
+            .map(drop)
     }
 
     /// Removes what killed processes left of containers that are gone. What cannot go now goes later.
