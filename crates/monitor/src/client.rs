@@ -14,6 +14,7 @@ use crate::protocol::{self, Kind, PACKET_BYTES_MAX};
 pub struct Connection {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    was_unread: bool,
 }
 
 /// One packet from a monitor.
@@ -41,6 +42,7 @@ impl Connection {
         Self {
             socket,
             buffer: Vec::new(),
+            was_unread: false,
         }
     }
 
@@ -82,7 +84,10 @@ impl Connection {
     pub fn receive(&mut self) -> Result<Option<Packet>, SysError> {
         self.buffer.resize(PACKET_BYTES_MAX, 0);
         let (length, fds) = match sys::socket::receive(&self.socket, &mut self.buffer) {
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            Err(rustix::io::Errno::CONNRESET) => {
+                self.was_unread = true;
+                return Ok(None);
+            }
             other => other.on("hear from", "monitor")?,
         };
         if length == 0 {
@@ -103,6 +108,11 @@ impl Connection {
     /// The monitor's refusal; a monitor that ends meanwhile has carried out what ends it.
     pub fn answer(&mut self) -> Result<(), Failure> {
         self.is_confirmed().map(|_| ())
+    }
+
+    /// Whether the monitor went without having read all that was sent (unix(7): ECONNRESET).
+    pub fn was_unread(&self) -> bool {
+        self.was_unread
     }
 
     /// As [`Self::answer`], and whether the monitor said so: else it has ended, or was killed.

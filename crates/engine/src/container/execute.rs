@@ -9,6 +9,7 @@ use runtime::spec::{Capabilities, ConsoleSize};
 
 use super::facts;
 use super::plan::{self, set_variable};
+use super::stop::{MONITORS_MAX, SUCCESSOR_PAUSE};
 use crate::Engine;
 use crate::error::EngineError;
 
@@ -54,6 +55,24 @@ impl Engine {
         request: &ExecRequest,
         stdio: &[BorrowedFd<'_>],
     ) -> Result<Executing, EngineError> {
+        for _ in 0..MONITORS_MAX {
+            if let Some(executing) = self.try_execute(key, request, stdio)? {
+                return Ok(executing);
+            }
+            std::thread::sleep(SUCCESSOR_PAUSE);
+        }
+        Err(EngineError::conflict(format!(
+            "the monitor of container {key} is killed again and again"
+        )))
+    }
+
+    /// `None`: the monitor was killed before it read what it was asked; a successor can be asked.
+    fn try_execute(
+        &self,
+        key: &str,
+        request: &ExecRequest,
+        stdio: &[BorrowedFd<'_>],
+    ) -> Result<Option<Executing>, EngineError> {
         let (stored, mut connection) = self.connect_running(key)?;
         match stored.state.status {
             types::state::Status::Paused => {
@@ -70,7 +89,10 @@ impl Engine {
             _ => {}
         }
         let message = self.message(&stored.record, request)?;
-        connection.send_with(Kind::Execute, &message, stdio)?;
+        match connection.send_with(Kind::Execute, &message, stdio) {
+            Err(error) if error.errno == rustix::io::Errno::PIPE => return Ok(None),
+            other => other?,
+        }
         match connection.receive()? {
             Some(Packet {
                 kind: Kind::Started,
@@ -80,13 +102,14 @@ impl Engine {
                 let started: protocol::Started = serde_json::from_slice(&body).map_err(|_| {
                     EngineError::conflict("the monitor's answer cannot be read".to_string())
                 })?;
-                Ok(Executing {
+                Ok(Some(Executing {
                     connection,
                     terminal: fds.pop(),
                     pid: started.pid,
-                })
+                }))
             }
             Some(Packet { body, .. }) => Err(failure(&body).into()),
+            None if connection.was_unread() => Ok(None),
             None => Err(EngineError::conflict(format!(
                 "container {} has just ended",
                 stored.record.id

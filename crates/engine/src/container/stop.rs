@@ -9,9 +9,9 @@ use crate::Engine;
 use crate::error::EngineError;
 
 /// Monitors of one container that a request outlives.
-const MONITORS_MAX: usize = 16;
+pub(crate) const MONITORS_MAX: usize = 16;
 /// How long a successor may take before it is looked for again.
-const SUCCESSOR_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+pub(crate) const SUCCESSOR_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// What `wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
