@@ -27,6 +27,9 @@ pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Name of a monitor's socket in its run directory.
 pub const SOCKET: &str = "monitor";
 
+/// Asks a monitor whose run directory was removed to make it and its socket again: SIGHUP.
+pub const REMAKE_SIGNAL: i32 = 1;
+
 /// The directory that a monitor locks for life, for a container's directory in the store: there, and
 /// not in the run root, which somebody may remove under a running container.
 pub fn alive_lock(directory: &std::path::Path) -> std::path::PathBuf {

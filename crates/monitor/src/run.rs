@@ -23,13 +23,11 @@ use crate::joined::{Process, Purpose};
 use crate::log::{Log, Stream};
 use crate::protocol::{self, Kind};
 use crate::state::{self, now};
-use crate::watch::{DirectoryWatch, Ready, Watch};
+use crate::watch::{Ready, Watch};
 
 /// At most so many bytes of input wait for the container.
 pub(crate) const INPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Whoever removes a run root shall find it gone, and not made again beneath his hands.
-const REMAKE_AFTER_NS: i64 = 20_000_000;
 const REST_AFTER_NS: i64 = 1_000_000_000;
 
 /// The monitor.
@@ -52,8 +50,8 @@ pub(crate) struct Monitor {
     rest_at_ns: Option<i64>,
     /// The next sleep is expected to be a long one.
     rests: bool,
-    run_directory: DirectoryWatch,
-    remake_at_ns: Option<i64>,
+    /// Readable when a command asks for the socket by [`protocol::REMAKE_SIGNAL`].
+    signals: OwnedFd,
     backoff: RestartBackoff,
     started_ns: i64,
     /// The container's network namespace, kept from one start to the next.
@@ -72,6 +70,7 @@ impl Monitor {
         self.container = Some(container);
         sys::fail::point("monitor.adopt.taken");
         self.begin_health();
+        state::save(&self.job, &self.state);
         Ok(Vec::new())
     }
 
@@ -179,7 +178,7 @@ impl Monitor {
         let for_long = std::mem::take(&mut self.rests);
         let mut watch = Watch::default();
         watch.readable(self.listener.as_fd(), Ready::Listener);
-        watch.readable(self.run_directory.as_fd(), Ready::RunDirectory);
+        watch.readable(self.signals.as_fd(), Ready::Signal);
         let output_held = self.clients.iter().any(Client::holds_output);
         let input_full = self.input.len() >= INPUT_BYTES_MAX;
         if let Some(container) = &self.container {
@@ -252,7 +251,6 @@ impl Monitor {
                     self.kill_at_ns,
                     self.restart_at_ns,
                     self.rest_at_ns,
-                    self.remake_at_ns,
                     check,
                 ]
                 .into_iter()
@@ -264,9 +262,9 @@ impl Monitor {
     fn handle(&mut self, event: Ready) {
         match event {
             Ready::Listener => self.accept(),
-            Ready::RunDirectory => {
-                self.run_directory.forget();
-                self.remake_at_ns = Some(sys::journal::now_ns() + REMAKE_AFTER_NS);
+            Ready::Signal => {
+                while sys::caller::read_signal(&self.signals).is_some() {}
+                self.remake_run_directory();
             }
             Ready::Output(stream) => {
                 self.read_output(stream);
@@ -295,9 +293,6 @@ impl Monitor {
         let _ = std::fs::create_dir_all(&self.job.run_directory);
         if let Ok(listener) = sys::socket::listen(&self.job.run_directory, protocol::SOCKET) {
             self.listener = listener;
-        }
-        if let Ok(watch) = DirectoryWatch::new(&self.job.run_directory) {
-            self.run_directory = watch;
         }
     }
 
@@ -386,10 +381,6 @@ impl Monitor {
             if let Some(container) = &self.container {
                 let _ = sys::process::signal(&container.pidfd, libc::SIGKILL);
             }
-        }
-        if self.remake_at_ns.is_some_and(|at| at <= now_ns) {
-            self.remake_at_ns = None;
-            self.remake_run_directory();
         }
         for process in &mut self.processes {
             if let Purpose::Probe(probe) = &mut process.purpose

@@ -1,11 +1,8 @@
 //! What the monitor sleeps on: one `poll` over everything that can happen next.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
-use sys::{Context, SysError};
 
 use crate::log::Stream;
 
@@ -14,8 +11,8 @@ use crate::log::Stream;
 pub(crate) enum Ready {
     /// A command wants to connect.
     Listener,
-    /// Something in the run directory was removed.
-    RunDirectory,
+    /// A command found no socket to connect to.
+    Signal,
     /// The container's first process ended.
     Exit,
     /// The container ran out of memory.
@@ -32,33 +29,6 @@ pub(crate) enum Ready {
     Joined(usize),
     /// Probe number n printed something.
     ProbeOutput(usize),
-}
-
-/// Tells when a name in a directory is removed, or the directory moved away. That a directory with a
-/// bound socket is removed itself is never told: the socket keeps its inode.
-#[derive(Debug)]
-pub(crate) struct DirectoryWatch(OwnedFd);
-
-impl DirectoryWatch {
-    pub(crate) fn new(path: &Path) -> Result<Self, SysError> {
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let watch = inotify::init(flags).on("watch", path.display())?;
-        let what = inotify::WatchFlags::DELETE | inotify::WatchFlags::MOVE_SELF;
-        inotify::add_watch(&watch, path, what).on("watch", path.display())?;
-        Ok(Self(watch))
-    }
-
-    /// Forgets what has happened.
-    pub(crate) fn forget(&self) {
-        let mut events = [0u8; 512];
-        while matches!(rustix::io::read(&self.0, &mut events), Ok(1..)) {}
-    }
-}
-
-impl AsFd for DirectoryWatch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 /// A set of descriptors and their meanings.

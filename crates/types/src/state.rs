@@ -14,6 +14,10 @@ pub struct ContainerState {
     pub start_time: u64,
     /// The boot that `pid` belongs to.
     pub boot_id: String,
+    /// Pid of its monitor, and that one's start time.
+    pub monitor_pid: i32,
+    /// See `monitor_pid`.
+    pub monitor_start_time: u64,
     /// Exit code of the last run.
     pub exit_code: i32,
     /// The exit code could not be learnt (the monitor was killed, the machine lost power).

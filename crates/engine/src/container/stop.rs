@@ -47,7 +47,10 @@ impl Engine {
             }
             // Its monitor was killed: the next look finds it a successor, or another command does.
             match self.observe(id) {
-                Ok(now) if now.state.status.is_live() => std::thread::sleep(SUCCESSOR_PAUSE),
+                Ok(now) if now.state.status.is_live() => {
+                    ask_for_socket(&now.state, &run_directory);
+                    std::thread::sleep(SUCCESSOR_PAUSE);
+                }
                 Ok(_) | Err(EngineError::NoSuchContainer(_)) => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -221,5 +224,19 @@ impl Engine {
         }
         // The monitor was killed: the next look repairs, and knows what can be known.
         self.wait(key, condition)
+    }
+}
+
+/// A monitor lives whose run directory somebody removed: it makes that again.
+fn ask_for_socket(state: &types::state::ContainerState, run_directory: &std::path::Path) {
+    if run_directory.join(protocol::SOCKET).exists() {
+        return;
+    }
+    let Ok(pidfd) = sys::process::open_pidfd(state.monitor_pid) else {
+        return;
+    };
+    // Only now is the pid pinned; what it is must be asked after.
+    if sys::host::start_time(state.monitor_pid) == Some(state.monitor_start_time) {
+        let _ = sys::process::signal(&pidfd, protocol::REMAKE_SIGNAL);
     }
 }

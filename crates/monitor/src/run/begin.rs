@@ -16,7 +16,6 @@ use crate::log::Log;
 use crate::protocol::{self, Kind, Started};
 use crate::spawn::{self, given};
 use crate::state;
-use crate::watch::DirectoryWatch;
 
 /// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
 /// arguments of our own binary that shall run next in this process, if any.
@@ -75,7 +74,9 @@ fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
     let listener = sys::socket::listen(&job.run_directory, protocol::SOCKET)?;
     sys::fail::point("monitor.start.listening");
     let log = Log::open(&job.directory, job.log.clone())?;
-    let state = state::load(&job);
+    let mut state = state::load(&job);
+    state.monitor_pid = i32::try_from(std::process::id()).unwrap_or(0);
+    state.monitor_start_time = sys::host::start_time(state.monitor_pid).unwrap_or(0);
     let mut monitor = Monitor {
         state,
         container: None,
@@ -89,8 +90,7 @@ fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
         listener,
         checker: None,
         restart_at_ns: None,
-        run_directory: DirectoryWatch::new(&job.run_directory)?,
-        remake_at_ns: None,
+        signals: sys::caller::signal_descriptor(1 << (protocol::REMAKE_SIGNAL - 1))?,
         rests: false,
         rest_at_ns: Some(sys::journal::now_ns() + REST_AFTER_NS),
         backoff: RestartBackoff::default(),
