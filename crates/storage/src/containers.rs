@@ -110,7 +110,7 @@ pub struct RemovedContainer<'a> {
 }
 
 impl RemovedContainer<'_> {
-    /// Removes its bytes, and what killed commands left half-made.
+    /// Removes its bytes.
     ///
     /// # Errors
     /// The disk's answer; what could not be removed lies under `tmp/` and is swept later.
@@ -119,8 +119,6 @@ impl RemovedContainer<'_> {
         sys::fail::point("storage.container.forgotten");
         remove_tree(&self.store.root().join("tmp").join(&self.id))?;
         sys::fail::point("storage.container.deleted");
-        // What cannot go now goes later.
-        let _ = self.store.sweep();
         Ok(())
     }
 }

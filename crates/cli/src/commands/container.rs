@@ -128,7 +128,7 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
             }
         }
     }
-    engine.sweep_groups();
+    engine.sweep();
     ExitCode::from(u8::from(failed))
 }
 

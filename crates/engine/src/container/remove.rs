@@ -147,7 +147,7 @@ impl Engine {
         self.announce(&stored.record, "destroy", &[]);
         match erase {
             Erase::Now => removed.erase()?,
-            Erase::InBackground => erase_in_background(removed)?,
+            Erase::InBackground => self.erase_in_background(removed)?,
         }
         Ok(true)
     }
@@ -177,8 +177,20 @@ impl Engine {
         self.sweep_groups();
     }
 
+    fn erase_in_background(&self, removed: RemovedContainer<'_>) -> Result<(), EngineError> {
+        let mut removed = Some(removed);
+        let erased = sys::process::in_background(|| {
+            let _ = removed.take().map(RemovedContainer::erase);
+            let _ = self.store().sweep();
+        });
+        match removed {
+            Some(removed) if !erased => Ok(removed.erase()?),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes control groups whose container is gone: its monitor was killed at the very end.
-    pub fn sweep_groups(&self) {
+    fn sweep_groups(&self) {
         let parent = self.cgroup_parent();
         let names = Layout::detect().and_then(|layout| layout.names(&parent));
         for id in names.unwrap_or_default() {
@@ -214,15 +226,4 @@ fn is_alive(state: &types::state::ContainerState) -> bool {
     state.status.is_live()
         && state.boot_id == sys::host::boot_id()
         && sys::host::start_time(state.pid) == Some(state.start_time)
-}
-
-fn erase_in_background(removed: RemovedContainer<'_>) -> Result<(), EngineError> {
-    let mut removed = Some(removed);
-    let erased = sys::process::in_background(|| {
-        let _ = removed.take().map(RemovedContainer::erase);
-    });
-    match removed {
-        Some(removed) if !erased => Ok(removed.erase()?),
-        _ => Ok(()),
-    }
 }
