@@ -247,14 +247,9 @@ impl Monitor {
         probes
             .chain(silent)
             .chain(
-                [
-                    self.kill_at_ns,
-                    self.restart_at_ns,
-                    self.rest_at_ns,
-                    check,
-                ]
-                .into_iter()
-                .flatten(),
+                [self.kill_at_ns, self.restart_at_ns, self.rest_at_ns, check]
+                    .into_iter()
+                    .flatten(),
             )
             .min()
     }
