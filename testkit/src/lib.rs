@@ -19,7 +19,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Seconds for a script.
-const LIMIT: &str = "60";
+const LIMIT: &str = "150";
 /// How long what is ending may take.
 const SETTLE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);

@@ -222,7 +222,7 @@ attacks! {
     a_working_directory_behind_a_descriptor_stays_inside_for_run_and_exec: r#"
         caisson run -d $N --name cc busybox sleep 100 >/dev/null || die run
         look='cd ..; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e ./'${HOST#/}'/secret ] && echo HOST-SECRET; [ -e host/secret ] && echo HOST-SECRET; cd ..; done; cat bin/busybox >/dev/null'
-        for n in 0 1 3 4 5 6 7 8 9 10 12 16 24; do
+        for n in 0 3 5 6 7 8 9 12; do
             either caisson run --rm $N -w /proc/self/fd/$n busybox sh -c "$look"
             either caisson exec -w /proc/self/fd/$n cc sh -c "$look"
         done

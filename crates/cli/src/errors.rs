@@ -11,7 +11,9 @@ use crate::output::template::escape_control;
 /// Writes lines to standard error; a closed or full one is no reason to fail. Names in them come from
 /// anywhere and shall not steer the terminal.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", escape_control(text));
+    // In one write: lines of commands that run at once must not mix.
+    let line = format!("{}\n", escape_control(text));
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Says what failed. Called as `docker`, in Docker's words, which scripts look for.
