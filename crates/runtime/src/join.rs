@@ -74,45 +74,69 @@ pub fn join(request: &JoinRequest<'_>, stdio: Stdio) -> Result<Joined, Failure> 
         }
         Side::Parent { pidfd, .. } => {
             drop(theirs);
-            let result = hear(&ours);
-            if result.is_err() {
+            let mut heard = Heard::default();
+            let outcome = heard.listen(&ours);
+            if outcome.is_err() {
                 let _ = process::signal(&pidfd, libc::SIGKILL);
             }
+            // Only when the middle one is gone the process is ours to reap: one that is left as a
+            // zombie would keep the container's first process from ending.
             let _ = process::reap(&pidfd, true);
-            result
+            heard.result(outcome)
         }
     }
 }
 
-fn hear(channel: &OwnedFd) -> Result<Joined, Failure> {
-    let mut buffer = [0u8; 16 * 1024];
-    let (mut joined, mut terminal) = (None, None);
-    loop {
-        let (length, mut fds) =
-            sys::socket::receive(channel, &mut buffer).on("hear from", "process")?;
-        match buffer[..length].first() {
-            None => {
-                let (pid, pidfd) =
-                    joined.ok_or_else(|| Failure::setup("the process ended before it began"))?;
-                return Ok(Joined {
-                    pid,
-                    pidfd,
-                    terminal,
-                });
+/// What came over the channel, from the middle process and from the last one in any order.
+#[derive(Default)]
+struct Heard {
+    process: Option<(i32, OwnedFd)>,
+    terminal: Option<OwnedFd>,
+    failure: Option<Failure>,
+}
+
+impl Heard {
+    /// Until both have closed it, by ending or by exec.
+    fn listen(&mut self, channel: &OwnedFd) -> Result<(), Failure> {
+        let mut buffer = [0u8; 16 * 1024];
+        loop {
+            let (length, mut fds) =
+                sys::socket::receive(channel, &mut buffer).on("hear from", "process")?;
+            match buffer[..length].first() {
+                None => return Ok(()),
+                Some(b'P') if length == 5 => {
+                    let pid = i32::from_ne_bytes([buffer[1], buffer[2], buffer[3], buffer[4]]);
+                    self.process = fds.pop().map(|pidfd| (pid, pidfd));
+                }
+                Some(b'T') => self.terminal = fds.pop(),
+                Some(b'F') => {
+                    self.failure = Some(
+                        serde_json::from_slice(&buffer[1..length]).unwrap_or_else(|_| {
+                            Failure::setup("the process failed without a reason")
+                        }),
+                    );
+                }
+                Some(_) => return Err(Failure::setup("the process speaks an unknown protocol")),
             }
-            Some(b'P') if length == 5 => {
-                let pid = i32::from_ne_bytes([buffer[1], buffer[2], buffer[3], buffer[4]]);
-                joined = fds.pop().map(|pidfd| (pid, pidfd));
-            }
-            Some(b'T') => terminal = fds.pop(),
-            Some(b'F') => {
-                if let Some((_, pidfd)) = joined {
+        }
+    }
+
+    fn result(self, outcome: Result<(), Failure>) -> Result<Joined, Failure> {
+        let failure = outcome.err().or(self.failure);
+        match (failure, self.process) {
+            (None, Some((pid, pidfd))) => Ok(Joined {
+                pid,
+                pidfd,
+                terminal: self.terminal,
+            }),
+            (None, None) => Err(Failure::setup("the process ended before it began")),
+            (Some(failure), process) => {
+                if let Some((_, pidfd)) = process {
+                    let _ = process::signal(&pidfd, libc::SIGKILL);
                     let _ = process::reap(&pidfd, true);
                 }
-                return Err(serde_json::from_slice(&buffer[1..length])
-                    .unwrap_or_else(|_| Failure::setup("the process failed without a reason")));
+                Err(failure)
             }
-            Some(_) => return Err(Failure::setup("the process speaks an unknown protocol")),
         }
     }
 }
