@@ -1,0 +1,129 @@
+//! Other programs' chains that may drop what we accept.
+//!
+//! A packet passes only if every chain of a hook lets it pass. Where another firewall's chain in
+//! the forward hook drops by policy, accepting rules must be put where that firewall wants them:
+//! the caller decides, this only looks.
+
+use super::{GETCHAIN, HEADER_BYTES, NEWCHAIN, Table};
+use crate::netlink::{Attributes, NetlinkError, Reply, Socket};
+
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const HOOK_NUMBER: u16 = 1;
+const HOOK_PRIORITY: u16 = 2;
+const FORWARD: u32 = 2;
+const POLICY_DROP: u32 = 0;
+
+/// Where legacy iptables lists its tables.
+const LEGACY_TABLES: [&str; 2] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
+
+/// A chain of another program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignChain {
+    /// The family of its table: `inet`, `ip` or `ip6`.
+    pub family: &'static str,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// Its priority among the chains of the hook.
+    pub priority: i32,
+    /// Whether it drops what no rule decides.
+    pub drops_by_policy: bool,
+}
+
+/// What stands in the way of forwarded packets, or may.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Chains in the forward hook.
+    pub forward: Vec<ForeignChain>,
+    /// Tables that hold a chain `DOCKER-USER`, as (family, table).
+    pub docker_user: Vec<(&'static str, String)>,
+    /// Legacy iptables has a filter table, which nftables does not show.
+    pub has_legacy_filter: bool,
+}
+
+impl Foreign {
+    /// The chains that drop by policy.
+    pub fn dropping(&self) -> impl Iterator<Item = &ForeignChain> {
+        self.forward.iter().filter(|chain| chain.drops_by_policy)
+    }
+
+    /// The `FORWARD` chain of iptables (its nftables variant).
+    pub fn iptables_forward(&self) -> Option<&ForeignChain> {
+        self.forward.iter().find(|chain| {
+            chain.family == "ip" && chain.table == "filter" && chain.name == "FORWARD"
+        })
+    }
+}
+
+/// Looks at every chain but ours, in this thread's network namespace.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn foreign(socket: &Socket, ours: &Table) -> Result<Foreign, NetlinkError> {
+    let mut foreign = Foreign {
+        has_legacy_filter: LEGACY_TABLES.iter().any(|path| {
+            sys::host::read_text(path)
+                .lines()
+                .any(|line| line == "filter")
+        }),
+        ..Foreign::default()
+    };
+    let replies = socket.dump(GETCHAIN, &[0; HEADER_BYTES], "chains of nftables", |_| {})?;
+    for chain in replies.iter().filter_map(parse) {
+        if chain.table == ours.name() {
+            continue;
+        }
+        if chain.name == "DOCKER-USER" {
+            foreign.docker_user.push((chain.family, chain.table));
+        } else if let Some(priority) = chain.forward_priority {
+            foreign.forward.push(ForeignChain {
+                family: chain.family,
+                table: chain.table,
+                name: chain.name,
+                priority,
+                drops_by_policy: chain.drops_by_policy,
+            });
+        }
+    }
+    Ok(foreign)
+}
+
+struct Chain {
+    family: &'static str,
+    table: String,
+    name: String,
+    forward_priority: Option<i32>,
+    drops_by_policy: bool,
+}
+
+fn parse(reply: &Reply) -> Option<Chain> {
+    if reply.kind != NEWCHAIN {
+        return None;
+    }
+    let family = match reply.payload.first()? {
+        1 => "inet",
+        2 => "ip",
+        10 => "ip6",
+        _ => return None,
+    };
+    let find = |kind| Attributes::after(&reply.payload, HEADER_BYTES).find_kind(kind);
+    let hook = find(CHAIN_HOOK).map(|hook| {
+        let number = |kind| hook.inner().find_kind(kind).and_then(|it| it.be32());
+        (number(HOOK_NUMBER), number(HOOK_PRIORITY))
+    });
+    let forward_priority = match hook {
+        Some((Some(FORWARD), Some(priority))) => Some(priority as i32),
+        _ => None,
+    };
+    Some(Chain {
+        family,
+        table: find(CHAIN_TABLE)?.text(),
+        name: find(CHAIN_NAME)?.text(),
+        forward_priority,
+        drops_by_policy: find(CHAIN_POLICY).and_then(|policy| policy.be32()) == Some(POLICY_DROP),
+    })
+}
