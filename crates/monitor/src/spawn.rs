@@ -1,15 +1,15 @@
 //! Making a monitor: a fresh execution of our own binary, which is then given its job.
 //!
-//! It can be made before its job is known, so that it starts up on another processor while the
-//! command still finds the image and writes the record. All that it finds is descriptor 3, a packet
-//! socket: it hears one packet there and answers `Started` or `Failed`, then goes on without the
-//! socket. The packet names its descriptors, a byte each:
+//! It can be made before its job is known, so that it starts up on another processor, and makes the
+//! container's network namespace, while the command still finds the image and writes the record.
+//! All that it finds is descriptor 3, a packet socket: it hears one packet there and answers
+//! `Started` or `Failed`, then goes on without the socket. The packet names its descriptors, a byte
+//! each:
 //!
 //! | byte | descriptor |
 //! |---|---|
 //! | `J` | the job, a memory file |
 //! | `L` | the lock that it holds for life |
-//! | `N` | a network namespace for the container, loopback up |
 //! | `C` | the first client's end of a socket pair, where a command attaches from the start |
 
 use std::io::Write;
@@ -27,7 +27,6 @@ pub(crate) const START_CHANNEL: i32 = sys::spawn::CHANNEL_NUMBER;
 pub(crate) mod given {
     pub(crate) const JOB: u8 = b'J';
     pub(crate) const LOCK: u8 = b'L';
-    pub(crate) const NETWORK: u8 = b'N';
     pub(crate) const CLIENT: u8 = b'C';
 }
 
@@ -37,27 +36,22 @@ pub struct Waiting {
     channel: OwnedFd,
 }
 
+/// The last argument of a monitor whose container gets a network namespace of its own.
+pub const WITH_NETWORK: &str = "network";
+
 impl Waiting {
     /// Starts a monitor for the container `id`; `cgroup` is where monitors are put among control
-    /// groups.
+    /// groups; with `network` it makes a network namespace for the container.
     ///
     /// # Errors
     /// Where the process cannot be made.
-    pub fn new(id: &str, cgroup: &str) -> Result<Self, SysError> {
+    pub fn new(id: &str, cgroup: &str, network: bool) -> Result<Self, SysError> {
         let (ours, theirs) = sys::socket::pair()?;
-        // From a read-only mount of its own, so that no container can write to it through
-        // /proc/PID/exe; where mounts may not be cloned, from the file itself.
-        let program = sys::mount::read_only_executable().or_else(|_| {
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            rustix::fs::openat(CWD, "/proc/self/exe", flags, Mode::empty())
-                .on("open", "our executable")
-        })?;
-        let arguments = CStrings::new(["caisson", "internal", "monitor", id, cgroup])?;
-        let environment = CStrings::new(sys::fail::environment())?;
-        // Not waited for: a command ends before or with its monitor, and its children are reaped
-        // by whoever reaps it; a server ignores the ends of its children.
-        sys::spawn::program(program.as_fd(), &arguments, &environment, theirs.as_fd())?;
-        sys::fail::point("monitor.spawn.made");
+        let network = if network { WITH_NETWORK } else { "" };
+        let words = ["caisson", "internal", "monitor", id, cgroup, network];
+        let given = words.iter().filter(|word| !word.is_empty());
+        let arguments: Vec<String> = given.map(ToString::to_string).collect();
+        execute(&arguments, &theirs)?;
         Ok(Self { channel: ours })
     }
 
@@ -69,14 +63,12 @@ impl Waiting {
         self,
         job: &Job,
         lock: &OwnedFd,
-        network: Option<&OwnedFd>,
         client: Option<&OwnedFd>,
     ) -> Result<OwnedFd, SysError> {
         let document = job_file(job)?;
         let all = [
             (given::JOB, Some(&document)),
             (given::LOCK, Some(lock)),
-            (given::NETWORK, network),
             (given::CLIENT, client),
         ];
         let (names, fds): (Vec<u8>, Vec<BorrowedFd<'_>>) = all
@@ -86,6 +78,22 @@ impl Waiting {
         sys::socket::send(&self.channel, &names, &fds).on("give its job to", "monitor")?;
         Ok(self.channel)
     }
+}
+
+fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), SysError> {
+    // From a read-only mount of its own, so that no container can write to it through
+    // /proc/PID/exe; where mounts may not be cloned, from the file itself.
+    let program = sys::mount::read_only_executable().or_else(|_| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, "/proc/self/exe", flags, Mode::empty()).on("open", "our executable")
+    })?;
+    let arguments = CStrings::new(arguments)?;
+    let environment = CStrings::new(sys::fail::environment())?;
+    // Not waited for: a command ends before or with its monitor, and its children are reaped by
+    // whoever reaps it; a server ignores the ends of its children.
+    sys::spawn::program(program.as_fd(), &arguments, &environment, channel.as_fd())?;
+    sys::fail::point("monitor.spawn.made");
+    Ok(())
 }
 
 fn job_file(job: &Job) -> Result<OwnedFd, SysError> {

@@ -7,7 +7,7 @@
 //!                                           3 take sources of bind mounts, isolate mounts
 //!                                           4 attach root, mounts, devices
 //!                                           5 terminal ── "T" + master fd ──▶ monitor
-//!   "G" ──────────────────────────────────▶ 6 wait for "G"; cgroup namespace and mounts
+//!   "G" = groups made ────────────────────▶ 6 wait for "G"; join groups; cgroup namespace, mounts
 //!                                           7 sysctls, host name, loopback
 //!                                           8 pivot, mask, protect
 //!                                           9 user, working directory, limits
@@ -27,7 +27,7 @@ use sys::rootfs::Dir;
 use sys::{Context, SysError};
 
 use crate::capabilities::CapSet;
-use crate::cgroup::ContainerCgroup;
+use crate::cgroup::Begun;
 use crate::failure::Failure;
 use crate::launch::Launch;
 use crate::spec::{Device, Mount, NamespaceKind, Process, Spec};
@@ -37,8 +37,8 @@ use crate::{console, mounts, program, rootfs, seccomp, users};
 pub(crate) struct Inherited<'a> {
     pub(crate) channel: BorrowedFd<'a>,
     pub(crate) stdio: Option<[BorrowedFd<'a>; 3]>,
-    /// The container's control group, into whose v2 part the process was cloned.
-    pub(crate) cgroup: &'a ContainerCgroup,
+    /// The container's control groups, into whose v2 part the process was cloned.
+    pub(crate) cgroup: &'a Begun,
     /// Controller name and host path of the container's directory, one per hierarchy.
     pub(crate) hierarchies: &'a [(String, std::path::PathBuf)],
     pub(crate) seccomp: Option<&'a seccomp::Program>,
@@ -60,12 +60,6 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
     let spec = &launch.spec;
     process::set_dumpable(false)?;
     rustix::process::setsid().ok();
-    // First of all, so that what follows counts as the container's.
-    let cloned = inherited.cgroup.clone_fd().is_some();
-    inherited
-        .cgroup
-        .attach_self(cloned)
-        .map_err(|error| Failure::setup(crate::start::chain(&error)))?;
     for (kind, namespace) in inherited.join {
         if *kind != NamespaceKind::Pid {
             process::join_namespaces(namespace, kind.clone_flag())?;
@@ -88,6 +82,10 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
     make_devices(spec, &root, attached.dev.as_ref(), slave.as_ref())?;
 
     wait_for_go(inherited.channel)?;
+    inherited
+        .cgroup
+        .join_rest()
+        .map_err(|error| Failure::setup(crate::start::chain(&error)))?;
     if spec.linux.makes(NamespaceKind::Cgroup) {
         process::unshare(NamespaceKind::Cgroup.clone_flag())?;
     }

@@ -7,7 +7,7 @@ use sys::process::{self, Side};
 use sys::{Context, SysError};
 
 use crate::capabilities::CapSet;
-use crate::cgroup::{ContainerCgroup, DeviceRules, Layout};
+use crate::cgroup::{Begun, CgroupError, ContainerCgroup, DeviceRules, Layout};
 use crate::failure::Failure;
 use crate::init::{self, Inherited};
 use crate::launch::{Launch, SeccompRequest};
@@ -57,42 +57,59 @@ pub fn start(
     let spec = &launch.spec;
     let program = seccomp_program(&launch.seccomp, &spec.process)?;
     let join = open_joined(spec, network)?;
-    let (mut cgroup, warnings) = create_cgroup(launch, layout)?;
+    let cgroup = begin_cgroup(launch, layout)?;
     sys::fail::point("runtime.start.prepared");
-    match clone_and_wait(launch, stdio, program.as_ref(), &join, &cgroup) {
-        Ok((pid, pidfd, terminal)) => Ok(Started {
-            pid,
-            pidfd,
-            terminal,
-            cgroup,
-            warnings,
-        }),
-        Err(failure) => {
-            // The child is reaped; what cannot be removed now is swept by a later command.
-            let _ = cgroup.kill_all();
-            let _ = cgroup.remove();
-            Err(failure)
+    let child = match clone(launch, stdio, program.as_ref(), &join, &cgroup) {
+        Ok(child) => child,
+        Err(failure) => return Err(give_up(cgroup.into_cgroup(), failure)),
+    };
+    // The process sets up its root meanwhile, and waits to be released into its groups.
+    match cgroup.finish() {
+        Ok((cgroup, warnings)) => match child.release() {
+            Ok(terminal) => Ok(Started {
+                pid: child.pid,
+                pidfd: child.pidfd,
+                terminal,
+                cgroup,
+                warnings,
+            }),
+            Err(failure) => {
+                child.end();
+                Err(give_up(cgroup, failure))
+            }
+        },
+        Err((error, cgroup)) => {
+            child.end();
+            Err(give_up(cgroup, cgroup_failure(&error)))
         }
     }
 }
 
-fn create_cgroup(
-    launch: &Launch,
-    layout: Option<Layout>,
-) -> Result<(ContainerCgroup, Vec<String>), Failure> {
+/// Removes the groups of a process that is reaped; what cannot be removed now is swept by a later
+/// command.
+fn give_up(mut cgroup: ContainerCgroup, failure: Failure) -> Failure {
+    let _ = cgroup.kill_all();
+    let _ = cgroup.remove();
+    failure
+}
+
+fn cgroup_failure(error: &CgroupError) -> Failure {
+    Failure::setup(chain(error))
+}
+
+fn begin_cgroup(launch: &Launch, layout: Option<Layout>) -> Result<Begun, Failure> {
     let request = &launch.cgroup;
-    let fail = |error: crate::cgroup::CgroupError| Failure::setup(chain(&error));
     let layout = match layout {
         Some(layout) => layout,
-        None => Layout::detect().map_err(fail)?,
+        None => Layout::detect().map_err(|error| cgroup_failure(&error))?,
     };
     let rules = DeviceRules {
         all: request.all_devices,
         extra: request.device_rules.clone(),
     };
     layout
-        .create(&request.parent, &request.id, &request.resources, &rules)
-        .map_err(fail)
+        .begin(&request.parent, &request.id, &request.resources, &rules)
+        .map_err(|error| cgroup_failure(&error))
 }
 
 /// An error and its causes in one line.
@@ -107,15 +124,37 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-type Cloned = (i32, OwnedFd, Option<OwnedFd>);
+/// The container's first process before it runs its program.
+struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+    channel: OwnedFd,
+}
 
-fn clone_and_wait(
+impl Child {
+    /// Lets it go on, and waits until its program runs; returns its terminal.
+    fn release(&self) -> Result<Option<OwnedFd>, Failure> {
+        // The reason that the child gives is better than that its channel broke.
+        let released = sys::socket::send(&self.channel, b"G", &[]);
+        let terminal = listen(&self.channel)?;
+        released.on("release", "container")?;
+        Ok(terminal)
+    }
+
+    /// Ends it, where it has not ended by itself.
+    fn end(&self) {
+        let _ = process::signal(&self.pidfd, libc::SIGKILL);
+        let _ = process::reap(&self.pidfd, true);
+    }
+}
+
+fn clone(
     launch: &Launch,
     stdio: Stdio,
     seccomp: Option<&Program>,
     join: &[(NamespaceKind, OwnedFd)],
-    cgroup: &ContainerCgroup,
-) -> Result<Cloned, Failure> {
+    cgroup: &Begun,
+) -> Result<Child, Failure> {
     let (ours, theirs) = sys::socket::pair()?;
     let hierarchies = cgroup.hierarchies();
     let pid_namespace = join.iter().find(|(kind, _)| *kind == NamespaceKind::Pid);
@@ -123,7 +162,10 @@ fn clone_and_wait(
         Some((_, namespace)) => Some(enter_pid_namespace(namespace)?),
         None => None,
     };
-    let side = process::clone_into(new_namespaces(&launch.spec, join), cgroup.clone_fd());
+    let side = process::clone_into(
+        new_namespaces(&launch.spec, join),
+        cgroup.cgroup().clone_fd(),
+    );
     if let (Some(home), false) = (home, matches!(side, Ok(Side::Child))) {
         process::join_namespaces(home, NamespaceKind::Pid.clone_flag())?;
     }
@@ -149,20 +191,11 @@ fn clone_and_wait(
         Side::Parent { pid, pidfd } => {
             sys::fail::point("runtime.start.cloned");
             drop(theirs);
-            // The reason that the child gives is better than that its channel broke.
-            let released = sys::socket::send(&ours, b"G", &[]);
-            let outcome = listen(&ours).and_then(|terminal| {
-                released.on("release", "container")?;
-                Ok(terminal)
-            });
-            match outcome {
-                Ok(terminal) => Ok((pid, pidfd, terminal)),
-                Err(reason) => {
-                    let _ = process::signal(&pidfd, libc::SIGKILL);
-                    let _ = process::reap(&pidfd, true);
-                    Err(reason)
-                }
-            }
+            Ok(Child {
+                pid,
+                pidfd,
+                channel: ours,
+            })
         }
     }
 }

@@ -282,14 +282,21 @@ impl Store {
         lock: Lock,
     ) -> Result<RemovedContainer<'_>> {
         let directory = self.container_directory(&record.id);
-        match rustix::fs::rename(&directory, self.root().join("tmp").join(&record.id)) {
+        let taken = self.root().join("tmp").join(&record.id);
+        match rustix::fs::rename(&directory, &taken) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => {
                 return Err(SysError::new("remove", directory.display().to_string(), errno).into());
             }
         }
         sys::fail::point("storage.container.taken");
-        self.drop_name(&record.name, &record.id);
+        // Away with the rest: freeing the link costs more than moving it, and can wait.
+        let link = self.name_path(&record.name);
+        if self.names(&record.name, &record.id)
+            && rustix::fs::rename(&link, taken.join("name")).is_err()
+        {
+            let _ = rustix::fs::unlink(&link);
+        }
         sys::fail::point("storage.container.unnamed");
         Ok(RemovedContainer {
             store: self,
@@ -353,10 +360,14 @@ impl Store {
     }
 
     fn drop_name(&self, name: &str, id: &str) {
-        let link = self.name_path(name);
-        if std::fs::read_link(&link).is_ok_and(|target| target == Path::new(id)) {
-            let _ = rustix::fs::unlink(&link);
+        if self.names(name, id) {
+            let _ = rustix::fs::unlink(self.name_path(name));
         }
+    }
+
+    /// Whether the link `name` leads to this container.
+    fn names(&self, name: &str, id: &str) -> bool {
+        std::fs::read_link(self.name_path(name)).is_ok_and(|target| target == Path::new(id))
     }
 
     fn name_path(&self, name: &str) -> PathBuf {

@@ -12,13 +12,14 @@ use crate::flags::{Invocation, generate};
 /// Becomes a monitor if that is what the arguments ask for. When the container has ended, this
 /// process goes on as the command that removes it, from the same read-only executable.
 pub(crate) fn monitor(argv: &[OsString]) -> Option<ExitCode> {
-    let [_, internal, monitor, _id, cgroup] = argv else {
+    let [_, internal, monitor, _id, cgroup, rest @ ..] = argv else {
         return None;
     };
     if internal != "internal" || monitor != "monitor" {
         return None;
     }
-    if let Some(next) = monitor::run(&cgroup.to_string_lossy()) {
+    let network = rest.iter().any(|word| word == monitor::spawn::WITH_NETWORK);
+    if let Some(next) = monitor::run(&cgroup.to_string_lossy(), network) {
         let _ = engine::continue_as(&next);
     }
     Some(ExitCode::SUCCESS)

@@ -123,7 +123,7 @@ pub(crate) fn run(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let id = new_id();
     // Its monitor starts up on another processor while the image is found and the record written.
-    let waiting = engine.begin_start(&id);
+    let waiting = engine.begin_start(&id, &request.spec);
     let made = match make(engine, invocation, &request, id) {
         Ok(made) => made,
         Err(code) => return code,

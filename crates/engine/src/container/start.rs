@@ -9,7 +9,7 @@ use monitor::protocol;
 use monitor::spawn::Waiting;
 use storage::containers::{ContainerRecord, make_run_directory};
 use sys::lock::Lock;
-use types::container::Healthcheck;
+use types::container::{ContainerSpec, Healthcheck};
 use types::event::Event;
 
 use super::create::Made;
@@ -51,8 +51,8 @@ impl Engine {
 
     /// Makes a container's monitor before the container: it starts up meanwhile. Where that fails,
     /// the start will say why. The caller must be single-threaded.
-    pub fn begin_start(&self, id: &str) -> Option<Waiting> {
-        Waiting::new(id, &self.monitors_cgroup()).ok()
+    pub fn begin_start(&self, id: &str, spec: &ContainerSpec) -> Option<Waiting> {
+        Waiting::new(id, &self.monitors_cgroup(), plan::makes_network(spec)).ok()
     }
 
     /// Starts a container that this command has just made, with the monitor that was begun for it.
@@ -67,7 +67,7 @@ impl Engine {
     ) -> Result<protocol::Started, EngineError> {
         let waiting = match waiting {
             Some(waiting) => waiting,
-            None => self.new_monitor(&made.record)?,
+            None => self.new_monitor(&made.record, false)?,
         };
         self.give_job(&made.record, made.lowers.clone(), waiting, false, client)
     }
@@ -79,18 +79,26 @@ impl Engine {
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
         let lowers = self.image_lowers(&record.image_id)?;
-        self.give_job(record, lowers, self.new_monitor(record)?, false, client)
+        self.give_job(
+            record,
+            lowers,
+            self.new_monitor(record, false)?,
+            false,
+            client,
+        )
     }
 
     /// Gives a running container whose monitor was killed a new one.
     pub(crate) fn adopt(&self, record: &ContainerRecord) -> Result<protocol::Started, EngineError> {
         let lowers = self.image_lowers(&record.image_id)?;
-        let waiting = Waiting::new(&record.id, &self.monitors_cgroup())?;
+        let waiting = self.new_monitor(record, true)?;
         self.give_job(record, lowers, waiting, true, None)
     }
 
-    fn new_monitor(&self, record: &ContainerRecord) -> Result<Waiting, EngineError> {
-        Ok(Waiting::new(&record.id, &self.monitors_cgroup())?)
+    fn new_monitor(&self, record: &ContainerRecord, adopt: bool) -> Result<Waiting, EngineError> {
+        let network = plan::makes_network(&record.spec) && !adopt;
+        let cgroup = self.monitors_cgroup();
+        Ok(Waiting::new(&record.id, &cgroup, network)?)
     }
 
     fn monitors_cgroup(&self) -> String {
@@ -119,11 +127,7 @@ impl Engine {
             files::write(&job.directory, record, &job.launch)?;
         }
         sys::fail::point("engine.start.prepared");
-        let network = match plan::makes_network(&record.spec) && !adopt {
-            true => Some(sys::loopback::new_network_namespace()?),
-            false => None,
-        };
-        let channel = waiting.give(&job, &alive, network.as_ref(), client)?;
+        let channel = waiting.give(&job, &alive, client)?;
         sys::fail::point("engine.start.given");
         drop(alive);
         Ok(monitor::client::started(channel)?)

@@ -18,10 +18,11 @@ use crate::spawn::{self, given};
 use crate::state;
 
 /// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
-/// arguments of our own binary that shall run next in this process, if any.
-pub fn run(cgroup: &str) -> Option<Vec<String>> {
+/// arguments of our own binary that shall run next in this process, if any. `cgroup` is where monitors
+/// are among control groups; with `network` the container gets a network namespace.
+pub fn run(cgroup: &str, network: bool) -> Option<Vec<String>> {
     let channel = sys::mount::inherited(spawn::START_CHANNEL).ok()?;
-    match begin(&channel, cgroup) {
+    match begin(&channel, cgroup, network) {
         // The command needed no monitor after all, or was killed.
         Ok(None) => None,
         Ok(Some((mut monitor, warnings))) => {
@@ -47,7 +48,7 @@ pub fn run(cgroup: &str) -> Option<Vec<String>> {
 
 type Begun = (Monitor, Vec<String>);
 
-fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
+fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>, Failure> {
     sys::caller::close_all_but(&[channel.as_fd()]);
     sys::caller::detach();
     let _ = sys::process::set_dumpable(false);
@@ -58,15 +59,13 @@ fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
         // Out of the caller's control groups, so that ending those leaves the container alone.
         let _ = layout.move_to_monitors(cgroup);
     }
+    // Where it cannot be made the start tries again, and says why not.
+    let network = network.then(sys::loopback::new_network_namespace);
+    let network = network.and_then(Result::ok);
     let Some(given) = receive_job(channel)? else {
         return Ok(None);
     };
-    let Given {
-        job,
-        lock,
-        network,
-        client,
-    } = given;
+    let Given { job, lock, client } = given;
     sys::fail::point("monitor.start.received");
     // An earlier monitor of this container may still be unmounting.
     let mounted = Lock::acquire_directory(&protocol::mounted_lock(&job.directory))?;
@@ -118,7 +117,6 @@ fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
 struct Given {
     job: Job,
     lock: OwnedFd,
-    network: Option<OwnedFd>,
     client: Option<OwnedFd>,
 }
 
@@ -139,7 +137,6 @@ fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
     Ok(Some(Given {
         job,
         lock,
-        network: given.remove(&given::NETWORK),
         client: given.remove(&given::CLIENT),
     }))
 }

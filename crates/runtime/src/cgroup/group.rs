@@ -247,6 +247,11 @@ impl ContainerCgroup {
         }
     }
 
+    /// Where the groups are, from each hierarchy's root.
+    pub(super) fn path(&self) -> &str {
+        &self.place.path
+    }
+
     /// Every directory of the container.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.groups

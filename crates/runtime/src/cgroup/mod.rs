@@ -22,6 +22,7 @@
 //! parent exists is one mkdir, one open and one write each. Tested on made-up trees and, as root, on
 //! the real kernel (`tests`).
 
+mod begun;
 mod control;
 mod detect;
 mod devices;
@@ -37,6 +38,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use begun::Begun;
 pub use devices::DeviceRules;
 pub use group::ContainerCgroup;
 pub use limits::LimitError;
@@ -184,41 +186,37 @@ impl Layout {
             .collect()
     }
 
-    /// Makes the groups of a container, with its limits, and tells what was discarded.
+    /// Checks what is asked for and makes the first of the container's groups, v2's, where there is
+    /// one; [`Begun::finish`] makes the others.
     ///
     /// # Errors
     /// Limits that are refused or cannot be enforced; then nothing is left behind.
-    pub fn create(
+    pub fn begin(
         self,
         parent: &str,
         id: &str,
         resources: &Resources,
         rules: &DeviceRules,
-    ) -> Result<(ContainerCgroup, Vec<String>), CgroupError> {
+    ) -> Result<Begun, CgroupError> {
         rules.check()?;
         let limits = plan(resources, Purpose::Create)?;
         self.require_controllers(&limits)?;
-        let place = Place::parse(parent, id)?;
-        let mut cgroup = ContainerCgroup::empty(place);
-        let mut warnings = Vec::new();
-        for hierarchy in self.hierarchies.into_iter().filter(is_joined) {
+        let mut cgroup = ContainerCgroup::empty(Place::parse(parent, id)?);
+        let joined = self.hierarchies.into_iter().filter(is_joined);
+        let (unified, rest): (Vec<_>, Vec<_>) = joined.partition(|hierarchy| hierarchy.unified);
+        for hierarchy in unified {
             sys::fail::point("runtime.cgroup.making");
-            let made = cgroup.make(hierarchy);
-            if let Err(error) = made {
+            if let Err(error) = cgroup.make(hierarchy) {
                 let _ = cgroup.remove();
                 return Err(error);
             }
         }
-        sys::fail::point("runtime.cgroup.made");
-        let written = cgroup.write_limits(&limits, Purpose::Create, &mut warnings);
-        if let Err(error) = written.and_then(|()| cgroup.write_device_rules(rules)) {
-            let _ = cgroup.remove();
-            return Err(error);
-        }
-        if limits.oom_kill_disable && limits.memory.is_none() {
-            warnings.push(warning::OOM_WITHOUT_LIMIT.to_string());
-        }
-        Ok((cgroup, warnings))
+        Ok(Begun {
+            cgroup,
+            rest,
+            limits,
+            rules: rules.clone(),
+        })
     }
 
     /// Moves this process to the group of all monitors at `path` wherever it is in the caller's

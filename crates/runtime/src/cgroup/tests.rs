@@ -436,6 +436,24 @@ fn paths_are_plain_names() {
 
 // The real kernel, as root: each test has a parent of its own and removes it.
 
+fn create(
+    parent: &str,
+    id: &str,
+    resources: &Resources,
+    rules: &DeviceRules,
+) -> Result<(ContainerCgroup, Vec<String>), CgroupError> {
+    let begun = Layout::detect()
+        .unwrap()
+        .begin(parent, id, resources, rules)?;
+    let told = begun.hierarchies();
+    let made = begun.finish().map_err(|(error, mut cgroup)| {
+        cgroup.remove().unwrap();
+        error
+    })?;
+    assert_eq!(told, made.0.hierarchies(), "what the process was told");
+    Ok(made)
+}
+
 /// A parent of this test; its directories and processes are gone with this value.
 struct Real {
     parent: String,
@@ -464,10 +482,7 @@ impl Real {
         resources: &Resources,
         rules: &DeviceRules,
     ) -> (ContainerCgroup, Vec<String>) {
-        Layout::detect()
-            .unwrap()
-            .create(&self.parent, id, resources, rules)
-            .unwrap()
+        create(&self.parent, id, resources, rules).unwrap()
     }
 
     /// Directories of this parent that exist.
@@ -589,7 +604,11 @@ fn a_real_group_limits_holds_and_leaves_nothing() {
     );
 
     let opened = ContainerCgroup::open(&real.parent, "c1").unwrap();
-    assert_eq!(opened.paths(), cgroup.paths());
+    let sorted = |mut paths: Vec<std::path::PathBuf>| {
+        paths.sort();
+        paths
+    };
+    assert_eq!(sorted(opened.paths()), sorted(cgroup.paths()));
     opened.kill_all().unwrap();
     // Killed, unless it had given up by itself on the failed fork.
     let code = shell.code();
@@ -839,12 +858,8 @@ fn a_real_leftover_is_replaced_unless_it_is_in_use() {
     let third = real.create("c1", &Resources::default());
     let shell = Shell::start("sleep 30");
     third.attach(shell.pid()).unwrap();
-    let again = Layout::detect().unwrap().create(
-        &real.parent,
-        "c1",
-        &Resources::default(),
-        &DeviceRules::default(),
-    );
+    let none = (Resources::default(), DeviceRules::default());
+    let again = create(&real.parent, "c1", &none.0, &none.1);
     assert!(matches!(again, Err(CgroupError::InUse(_))), "{again:?}");
     third.kill_all().unwrap();
 }
@@ -855,9 +870,7 @@ fn a_real_refused_limit_leaves_nothing() {
         return;
     };
     let create = |resources: Resources, rules: DeviceRules| {
-        let result = Layout::detect()
-            .unwrap()
-            .create(&real.parent, "c1", &resources, &rules);
+        let result = create(&real.parent, "c1", &resources, &rules);
         let error = result.unwrap_err().to_string();
         assert!(ContainerCgroup::open(&real.parent, "c1").is_err());
         error
