@@ -57,30 +57,29 @@ pub fn start(
     let spec = &launch.spec;
     let program = seccomp_program(&launch.seccomp, &spec.process)?;
     let join = open_joined(spec, network)?;
-    let cgroup = begin_cgroup(launch, layout)?;
+    let mut groups = begin_cgroup(launch, layout)?;
     sys::fail::point("runtime.start.prepared");
-    let child = match clone(launch, stdio, program.as_ref(), &join, &cgroup) {
+    let child = match clone(launch, stdio, program.as_ref(), &join, &groups) {
         Ok(child) => child,
-        Err(failure) => return Err(give_up(cgroup.into_cgroup(), failure)),
+        Err(failure) => return Err(give_up(groups.into_cgroup(), failure)),
     };
     // The process sets up its root meanwhile, and waits to be released into its groups.
-    match cgroup.finish() {
-        Ok((cgroup, warnings)) => match child.release() {
-            Ok(terminal) => Ok(Started {
-                pid: child.pid,
-                pidfd: child.pidfd,
-                terminal,
-                cgroup,
-                warnings,
-            }),
-            Err(failure) => {
-                child.end();
-                Err(give_up(cgroup, failure))
-            }
-        },
-        Err((error, cgroup)) => {
+    let finished = groups.finish();
+    let running = finished
+        .map_err(|error| cgroup_failure(&error))
+        .and_then(|warnings| Ok((child.release()?, warnings)));
+    let cgroup = groups.into_cgroup();
+    match running {
+        Ok((terminal, warnings)) => Ok(Started {
+            pid: child.pid,
+            pidfd: child.pidfd,
+            terminal,
+            cgroup,
+            warnings,
+        }),
+        Err(failure) => {
             child.end();
-            Err(give_up(cgroup, cgroup_failure(&error)))
+            Err(give_up(cgroup, failure))
         }
     }
 }

@@ -26,7 +26,7 @@ impl Begun {
         &self.cgroup
     }
 
-    /// As it is, for removal.
+    /// The groups that are there by now.
     pub fn into_cgroup(self) -> ContainerCgroup {
         self.cgroup
     }
@@ -62,26 +62,22 @@ impl Begun {
     /// Makes the other groups, sets the limits, and tells what was discarded.
     ///
     /// # Errors
-    /// A group cannot be made or a limit is refused; what was made is given back beside, for the
-    /// caller to remove once nothing is in it.
-    pub fn finish(self) -> Result<(ContainerCgroup, Vec<String>), (CgroupError, ContainerCgroup)> {
-        let mut cgroup = self.cgroup;
+    /// A group cannot be made or a limit is refused; what was made stays, for the caller to remove
+    /// once nothing is in it.
+    pub fn finish(&mut self) -> Result<Vec<String>, CgroupError> {
         let mut warnings = Vec::new();
-        for hierarchy in self.rest {
+        for hierarchy in std::mem::take(&mut self.rest) {
             sys::fail::point("runtime.cgroup.making");
-            if let Err(error) = cgroup.make(hierarchy) {
-                return Err((error, cgroup));
-            }
+            self.cgroup.make(hierarchy)?;
         }
         sys::fail::point("runtime.cgroup.made");
         let limits = &self.limits;
-        let written = cgroup.write_limits(limits, Purpose::Create, &mut warnings);
-        if let Err(error) = written.and_then(|()| cgroup.write_device_rules(&self.rules)) {
-            return Err((error, cgroup));
-        }
+        self.cgroup
+            .write_limits(limits, Purpose::Create, &mut warnings)?;
+        self.cgroup.write_device_rules(&self.rules)?;
         if limits.oom_kill_disable && limits.memory.is_none() {
             warnings.push(warning::OOM_WITHOUT_LIMIT.to_string());
         }
-        Ok((cgroup, warnings))
+        Ok(warnings)
     }
 }

@@ -442,14 +442,16 @@ fn create(
     resources: &Resources,
     rules: &DeviceRules,
 ) -> Result<(ContainerCgroup, Vec<String>), CgroupError> {
-    let begun = Layout::detect()
+    let mut begun = Layout::detect()
         .unwrap()
         .begin(parent, id, resources, rules)?;
     let told = begun.hierarchies();
-    let made = begun.finish().map_err(|(error, mut cgroup)| {
+    let finished = begun.finish();
+    let mut cgroup = begun.into_cgroup();
+    if finished.is_err() {
         cgroup.remove().unwrap();
-        error
-    })?;
+    }
+    let made = (cgroup, finished?);
     assert_eq!(told, made.0.hierarchies(), "what the process was told");
     Ok(made)
 }

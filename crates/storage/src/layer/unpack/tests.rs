@@ -561,10 +561,11 @@ pub(in crate::layer) fn run(program: &str, arguments: &[&str], directory: &Path)
             "{program} {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         ),
-        Err(_) => {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && directory.exists() => {
             println!("skipped: no {program}");
             false
         }
+        Err(error) => panic!("{program} in {}: {error}", directory.display()),
     }
 }
 
