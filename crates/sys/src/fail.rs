@@ -71,6 +71,7 @@ pub const NAMES: &[&str] = &[
     "monitor.start.told",
     "monitor.stop.asked",
     "monitor.stop.saved",
+    "runtime.cgroup.beginning",
     "runtime.cgroup.made",
     "runtime.cgroup.making",
     "runtime.cgroup.removing",

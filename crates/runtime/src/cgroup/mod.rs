@@ -205,7 +205,7 @@ impl Layout {
         let joined = self.hierarchies.into_iter().filter(is_joined);
         let (unified, rest): (Vec<_>, Vec<_>) = joined.partition(|hierarchy| hierarchy.unified);
         for hierarchy in unified {
-            sys::fail::point("runtime.cgroup.making");
+            sys::fail::point("runtime.cgroup.beginning");
             if let Err(error) = cgroup.make(hierarchy) {
                 let _ = cgroup.remove();
                 return Err(error);
