@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     if let Some(code) = commands::internal::monitor(&argv) {
         return code;
     }
+    engine::outlive_file_size_limit();
     match flags::parse(&argv) {
         Outcome::Run(invocation) => commands::dispatch(&invocation),
         Outcome::Print(text) => {

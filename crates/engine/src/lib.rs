@@ -25,6 +25,7 @@ pub use runtime::{Failure, FailureKind};
 pub use storage::containers::{ContainerRecord, StoredContainer};
 use storage::store::Store;
 use sys::Context;
+pub use sys::caller::outlive_file_size_limit;
 
 /// Where everything is.
 #[derive(Clone, Debug)]

@@ -74,6 +74,13 @@ pub(crate) fn swap_mask(mask: u64) -> u64 {
     before
 }
 
+/// Makes a write beyond the caller's limit of file sizes an error that can be told, instead of the
+/// end of this process. What we start does not inherit it.
+pub fn outlive_file_size_limit() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Forgets the signals that have arrived and are blocked: one that is ignored is not kept.
 pub(crate) fn forget_pending_signals() {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {

@@ -260,12 +260,12 @@ pub(crate) fn tag(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             let code = fail(invocation, &error.into());
-            // People mix the two up: an image is made of a container by commit.
+            // People mix the two up.
             if let Ok(stored) = engine.container(source) {
                 errors::complain(&format!(
-                    "hint: {source} is a container ({}); to make an image of it: {} commit {source} {target}",
+                    "hint: {source} is a container ({}); to make an image of its files: {program} export {source} | {program} import - {target}",
                     stored.record.name,
-                    invocation.program.name()
+                    program = invocation.program.name()
                 ));
             }
             code
@@ -326,13 +326,6 @@ pub(crate) fn rows_with_users(
         row.shared_size_bytes = 0;
     }
     Ok(rows)
-}
-
-pub(crate) fn commit(invocation: &Invocation) -> ExitCode {
-    fail_text(
-        invocation,
-        "commit is not built yet: it comes with sharing images; meanwhile: export | import",
-    )
 }
 
 pub(crate) fn image_prune(engine: &Engine, invocation: &Invocation) -> ExitCode {

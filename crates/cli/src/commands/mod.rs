@@ -87,7 +87,6 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Inspect | Verb::ContainerInspect | Verb::ImageInspect => {
             inspect::inspect(engine, invocation)
         }
-        Verb::Commit => image::commit(invocation),
         Verb::Pull => image::pull(engine, invocation),
         Verb::Images => image::images(engine, invocation),
         Verb::Tag => image::tag(engine, invocation),

@@ -29,8 +29,7 @@ fn operand(verb: Verb) -> Operand {
         | Verb::Stats
         | Verb::Stop
         | Verb::Top => Operand::RunningContainer,
-        Verb::Commit
-        | Verb::ContainerInspect
+        Verb::ContainerInspect
         | Verb::Diff
         | Verb::Export
         | Verb::Inspect

@@ -255,7 +255,6 @@ impl Flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Attach,
-    Commit,
     ContainerInspect,
     ContainerPrune,
     Copy,

@@ -163,16 +163,6 @@ static UPDATE_FLAGS: &[Flag] = &[
     ),
 ];
 
-static COMMIT_FLAGS: &[Flag] = &[
-    flag("author", Kind::Text, "Name the author").short('a'),
-    flag("change", Kind::List, "Apply this Dockerfile instruction").short('c'),
-    flag("message", Kind::Text, "Say what changed").short('m'),
-    flag("no-pause", Kind::Bool, "Let the container run meanwhile"),
-    flag("pause", Kind::Bool, "Pause the container meanwhile")
-        .short('p')
-        .default("true"),
-];
-
 static EXPORT_FLAGS: &[Flag] = &[flag(
     "output",
     Kind::Text,
@@ -274,16 +264,6 @@ pub(super) static COMMANDS: &[Command] = &[
     .example("{} update -m 512m --restart always web")
     .flags(UPDATE_FLAGS)
     .args_from(1),
-    command(
-        &["container", "commit"],
-        Verb::Commit,
-        "Create an image from a container's changes",
-    )
-    .aliases(&["commit"])
-    .usage(&["[OPTIONS] CONTAINER [REPOSITORY[:TAG]]"])
-    .example("{} commit -c 'CMD [\"sh\"]' web my/web:tried")
-    .flags(COMMIT_FLAGS)
-    .args(1, 2),
     command(
         &["container", "export"],
         Verb::Export,
