@@ -231,7 +231,8 @@ const FUNCTIONS: &str = r#"
     none() { [ -z "$(caisson ps -aq --filter "name=^$1\$")" ] || { echo "$1 is there"; false; }; }
     gone() { for i in $(seq 100); do none "$1" >/dev/null && return 0; sleep .05; done; none "$1"; }
     ends() { for i in $(seq 100); do status "$1" exited >/dev/null && return 0; sleep .05; done; status "$1" exited; }
-    pids() { p=$(caisson inspect -f '{{.State.Pid}}' "$1") && m=$(awk '/PPid/{print $2}' /proc/$p/status); }
+# An adopted container's parent is not its monitor.
+    pids() { i=$(caisson inspect -f '{{.Id}}' "$1") && p=$(caisson inspect -f '{{.State.Pid}}' "$1") && m=$(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$i/state); }
     kill_monitor() { pids "$1" && [ "$m" -gt 1 ] && kill -9 $m; }
 # The pid in the state becomes one that never was: as if the zombie had been reaped already.
     kill_both() { pids "$1" && [ "$m" -gt 1 ] && kill -9 $m $p; for i in $(seq 200); do grep -qs '^State:.[^Z]' /proc/$p/status || break; sleep .005; done; sed -i "s/\"pid\":$p,/\"pid\":4194304,/" $CAISSON_ROOT/containers/*/state; }
@@ -512,7 +513,7 @@ impl Run<'_> {
                 format!("step {index} with {case:?} after {last:?}: {error}")
             })?;
         }
-        check(self.sandbox, &self.held)?;
+        self.check()?;
         self.sandbox.remove_everything()
     }
 
@@ -528,6 +529,26 @@ impl Run<'_> {
             }
         }
         self.fired.len() > before
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        self.holds("the list of containers", "caisson ps -a")?;
+        self.holds("the list of images", "caisson images")?;
+        for (key, holds) in self.held.clone() {
+            self.holds(key, holds)?;
+        }
+        Ok(())
+    }
+
+    /// A monitor lives on with its step's failure ahead of it. Where that strikes in the middle of a
+    /// check, what is checked must hold the next time.
+    fn holds(&mut self, what: &str, script: &str) -> Result<(), String> {
+        loop {
+            match self.sandbox.silently(what, script) {
+                Err(_) if self.is_struck() => {}
+                other => return other.map(drop),
+            }
+        }
     }
 
     fn one(&mut self, index: usize) -> Result<(), String> {
@@ -555,7 +576,7 @@ impl Run<'_> {
             return Err(told);
         }
         if is_struck {
-            check(self.sandbox, &self.held)?;
+            self.check()?;
         }
         if !output.status.success() {
             let again = format!("set -o pipefail; {}", step.again);
@@ -568,7 +589,7 @@ impl Run<'_> {
         self.held.insert(step.key, step.holds);
         if is_struck {
             let holds = format!("{{ {}; }} >/dev/null", step.holds);
-            self.sandbox.silently(step.run, &holds)?;
+            self.holds(step.run, &holds)?;
         }
         Ok(())
     }
@@ -585,15 +606,6 @@ fn run_script(sandbox: &Sandbox, plan: &Plan) -> Result<usize, String> {
     };
     run.all()?;
     Ok(run.fired.len())
-}
-
-fn check(sandbox: &Sandbox, held: &BTreeMap<&str, &str>) -> Result<(), String> {
-    sandbox.silently("the list of containers", "caisson ps -a")?;
-    sandbox.silently("the list of images", "caisson images")?;
-    for (key, holds) in held {
-        sandbox.silently(key, holds)?;
-    }
-    Ok(())
 }
 
 /// How often which point is passed by which step's processes.
