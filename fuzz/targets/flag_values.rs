@@ -2,7 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use types::flags;
 use types::mount_flag::{self, MountFlag};
 use types::port::{self, PortRange};
 use types::tmpfs_flag::{TmpfsFlag, merge_tmpfs_options};
@@ -26,7 +25,6 @@ fuzz_target!(|text: &str| {
         }
     }
     assert!(port::parse_expose(text).unwrap_or_default().len() <= 65_536);
-    resources(text);
     modes(text);
 });
 
@@ -49,36 +47,7 @@ fn storage_flags(text: &str) {
     let _ = merge_tmpfs_options(text);
 }
 
-fn resources(text: &str) {
-    let _ = flags::parse_ulimit(text);
-    let _ = flags::parse_device(text);
-    let _ = flags::parse_device_cgroup_rule(text);
-    let _ = flags::parse_device_rate_bytes(text);
-    let _ = flags::parse_device_rate_operations(text);
-    let _ = flags::parse_device_weight(text);
-    if let Ok(nano_cpus) = flags::parse_cpus(text) {
-        let shown = flags::format_cpus(nano_cpus);
-        assert_eq!(
-            flags::parse_cpus(&shown).ok(),
-            Some(nano_cpus),
-            "{shown}"
-        );
-        let _ = flags::check_cpus(nano_cpus, 2);
-    }
-}
-
 fn modes(text: &str) {
-    let _ = flags::parse_security_option(text);
-    let _ = flags::parse_network(text);
-    let _ = flags::parse_detach_keys(text);
-    let _ = flags::normalise_capability(text);
-    let lines: Vec<&str> = text.lines().collect();
-    let _ = flags::parse_log_options("json-file", &lines);
-    let _ = flags::parse_pull_policy(text);
-    let _ = flags::parse_link(text);
-    let _ = flags::check_sysctl(text);
-    let _ = flags::parse_storage_option(text);
-    let _ = flags::check_mac_address(text);
     let _ = types::container::RestartPolicy::parse(text);
     if let Ok(signal) = types::signal::Signal::parse(text) {
         let again = types::signal::Signal::parse(&signal.name());

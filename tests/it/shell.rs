@@ -27,6 +27,18 @@ lines! {
     processor_and_process_limits_bite: "caisson run --rm $N --cpus 0.5 busybox cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us | grep -qx 50000 && ! caisson run --rm $N --pids-limit 5 busybox sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait'";
     confinement_is_dockers: "caisson run --rm $N busybox cat /proc/self/status > s; grep -q 'CapBnd:.*00000000a80425fb' s && grep -q 'CapInh:.*0000000000000000' s && grep -q 'Seccomp:.*2' s && ! caisson run --rm $N busybox mount -t tmpfs none /tmp && ! caisson run --rm $N busybox sh -c 'echo 1 > /proc/sys/kernel/panic'";
     only_three_descriptors_are_open: "caisson run --rm $N busybox ls /proc/self/fd | tr '\\n' ' ' | grep -qx '0 1 2 3 '";
+    devices_come_by_name_with_what_they_need: r#"mkdir cdi; echo lib > lib.so
+        printf '%s\n' 'cdiVersion: 0.5.0' 'kind: nvidia.com/gpu' 'devices:' '- name: all' '  containerEdits:' '    env: [V=1]' \
+            '    deviceNodes: [{path: /dev/given, hostPath: /dev/zero}]' "    mounts: [{hostPath: $PWD/lib.so, containerPath: /lib.so, options: [ro, bind]}]" \
+            "    hooks: [{hookName: createContainer, path: /bin/sh, args: [sh, $PWD/hook], env: ['W=$PWD']}]" > cdi/x.yaml
+        echo 'cat > $W/state; B=$(sed "s/.*\"bundle\":\"\([^\"]*\)\".*/\1/" $W/state); R=$(sed "s/.*\"root\":{\"path\":\"\([^\"]*\)\".*/\1/" $B/config.json); echo made > $R/made' > hook
+        echo "cdi_spec_dirs = [\"$PWD/cdi\"]" > c.toml; export CAISSON_CONFIG=$PWD/c.toml
+        for flag in '--gpus all' '--device nvidia.com/gpu=all'; do
+            caisson run --rm --read-only $flag $N busybox sh -c '[ $V = 1 ] && cat /lib.so /made && ! echo x 2>/dev/null > /lib.so && head -c1 /dev/given | od' | grep -c . | grep -qx 4 || exit 2
+        done
+        caisson create --name gg --gpus all $N busybox true >/dev/null && caisson inspect -f '{{json .HostConfig.DeviceRequests}}' gg | grep -q '"Count":-1' || exit 3
+        echo 'echo no such >&2; exit 3' > hook; caisson run --rm --gpus all $N busybox true 2> e; [ $? = 125 ] && grep -q 'hook /bin/sh failed: exit code 3: no such' e || exit 4
+        caisson run --rm --device b.com/x=y $N busybox true 2> e; [ $? = 125 ] && grep -q 'unresolvable CDI devices b.com/x=y' e"#;
     a_foreign_device_cannot_be_opened: "! caisson run --rm $N busybox sh -c 'mknod /d b 254 0 && head -c1 /d'";
     a_working_directory_behind_a_descriptor_stays_inside: "for n in 3 5 7 8 9 12; do caisson run --rm $N -w /proc/self/fd/$n busybox sh -c '[ ! -e root/store.json ] && [ ! -e var/lib/dpkg ]' 2>/dev/null || true; caisson run --rm $N -w /proc/self/fd/$n busybox ls 2>/dev/null | grep -q dpkg && exit 1; done; true";
     our_binary_cannot_be_written_through_proc: "sha256sum $(readlink -f bin/caisson) > before; caisson run --rm $N busybox sh -c 'for i in 1 2 3; do echo x > /proc/1/exe; done; echo x > /proc/self/exe' 2>/dev/null; caisson run -d $N --name w1 --init busybox sleep 20 >/dev/null; caisson exec w1 sh -c 'echo x > /proc/1/exe' 2>/dev/null; sha256sum -c before";

@@ -21,6 +21,8 @@ pub struct Config {
     pub run_root: Option<PathBuf>,
     /// Registries by name, such as `docker.io`.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// Where device vendors' descriptions are, instead of `/etc/cdi` and `/var/run/cdi`.
+    pub cdi_spec_dirs: Option<Vec<PathBuf>>,
 }
 
 /// Settings of one registry.
@@ -87,6 +89,7 @@ pub(crate) fn merge(into: &mut Config, from: Config) {
     into.root = from.root.or(into.root.take());
     into.run_root = from.run_root.or(into.run_root.take());
     into.registries.extend(from.registries);
+    into.cdi_spec_dirs = from.cdi_spec_dirs.or(into.cdi_spec_dirs.take());
 }
 
 #[cfg(test)]

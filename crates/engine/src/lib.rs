@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod image;
 pub mod observer;
 
+mod cdi;
 mod events;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@
 //!                                           5 terminal ── "T" + master fd ──▶ monitor
 //!   "G" = groups made ────────────────────▶ 6 wait for "G"; join groups; cgroup namespace, mounts
 //!                                           7 sysctls, host name, loopback
-//!                                           8 pivot, mask, protect
+//!                                           8 hooks; pivot, mask, protect
 //!                                           9 user, working directory, limits
 //!                                          10 capabilities, seccomp, exec
 //!   EOF = running ◀──────────────────────── exec closes the channel
@@ -101,6 +101,7 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         sys::loopback::bring_up()?;
     }
     set_names(spec)?;
+    crate::hooks::run(launch)?;
     enter_root(spec, &root)?;
     drop(attached);
 

@@ -13,6 +13,7 @@ pub mod spec;
 
 mod console;
 mod failure;
+mod hooks;
 mod init;
 mod join;
 mod limits;

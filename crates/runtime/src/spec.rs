@@ -25,11 +25,46 @@ pub struct Spec {
     pub domainname: String,
     /// Mounts, in order.
     pub mounts: Vec<Mount>,
+    /// Programs of the host that take part.
+    #[serde(skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// What only Linux has.
     pub linux: Linux,
     /// Free text for tools.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Programs of the host that take part in a container's life, by the moment at which they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hooks {
+    /// In the container's namespaces, before its root becomes `/`.
+    pub create_container: Vec<Hook>,
+}
+
+impl Hooks {
+    /// Nothing takes part.
+    pub fn is_empty(&self) -> bool {
+        self.create_container.is_empty()
+    }
+}
+
+/// One such program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    /// Absolute path on the host.
+    pub path: String,
+    /// Arguments with the program's name first; empty is the path alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Its whole environment, `KEY=VALUE`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Seconds that it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
 }
 
 /// The container's first process.

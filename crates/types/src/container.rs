@@ -247,6 +247,9 @@ pub struct Resources {
     pub blkio_write_iops: Vec<(String, u64)>,
     /// `--device`.
     pub devices: Vec<DeviceMapping>,
+    /// `--gpus`, and `--device` with names of the Container Device Interface.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     /// `--device-cgroup-rule`, such as `c 13:* rwm`.
     pub device_cgroup_rules: Vec<String>,
     /// `--ulimit`.
@@ -262,6 +265,22 @@ pub struct DeviceMapping {
     pub container_path: String,
     /// A subset of `rwm`.
     pub permissions: String,
+}
+
+/// Devices asked for by kind or name instead of by path; the names are Docker's `DeviceRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceRequest {
+    /// `cdi` for names of the Container Device Interface, a vendor's short name, or empty for any.
+    pub driver: String,
+    /// How many; -1 is all. Unused where devices are named.
+    pub count: i64,
+    /// Names or numbers of devices.
+    pub device_ids: Vec<String>,
+    /// Each list is a set that one device must have.
+    pub capabilities: Vec<Vec<String>>,
+    /// Settings of the driver.
+    pub options: BTreeMap<String, String>,
 }
 
 /// One resource limit, by its Docker name (`nofile`, `nproc` …).

@@ -10,7 +10,6 @@ pub mod digest;
 pub mod env;
 pub mod event;
 pub mod filter;
-pub mod flags;
 pub mod go_syntax;
 #[cfg(test)]
 mod golden;

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use crate::container::RestartPolicy;
 use crate::digest::Digest;
 use crate::filter::Filters;
-use crate::flags::*;
 use crate::image::{Document, ImageConfig};
 use crate::mount::MountSpec;
 use crate::mount_flag::{MountFlag, format_mount, parse_mount};
@@ -77,11 +76,6 @@ proptest! {
         let _ = Filters::parse(&[&text]);
         let _ = Pattern::new(&text).is_match(&text);
         let _ = lexical_path::absolute(&text, "/x");
-        let _ = (parse_ulimit(&text), parse_device(&text), parse_device_cgroup_rule(&text));
-        let _ = (parse_device_rate_bytes(&text), parse_device_weight(&text), parse_cpus(&text));
-        let _ = (parse_network(&text), parse_security_option(&text), parse_detach_keys(&text));
-        let _ = (normalise_capability(&text), check_sysctl(&text), parse_link(&text));
-        let _ = check_mac_address(&text);
         let _ = crate::id::check_container_name(&text);
     }
 

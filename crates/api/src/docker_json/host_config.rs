@@ -194,7 +194,7 @@ fn resources(members: &mut Members, spec: &ContainerSpec, host: &HostView) {
             "DeviceCgroupRules",
             list_or_null(&limits.device_cgroup_rules),
         )
-        .add("DeviceRequests", Value::Null)
+        .add("DeviceRequests", device_requests(limits))
         .add("MemoryReservation", limits.memory_reservation_bytes)
         .add("MemorySwap", swap)
         .add(
@@ -236,6 +236,23 @@ fn devices(limits: &Resources) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+fn device_requests(limits: &Resources) -> Value {
+    let requests = limits.device_requests.iter().map(|request| {
+        let is_by_name = request.driver == "cdi";
+        json!({
+            "Driver": request.driver,
+            "Count": request.count,
+            "DeviceIDs": list_or_null(&request.device_ids),
+            "Capabilities": (!is_by_name).then_some(&request.capabilities),
+            "Options": (!is_by_name).then_some(&request.options),
+        })
+    });
+    match limits.device_requests.is_empty() {
+        true => Value::Null,
+        false => requests.collect(),
+    }
 }
 
 fn ulimits(limits: &Resources) -> Vec<Value> {

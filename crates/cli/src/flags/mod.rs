@@ -31,7 +31,7 @@ use std::fmt;
 
 pub(crate) use matches::Matches;
 pub(crate) use parse::{Failure, Invocation, Outcome, parse};
-pub(crate) use structured::{parse_network, parse_ulimit};
+pub(crate) use structured::{parse_gpus, parse_network, parse_ulimit};
 pub(crate) use values::{parse_rate_bytes, parse_rate_operations, parse_weight_device};
 
 /// What a flag takes; decides the check at parse time and the type word in help.

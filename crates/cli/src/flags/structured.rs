@@ -1,6 +1,6 @@
 //! Values with parts: resource limits, the long form of networks, requests for GPUs.
 
-use types::container::{NetworkAttachment, Ulimit};
+use types::container::{DeviceRequest, NetworkAttachment, Ulimit};
 use types::go_syntax::{parse_atoi, parse_int};
 
 /// The resource limits that Docker names.
@@ -113,10 +113,14 @@ fn is_long_form(value: &str) -> bool {
         .any(|three| is_word(three[0]) && three[1] == b'=' && is_word(three[2]))
 }
 
-/// `all`, a number, or `count=…,device=…,driver=…,capabilities=…,options=…`.
-pub(super) fn check_gpu(value: &str) -> Result<(), String> {
-    let fields = record(value)?;
+/// Reads `all`, a number, or `count=…,device=…,driver=…,capabilities=…,options=…`.
+pub(crate) fn parse_gpus(value: &str) -> Result<DeviceRequest, String> {
+    let mut request = DeviceRequest {
+        capabilities: vec![vec!["gpu".to_owned()]],
+        ..DeviceRequest::default()
+    };
     let mut seen: Vec<&str> = Vec::new();
+    let fields = record(value)?;
     for field in &fields {
         let (key, value) = field.split_once('=').unwrap_or(("count", field));
         if seen.contains(&key) {
@@ -125,21 +129,40 @@ pub(super) fn check_gpu(value: &str) -> Result<(), String> {
             ));
         }
         seen.push(key);
+        let parts = || value.split(',').map(str::to_owned);
         match key {
-            "driver" | "device" | "capabilities" | "options" => {}
-            "count" if value == "all" => {}
-            "count" => {
-                parse_atoi(value).map_err(|error| {
-                    format!(
-                        "invalid count ({value}): value must be either \"all\" or an integer: {}",
-                        error.problem()
-                    )
-                })?;
+            "driver" => value.clone_into(&mut request.driver),
+            "device" => request.device_ids = parts().collect(),
+            "capabilities" => {
+                request.capabilities = vec![parts().chain(["gpu".to_owned()]).collect()];
             }
+            "options" => {
+                let pair = |text: String| match text.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), value.to_owned()),
+                    None => (text, String::new()),
+                };
+                request.options = record(value)?.into_iter().map(pair).collect();
+            }
+            "count" => request.count = parse_count(value)?,
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
     }
-    Ok(())
+    if !seen.contains(&"count") && request.device_ids.is_empty() {
+        request.count = 1;
+    }
+    Ok(request)
+}
+
+fn parse_count(value: &str) -> Result<i64, String> {
+    if value == "all" {
+        return Ok(-1);
+    }
+    parse_atoi(value).map_err(|error| {
+        format!(
+            "invalid count ({value}): value must be either \"all\" or an integer: {}",
+            error.problem()
+        )
+    })
 }
 
 /// The parts of a comma-separated value; one that is no such record is a single part.
@@ -196,6 +219,31 @@ mod tests {
                 .ends_with("(unlimited), hard: 5")
         );
         assert!(parse_ulimit("nofile=-2").is_err());
+    }
+
+    #[test]
+    fn requests_for_gpus_are_read() {
+        let of = |text: &str| parse_gpus(text).unwrap();
+        let gpu = || vec![vec!["gpu".to_owned()]];
+        assert_eq!((of("all").count, of("2").count), (-1, 2));
+        let named = of("driver=nvidia,\"device=0,1\"");
+        assert_eq!((named.driver.as_str(), named.count), ("nvidia", 0));
+        assert_eq!(
+            (named.device_ids, named.capabilities),
+            (vec!["0".to_owned(), "1".to_owned()], gpu())
+        );
+        let rest = of("capabilities=utility,\"options=a=b,c\"");
+        assert_eq!(
+            (rest.count, rest.capabilities),
+            (1, vec![vec!["utility".to_owned(), "gpu".to_owned()]])
+        );
+        assert_eq!(
+            (rest.options["a"].as_str(), rest.options["c"].as_str()),
+            ("b", "")
+        );
+        for text in ["", "x", "all,count=1", "colour=red", "device=0,1,2"] {
+            assert!(parse_gpus(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -210,8 +210,7 @@ const RUN: [Flag; 103] = [
         "Set the variables that a file lists",
     ),
     flag("expose", Kind::List, "Note a port, or a range, as served"),
-    flag("gpus", Kind::Gpu, "Give GPUs (all, or how many)")
-        .refused("GPUs are not supported yet; give their device files with --device /dev/nvidia0"),
+    flag("gpus", Kind::Gpu, "Give GPUs (all, or how many)"),
     flag(
         "group-add",
         Kind::List,

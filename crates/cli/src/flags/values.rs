@@ -10,7 +10,7 @@ use types::mount_flag::{MountFlag, MountFlagError};
 use types::units::{DurationError, SizeError, memory_bytes, memory_swap_bytes, ram_in_bytes};
 
 use super::Kind;
-use super::structured::{check_gpu, parse_network, parse_ulimit};
+use super::structured::{parse_gpus, parse_network, parse_ulimit};
 
 /// The longest domain name.
 const DOMAIN_BYTES_MAX: usize = 254;
@@ -68,7 +68,7 @@ pub(super) fn check(kind: Kind, value: &str) -> Result<(), String> {
         Kind::Ulimit => parse_ulimit(value).map(drop),
         Kind::Mount => check_mount(value),
         Kind::Network => parse_network(value).map(drop),
-        Kind::Gpu => check_gpu(value),
+        Kind::Gpu => parse_gpus(value).map(drop),
     }
 }
 

@@ -30,12 +30,12 @@ pub(super) fn limits(
     caller: &Caller<'_>,
     spec: &mut ContainerSpec,
 ) -> Result<(), FlagError> {
-    let devices = std::mem::take(&mut spec.resources.devices);
-    let device_cgroup_rules = std::mem::take(&mut spec.resources.device_cgroup_rules);
+    let asked = std::mem::take(&mut spec.resources);
     let swappiness = matches.get_int("memory-swappiness");
     let mut resources = Resources {
-        devices,
-        device_cgroup_rules,
+        devices: asked.devices,
+        device_requests: asked.device_requests,
+        device_cgroup_rules: asked.device_cgroup_rules,
         memory_swappiness: (swappiness != -1).then_some(swappiness),
         oom_kill_disable: matches.get_bool("oom-kill-disable"),
         ..common(matches)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use types::container::{ContainerSpec, DeviceMapping};
+use types::container::{ContainerSpec, DeviceMapping, DeviceRequest};
 use types::lexical_path::clean;
 use types::mount::MountKind;
 use types::mount_flag::{make_source_absolute, parse_mount};
@@ -10,7 +10,7 @@ use types::tmpfs_flag::TmpfsFlag;
 use types::volume_flag::{ShortVolume, VolumeFlag};
 
 use super::{Caller, FlagError};
-use crate::flags::Matches;
+use crate::flags::{Matches, parse_gpus};
 
 /// `-v`, `--mount` and `--tmpfs`.
 pub(super) fn volumes(
@@ -58,20 +58,30 @@ fn take_target(targets: &mut BTreeSet<String>, target: &str) -> Result<(), FlagE
     )))
 }
 
-/// `--device` and `--device-cgroup-rule`.
+/// `--device`, `--gpus` and `--device-cgroup-rule`.
 pub(super) fn devices(matches: &Matches, spec: &mut ContainerSpec) -> Result<(), FlagError> {
-    for text in matches.get_list("device") {
-        if is_cdi_name(text) {
-            return Err(FlagError::NotYet(format!(
-                "--device {text}: devices by CDI name are not built yet; give the device files, \
-                 such as --device /dev/dri/card0"
-            )));
-        }
-        spec.resources
-            .devices
-            .push(parse_device(text).map_err(FlagError::Usage)?);
+    let resources = &mut spec.resources;
+    let gpus = matches.get_str("gpus");
+    if !gpus.is_empty() {
+        let request = parse_gpus(gpus).map_err(FlagError::Usage)?;
+        resources.device_requests.push(request);
     }
-    spec.resources.device_cgroup_rules = matches.get_list("device-cgroup-rule").to_vec();
+    let (names, paths): (Vec<&String>, Vec<&String>) = matches
+        .get_list("device")
+        .iter()
+        .partition(|text| is_cdi_name(text));
+    if !names.is_empty() {
+        resources.device_requests.push(DeviceRequest {
+            driver: "cdi".to_owned(),
+            device_ids: names.into_iter().cloned().collect(),
+            ..DeviceRequest::default()
+        });
+    }
+    for text in paths {
+        let device = parse_device(text).map_err(FlagError::Usage)?;
+        resources.devices.push(device);
+    }
+    resources.device_cgroup_rules = matches.get_list("device-cgroup-rule").to_vec();
     Ok(())
 }
 

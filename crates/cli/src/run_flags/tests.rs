@@ -339,10 +339,6 @@ fn what_is_not_built_is_refused_by_name() {
             &["--log-driver", "syslog"],
             "log driver 'syslog' is not built yet",
         ),
-        (
-            &["--device", "vendor.com/gpu=0"],
-            "--device vendor.com/gpu=0: devices by CDI name",
-        ),
     ] {
         match refusal(words) {
             FlagError::NotYet(text) => assert!(text.starts_with(start), "{words:?}: {text}"),

@@ -125,6 +125,7 @@ impl Engine {
         let mut of = record.clone();
         of.spec.tty = request.tty;
         of.spec.resources.devices.clear();
+        of.spec.resources.device_requests.clear();
         of.spec.console_size = request.console_size;
         let privileged = request.privileged;
         let was_privileged = of.spec.privileged;

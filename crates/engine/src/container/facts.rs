@@ -43,6 +43,8 @@ pub(crate) fn gather(
     for mapping in &record.spec.resources.devices {
         add_device(mapping, &mut facts)?;
     }
+    let directories = engine.config().cdi_spec_dirs.as_deref();
+    facts.edits = crate::cdi::resolve(&record.spec.resources.device_requests, directories)?;
     Ok(facts)
 }
 

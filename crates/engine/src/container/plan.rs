@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use runtime::capabilities::{self, CapSet};
 use runtime::spec::{
-    Capabilities, ConsoleSize, Device, Linux, Mount, Namespace, NamespaceKind, Process, Rlimit,
-    Root, Spec, User,
+    Capabilities, ConsoleSize, Device, Hooks, Linux, Mount, Namespace, NamespaceKind, Process,
+    Rlimit, Root, Spec, User,
 };
 use runtime::{CgroupRequest, Launch, Layers, RootSource, SeccompRequest, UserRequest};
 use storage::containers::ContainerRecord;
 use types::container::ContainerSpec;
 
 use super::options::{SecurityOptions, bind_options};
+use crate::cdi::Edits;
 use crate::error::EngineError;
 
 /// Hidden from every container.
@@ -69,6 +70,8 @@ pub struct HostFacts {
     pub devices: Vec<Device>,
     /// Control group rules for those devices.
     pub device_rules: Vec<String>,
+    /// What devices asked for by name need.
+    pub edits: Edits,
     /// Pids of the containers whose namespaces are joined, by mode: network, pid, ipc.
     pub joined: JoinedPids,
 }
@@ -103,6 +106,9 @@ pub fn plan(record: &ContainerRecord, host: &HostFacts) -> Result<Launch, Engine
             hostname: hostname(record, host),
             domainname: spec.domainname.clone(),
             mounts: mounts(record, host, &security)?,
+            hooks: Hooks {
+                create_container: host.edits.hooks.clone(),
+            },
             linux: Linux {
                 namespaces: namespaces(spec, host),
                 devices: devices(host),
@@ -125,7 +131,12 @@ pub fn plan(record: &ContainerRecord, host: &HostFacts) -> Result<Launch, Engine
         staging: host.staging.clone(),
         user: UserRequest {
             user: spec.user.clone(),
-            groups: spec.group_add.clone(),
+            groups: spec
+                .group_add
+                .iter()
+                .chain(&host.edits.groups)
+                .cloned()
+                .collect(),
         },
         cgroup: CgroupRequest {
             parent: if spec.cgroup_parent.is_empty() {
@@ -139,6 +150,8 @@ pub fn plan(record: &ContainerRecord, host: &HostFacts) -> Result<Launch, Engine
                 .device_rules
                 .iter()
                 .chain(&spec.resources.device_cgroup_rules)
+                .chain(host.edits.devices.iter().map(|(_, rule)| rule))
+                .filter(|rule| !rule.is_empty())
                 .cloned()
                 .collect(),
             all_devices: spec.privileged,
@@ -268,7 +281,7 @@ fn environment(record: &ContainerRecord, host: &HostFacts) -> Vec<String> {
     if record.spec.tty {
         all.push("TERM=xterm".into());
     }
-    for pair in &record.spec.env {
+    for pair in record.spec.env.iter().chain(&host.edits.env) {
         set_variable(&mut all, pair);
     }
     all
@@ -359,7 +372,8 @@ fn devices(host: &HostFacts) -> Vec<Device> {
         node("/dev/urandom", 1, 9),
         node("/dev/tty", 5, 0),
     ];
-    for device in &host.devices {
+    let named = host.edits.devices.iter().map(|(device, _)| device);
+    for device in host.devices.iter().chain(named) {
         if !all.iter().any(|other| other.path == device.path) {
             all.push(device.clone());
         }
@@ -513,6 +527,15 @@ fn mounts(
         let mut all = vec!["noexec", "nosuid", "nodev"];
         all.extend(given);
         asked.push(mount(target, "tmpfs", &all));
+    }
+    // What is asked for stands above what a device would bring.
+    for mount in &host.edits.mounts {
+        if !asked
+            .iter()
+            .any(|other| other.destination == mount.destination)
+        {
+            asked.push(mount.clone());
+        }
     }
     // Parents before what is below them.
     asked.sort_by_key(|mount| Path::new(&mount.destination).components().count());
