@@ -138,31 +138,36 @@ pub fn plan(record: &ContainerRecord, host: &HostFacts) -> Result<Launch, Engine
                 .cloned()
                 .collect(),
         },
-        cgroup: CgroupRequest {
-            parent: if spec.cgroup_parent.is_empty() {
-                host.cgroup_parent.clone()
-            } else {
-                spec.cgroup_parent.clone()
-            },
-            id: record.id.clone(),
-            resources: spec.resources.clone(),
-            device_rules: host
-                .device_rules
-                .iter()
-                .chain(&spec.resources.device_cgroup_rules)
-                .chain(host.edits.devices.iter().map(|(_, rule)| rule))
-                .filter(|rule| !rule.is_empty())
-                .cloned()
-                .collect(),
-            all_devices: spec.privileged,
-            writable: spec.privileged || security.writable_cgroups,
-        },
+        cgroup: cgroup(record, host, &security),
         seccomp: match security.seccomp {
             _ if spec.privileged => SeccompRequest::Unconfined,
             other => other,
         },
         init: spec.init,
     })
+}
+
+fn cgroup(record: &ContainerRecord, host: &HostFacts, security: &SecurityOptions) -> CgroupRequest {
+    let spec = &record.spec;
+    CgroupRequest {
+        parent: if spec.cgroup_parent.is_empty() {
+            host.cgroup_parent.clone()
+        } else {
+            spec.cgroup_parent.clone()
+        },
+        id: record.id.clone(),
+        resources: spec.resources.clone(),
+        device_rules: host
+            .device_rules
+            .iter()
+            .chain(&spec.resources.device_cgroup_rules)
+            .chain(host.edits.devices.iter().map(|(_, rule)| rule))
+            .filter(|rule| !rule.is_empty())
+            .cloned()
+            .collect(),
+        all_devices: spec.privileged,
+        writable: spec.privileged || security.writable_cgroups,
+    }
 }
 
 /// Which network a container has, until bridge networks exist.
