@@ -8,4 +8,5 @@
 mod adversity;
 mod attacks;
 mod crash;
+mod networks;
 mod shell;

@@ -18,6 +18,8 @@ pub(crate) struct ClientConfig {
     pub(crate) ps_format: String,
     /// `--format` of `images`.
     pub(crate) images_format: String,
+    /// `networksFormat`.
+    pub(crate) networks_format: String,
     /// `--format` of `stats`.
     pub(crate) stats_format: String,
     /// `--detach-keys`.

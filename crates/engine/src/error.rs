@@ -26,6 +26,9 @@ pub enum EngineError {
     /// A record.
     #[error(transparent)]
     Container(ContainerError),
+    /// A network.
+    #[error(transparent)]
+    Network(#[from] storage::networks::NetworkError),
     /// The store.
     #[error(transparent)]
     Storage(#[from] storage::error::StorageError),

@@ -11,6 +11,7 @@ pub mod facts;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod image;
+pub mod network;
 pub mod observer;
 
 mod cdi;
@@ -258,3 +259,4 @@ pub fn kernel_release() -> String {
     sys::host::kernel_release()
 }
 pub use storage::images as storage_images;
+pub use storage::networks as storage_networks;

@@ -13,6 +13,7 @@ impl Monitor {
         // No command must find a socket that nobody listens on any more.
         let _ = rustix::fs::unlink(self.job.run_directory.join(protocol::SOCKET));
         sys::fail::point("monitor.farewell.begun");
+        self.leave_networks();
         let ended = protocol::json_packet(Kind::Ended, &Ended { code });
         for client in &mut self.clients {
             if client.awaits_stop {

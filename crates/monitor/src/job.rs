@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use network::attachment::Attachment;
 use runtime::Launch;
 use serde::{Deserialize, Serialize};
 use types::container::{Healthcheck, RestartPolicy};
+
+/// The file in the container's directory that tells its place in its networks while it runs.
+pub const ATTACHMENT: &str = "network";
 
 /// A monitor's job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,8 @@ pub struct Job {
     pub journal: PathBuf,
     /// How to start it.
     pub launch: Launch,
+    /// Its networks, where it has any.
+    pub attachment: Option<Attachment>,
     /// Its streams are a terminal.
     pub tty: bool,
     /// Standard input is kept open.

@@ -11,6 +11,7 @@
 //!   Stop {signal, timeout}                              Done                  the request is carried out
 //!   Pause · Resume · Update {resources, restart}
 //!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
+//!   Connect an endpoint · Disconnect {network}
 //!   Wait                                                Ended when the container ends for good
 //! ```
 //! Version 1. A monitor answers a version that it does not know with `Failed`.
@@ -57,6 +58,8 @@ pub enum Kind {
     Resume = b'U',
     Update = b'L',
     Execute = b'X',
+    Connect = b'N',
+    Disconnect = b'D',
     Wait = b'Q',
     Output = b'1',
     ErrorOutput = b'2',
@@ -80,6 +83,8 @@ impl Kind {
             K::Resume,
             K::Update,
             K::Execute,
+            K::Connect,
+            K::Disconnect,
             K::Wait,
             K::Output,
             K::ErrorOutput,
@@ -164,6 +169,13 @@ pub struct Update {
     pub resources: Option<Resources>,
     /// New policy.
     pub restart: Option<RestartPolicy>,
+}
+
+/// A network to leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnect {
+    /// Its id.
+    pub network: String,
 }
 
 /// A process to run in the container.

@@ -4,7 +4,8 @@ use types::state::Status;
 
 use crate::joined::{self, Process, Purpose};
 use crate::protocol::{
-    self, Attach, Execute, Kind, PACKET_BYTES_MAX, Resize, Signal, Started, Stop, Update,
+    self, Attach, Disconnect, Execute, Kind, PACKET_BYTES_MAX, Resize, Signal, Started, Stop,
+    Update,
 };
 use crate::run::Monitor;
 use crate::state;
@@ -75,6 +76,8 @@ impl Monitor {
             Kind::Resume => self.freeze(index, false),
             Kind::Update => self.update(index, body),
             Kind::Execute => self.execute(index, body, fds),
+            Kind::Connect => self.connect(index, body),
+            Kind::Disconnect => self.disconnect(index, body),
             _ => self.refuse(index, "a monitor takes no such request"),
         }
     }
@@ -172,6 +175,37 @@ impl Monitor {
         }
         state::announce(&self.job, "update", &[]);
         self.done(index);
+    }
+
+    fn connect(&mut self, index: usize, body: &[u8]) {
+        let Some(endpoint) = parse(body) else {
+            return self.refuse(index, "the request names no network");
+        };
+        let (Some(networks), Some(namespace)) = (&mut self.networks, &self.network) else {
+            return self.refuse(index, "the container has no networks of its own");
+        };
+        let connected = networks.connect_one(&self.job, endpoint, namespace);
+        self.tell(index, connected);
+    }
+
+    fn disconnect(&mut self, index: usize, body: &[u8]) {
+        let Some(request) = parse::<Disconnect>(body) else {
+            return self.refuse(index, "the request names no network");
+        };
+        let Some(networks) = &mut self.networks else {
+            return self.refuse(index, "the container has no networks of its own");
+        };
+        let disconnected = networks.disconnect_one(&self.job, &request.network);
+        self.tell(index, disconnected);
+    }
+
+    fn tell(&mut self, index: usize, result: Result<(), runtime::Failure>) {
+        match result {
+            Ok(()) => self.done(index),
+            Err(failure) => {
+                self.clients[index].send(protocol::json_packet(Kind::Failed, &failure));
+            }
+        }
     }
 
     fn execute(&mut self, index: usize, body: &[u8], fds: Vec<std::os::fd::OwnedFd>) {

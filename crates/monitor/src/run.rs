@@ -21,7 +21,9 @@ use crate::health::Checker;
 use crate::job::Job;
 use crate::joined::{Process, Purpose};
 use crate::log::{Log, Stream};
+use crate::networks::{self, Networks};
 use crate::protocol::{self, Kind};
+use crate::resolver::Resolver;
 use crate::state::{self, now};
 use crate::watch::{Ready, Watch};
 
@@ -55,7 +57,9 @@ pub(crate) struct Monitor {
     backoff: RestartBackoff,
     started_ns: i64,
     /// The container's network namespace, kept from one start to the next.
-    network: Option<OwnedFd>,
+    pub(crate) network: Option<OwnedFd>,
+    /// Its place in its networks.
+    pub(crate) networks: Option<Networks>,
     /// Control groups as they were found before the job came.
     layout: Option<Layout>,
     /// Held for life: a dead monitor is known by its lock.
@@ -67,6 +71,13 @@ pub(crate) struct Monitor {
 impl Monitor {
     fn adopt(&mut self) -> Result<Vec<String>, Failure> {
         let container = Container::adopt(&self.job, self.state.pid, self.state.start_time)?;
+        if let (Some(attachment), Some(namespace)) = (
+            self.job.attachment.take(),
+            networks::namespace_of(container.pid),
+        ) {
+            self.networks = Networks::resume(&self.job, attachment, &namespace);
+            self.network = Some(namespace);
+        }
         self.container = Some(container);
         sys::fail::point("monitor.adopt.taken");
         self.begin_health();
@@ -92,6 +103,9 @@ impl Monitor {
                 self.state.pid = 0;
                 self.state.finished_at = now();
                 state::save(&self.job, &self.state);
+                if !again {
+                    self.leave_networks();
+                }
                 return Err(failure);
             }
         };
@@ -118,6 +132,12 @@ impl Monitor {
         Ok(warnings)
     }
 
+    pub(crate) fn leave_networks(&mut self) {
+        if let Some(networks) = self.networks.take() {
+            networks.undo(&self.job);
+        }
+    }
+
     /// A container that runs although its state does not say so would never be found: it ends.
     fn give_up(&mut self, error: SysError) -> Failure {
         if let Some(mut container) = self.container.take() {
@@ -134,6 +154,10 @@ impl Monitor {
             self.network = None;
         } else if self.network.is_none() {
             self.network = Some(sys::loopback::new_network_namespace()?);
+        }
+        // Taken: from one start to the next the container keeps its place.
+        if let (Some(attachment), Some(namespace)) = (self.job.attachment.take(), &self.network) {
+            self.networks = Some(Networks::connect(&self.job, attachment, namespace)?);
         }
         Container::start(&self.job, self.layout.take(), self.network.as_ref())
     }
@@ -158,6 +182,7 @@ impl Monitor {
         while self.container.is_some() || self.restart_at_ns.is_some() {
             let ready = self.sleep();
             self.rest(ready.is_empty());
+            self.resolve(&ready);
             for event in ready {
                 self.handle(event);
             }
@@ -211,7 +236,29 @@ impl Monitor {
                 watch.readable(probe.reader.as_fd(), Ready::ProbeOutput(index));
             }
         }
+        if let Some(networks) = &self.networks {
+            if let Some(tables) = networks.tables() {
+                watch.readable(tables, Ready::Tables);
+            }
+            for (source, fd) in networks.resolver.iter().flat_map(Resolver::sources) {
+                watch.readable(fd, Ready::Resolver(source));
+            }
+        }
         watch.wait(self.next_deadline(), for_long)
+    }
+
+    /// Answers for names.
+    fn resolve(&mut self, ready: &[Ready]) {
+        let resolver = self.networks.as_mut().and_then(|all| all.resolver.as_mut());
+        let Some(resolver) = resolver else {
+            return;
+        };
+        let sources = ready.iter().filter_map(|ready| match ready {
+            Ready::Resolver(source) => Some(*source),
+            _ => None,
+        });
+        resolver.serve(&sources.collect::<Vec<_>>());
+        resolver.keep_time(sys::journal::now_ns());
     }
 
     /// After a while in which nothing happened, memory is given back, once.
@@ -244,8 +291,10 @@ impl Monitor {
         } else {
             None
         };
+        let resolver = self.networks.as_ref().and_then(|all| all.resolver.as_ref());
         probes
             .chain(silent)
+            .chain(resolver.and_then(Resolver::deadline))
             .chain(
                 [self.kill_at_ns, self.restart_at_ns, self.rest_at_ns, check]
                     .into_iter()
@@ -275,6 +324,13 @@ impl Monitor {
             }
             Ready::Joined(index) => self.process_ended(index),
             Ready::ProbeOutput(index) => self.probe_printed(index),
+            Ready::Tables => {
+                if let Some(networks) = &mut self.networks {
+                    networks.look_after_tables();
+                }
+            }
+            // Served before, all at once.
+            Ready::Resolver(_) => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::log::Stream;
+use crate::resolver::Source;
 
 /// What became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub(crate) enum Ready {
     Joined(usize),
     /// Probe number n printed something.
     ProbeOutput(usize),
+    /// Somebody changed the host's packet filter.
+    Tables,
+    /// The container's name server has something to do.
+    Resolver(Source),
 }
 
 /// A set of descriptors and their meanings.

@@ -7,10 +7,13 @@
 //! `tests/`, in network namespaces of the tests' own.
 
 pub mod addresses;
+pub mod attachment;
+pub mod bridge;
 pub mod conntrack;
 pub mod link;
 pub mod listing;
 pub mod mac;
+pub mod names;
 mod netlink;
 pub mod nft;
 pub mod ports;

@@ -149,7 +149,8 @@ impl From<Prefix> for String {
 }
 
 /// An address as a link has it: with the length of its network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct HostAddress {
     /// The address.
     pub address: IpAddr,
@@ -180,6 +181,20 @@ impl HostAddress {
 impl fmt::Display for HostAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.address, self.length)
+    }
+}
+
+impl TryFrom<String> for HostAddress {
+    type Error = SubnetError;
+
+    fn try_from(text: String) -> Result<Self, SubnetError> {
+        text.parse()
+    }
+}
+
+impl From<HostAddress> for String {
+    fn from(address: HostAddress) -> Self {
+        address.to_string()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod images;
 pub mod layer;
 pub mod layers;
 pub mod lease;
+pub mod networks;
 pub mod refs;
 pub mod store;
 pub mod tar;

@@ -180,7 +180,7 @@ fn flags<'a>(invocation: &'a Invocation) -> ListFlags<'a> {
     }
 }
 
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     Clock::utc(Timestamp::now().unix_ns() as i64)
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use api::docker_json::container_inspect::{
     ContainerView, EndpointView, GraphDriver, HostView, MountPoint, NetworkView, PathsView,
-    container_inspect,
+    PortBinding, container_inspect,
 };
 use engine::container::plan::{MASKED_PATHS, NetworkMode, READONLY_PATHS, network_mode};
 use engine::{Engine, EngineError, StoredContainer};
@@ -13,13 +13,14 @@ use serde_json::Value;
 use types::container::ContainerSpec;
 use types::mount::MountKind;
 
+use super::list::published;
 use super::{image, print};
 use crate::errors;
 use crate::flags::{Invocation, Verb};
 use crate::output::inspect::{InspectError, Inspector};
 use crate::output::template::GoType;
 use crate::output::typed::container::CONTAINER;
-use crate::output::typed::others::IMAGE;
+use crate::output::typed::others::{IMAGE, NETWORK};
 use crate::terminal;
 
 /// What is looked for.
@@ -28,6 +29,7 @@ enum Kind {
     Any,
     Container,
     Image,
+    Network,
 }
 
 pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -39,8 +41,8 @@ pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
             "" => Kind::Any,
             "container" => Kind::Container,
             "image" => Kind::Image,
-            other @ ("network" | "volume" | "node" | "plugin" | "secret" | "service" | "task"
-            | "config") => {
+            "network" => Kind::Network,
+            other @ ("volume" | "node" | "plugin" | "secret" | "service" | "task" | "config") => {
                 errors::complain(&format!(
                     "caisson: there are no objects of type {other:?} yet"
                 ));
@@ -95,6 +97,12 @@ fn document(
     key: &str,
     with_size: bool,
 ) -> Result<(&'static GoType, Value), EngineError> {
+    if kind == Kind::Network {
+        return Ok((
+            &NETWORK,
+            super::network::document(&engine.network_view(key)?),
+        ));
+    }
     if kind != Kind::Image {
         match engine.container(key) {
             Ok(stored) => return Ok((&CONTAINER, container(engine, &stored, with_size))),
@@ -104,7 +112,10 @@ fn document(
     }
     match image::inspect_document(engine, key) {
         Ok(document) => Ok((&IMAGE, document)),
-        Err(_) if kind == Kind::Any => Err(EngineError::NoSuchImage(key.to_string())),
+        Err(_) if kind == Kind::Any => match engine.network_view(key) {
+            Ok(view) => Ok((&NETWORK, super::network::document(&view))),
+            Err(_) => Err(EngineError::NoSuchImage(key.to_string())),
+        },
         Err(error) => Err(error),
     }
 }
@@ -147,7 +158,7 @@ pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bo
         platform: record.platform.split('/').next().unwrap_or("linux"),
         spec,
         mounts: &mounts(spec),
-        network: &network(stored),
+        network: &network(engine, stored),
         paths: &PathsView {
             resolv_conf: file("resolv.conf"),
             hostname: file("hostname"),
@@ -180,27 +191,82 @@ pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bo
     })
 }
 
-fn network(stored: &StoredContainer) -> NetworkView {
+fn network(engine: &Engine, stored: &StoredContainer) -> NetworkView {
     let spec = &stored.record.spec;
-    let name = match network_mode(spec) {
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-        NetworkMode::Container => return NetworkView::default(),
-    };
     let sandbox_key = match stored.state.pid {
         0 => String::new(),
         pid => format!("/proc/{pid}/ns/net"),
     };
+    let networks = match network_mode(spec) {
+        NetworkMode::Bridge => endpoints(engine, stored),
+        NetworkMode::None => BTreeMap::from([("none".into(), EndpointView::default())]),
+        NetworkMode::Host => BTreeMap::from([("host".into(), EndpointView::default())]),
+        NetworkMode::Container => return NetworkView::default(),
+    };
+    let exposed = spec.exposed_ports.iter();
+    let mut ports: BTreeMap<String, Vec<PortBinding>> =
+        exposed.map(|port| (port.clone(), Vec::new())).collect();
+    for (port, bindings) in published(engine, stored) {
+        let binding = |(host_ip, host_port)| PortBinding { host_ip, host_port };
+        ports.insert(port, bindings.into_iter().map(binding).collect());
+    }
     NetworkView {
         sandbox_key,
-        networks: BTreeMap::from([(name.to_string(), EndpointView::default())]),
-        ports: spec
-            .exposed_ports
-            .iter()
-            .map(|port| (port.clone(), Vec::new()))
-            .collect(),
+        networks,
+        ports,
         ..NetworkView::default()
     }
+}
+
+/// Networks that are asked for, and the places that a running container has there.
+fn endpoints(engine: &Engine, stored: &StoredContainer) -> BTreeMap<String, EndpointView> {
+    let asked = &stored.record.spec.networks;
+    let mut all: BTreeMap<String, EndpointView> = BTreeMap::new();
+    for attachment in asked {
+        let name = match attachment.target.as_str() {
+            "" | "default" => "bridge".to_string(),
+            target => engine
+                .network(target)
+                .map_or_else(|_| target.into(), |network| network.name),
+        };
+        let view = EndpointView {
+            requested_ipv4: attachment.ipv4.clone(),
+            requested_ipv6: attachment.ipv6.clone(),
+            link_local_ips: attachment.link_local_ips.clone(),
+            aliases: attachment.aliases.clone(),
+            driver_options: attachment.driver_options.clone(),
+            gateway_priority: attachment.gateway_priority,
+            ..EndpointView::default()
+        };
+        all.insert(name, view);
+    }
+    if all.is_empty() {
+        all.insert("bridge".into(), EndpointView::default());
+    }
+    for place in engine.places(&stored.record.id) {
+        let view = all.entry(place.network.clone()).or_default();
+        view.network_id = place.network_id;
+        view.endpoint_id = place.endpoint_id;
+        view.mac_address = place.mac;
+        view.dns_names = place.names;
+        for (address, length) in place.addresses {
+            let gateway = place
+                .gateways
+                .iter()
+                .find(|one| one.is_ipv4() == address.is_ipv4());
+            let gateway = gateway.map_or_else(String::new, ToString::to_string);
+            if address.is_ipv4() {
+                view.ip_address = address.to_string();
+                view.ip_prefix_len = length.into();
+                view.gateway = gateway;
+            } else {
+                view.ipv6_address = address.to_string();
+                view.ipv6_prefix_len = length.into();
+                view.ipv6_gateway = gateway;
+            }
+        }
+    }
+    all
 }
 
 fn mounts(spec: &ContainerSpec) -> Vec<MountPoint> {

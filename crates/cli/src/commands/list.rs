@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use engine::container::plan::{NetworkMode, network_mode};
 use engine::{Engine, StoredContainer};
 use types::filter::Filters;
+use types::port::ContainerPort;
 use types::state::Status;
 use types::timestamp::Timestamp;
 
@@ -16,7 +17,7 @@ use crate::output::rows::Clock;
 use crate::output::rows::containers::{
     ContainerRow, ListFlags, MountName, StatusParts, format_uses_size, list, status_text,
 };
-use crate::output::rows::ports::Port;
+use crate::output::rows::ports::{Port, Published};
 use crate::terminal;
 
 const FILTER_KEYS: [&str; 16] = [
@@ -140,7 +141,11 @@ fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bo
         })
         && filters.any("health", |wanted| wanted == health)
         && filters.any("ancestor", |image| is_ancestor(engine, stored, image))
-        && filters.any("network", |network| network == network_name(stored))
+        && filters.any("network", |network| {
+            network_names(engine, stored)
+                .split(',')
+                .any(|name| name == network)
+        })
         && filters.any("volume", |volume| {
             record
                 .spec
@@ -161,7 +166,14 @@ fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bo
             };
             record.spec.exposed_ports.contains(&port)
         })
-        && filters.any("publish", |_| false)
+        && filters.any("publish", |port| {
+            let port = if port.contains('/') {
+                port.to_string()
+            } else {
+                format!("{port}/tcp")
+            };
+            published(engine, stored).contains_key(&port)
+        })
         && filters.any("is-task", |wanted| wanted == "false")
         && filters.any("isolation", |wanted| wanted == "default")
 }
@@ -175,13 +187,68 @@ fn is_ancestor(engine: &Engine, stored: &StoredContainer, image: &str) -> bool {
         || engine.image_id(image).is_ok_and(|found| found == *id)
 }
 
-/// The name of the network a container is in.
-pub(crate) fn network_name(stored: &StoredContainer) -> String {
+/// The names of the networks that a container asks for, separated by commas.
+pub(crate) fn network_names(engine: &Engine, stored: &StoredContainer) -> String {
+    let asked = &stored.record.spec.networks;
     match network_mode(&stored.record.spec) {
         NetworkMode::Host => "host".into(),
         NetworkMode::None => "none".into(),
         NetworkMode::Container => String::new(),
+        NetworkMode::Bridge if asked.is_empty() => "bridge".into(),
+        NetworkMode::Bridge => {
+            let name = |target: &str| match target {
+                "" | "default" | "bridge" => "bridge".to_string(),
+                target => engine
+                    .network(target)
+                    .map_or_else(|_| target.into(), |network| network.name),
+            };
+            let names: Vec<String> = asked.iter().map(|one| name(&one.target)).collect();
+            names.join(",")
+        }
     }
+}
+
+/// Where a running container's ports are published, by `80/tcp`.
+pub(crate) fn published(engine: &Engine, stored: &StoredContainer) -> Published {
+    let mut all = Published::new();
+    if stored.state.status.is_live() {
+        for (container, host, port) in engine.published(&stored.record.id) {
+            let bindings = all.entry(container.to_string()).or_default();
+            bindings.push((host.to_string(), port.to_string()));
+        }
+    }
+    all
+}
+
+/// Ports as lists show them: the published ones, and those that are only exposed.
+fn ports(engine: &Engine, stored: &StoredContainer) -> Vec<Port> {
+    if !stored.state.status.is_live() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for (container, host, port) in engine.published(&stored.record.id) {
+        all.push(Port {
+            ip: host.to_string(),
+            private: container.number,
+            public: port,
+            protocol: container.protocol.name().to_string(),
+        });
+    }
+    for text in &stored.record.spec.exposed_ports {
+        let Ok(exposed) = ContainerPort::parse(text) else {
+            continue;
+        };
+        let protocol = exposed.protocol.name();
+        let is_published = |one: &Port| one.private == exposed.number && one.protocol == protocol;
+        if !all.iter().any(is_published) {
+            all.push(Port {
+                private: exposed.number,
+                protocol: protocol.to_string(),
+                ..Port::default()
+            });
+        }
+    }
+    all
 }
 
 /// A time of ours in nanoseconds.
@@ -214,11 +281,6 @@ pub(crate) fn row(
     } else {
         (0, 0)
     };
-    let ports = record
-        .spec
-        .exposed_ports
-        .iter()
-        .filter_map(|port| exposed(port));
     ContainerRow {
         id: record.id.clone(),
         names: vec![record.name.clone()],
@@ -226,32 +288,19 @@ pub(crate) fn row(
         image_id: record.image_id.clone(),
         command: record.args.join(" "),
         created_s: time_ns(&record.created).unwrap_or(0) / 1_000_000_000,
-        ports: if state.status.is_live() {
-            ports.collect()
-        } else {
-            Vec::new()
-        },
+        ports: ports(engine, stored),
         labels: record.spec.labels.clone(),
         state: state.status.as_str().to_string(),
         status,
         mounts: mounts(stored),
-        networks: vec![network_name(stored)]
-            .into_iter()
+        networks: network_names(engine, stored)
+            .split(',')
             .filter(|name| !name.is_empty())
+            .map(str::to_owned)
             .collect(),
         size_rw: sizes.0,
         size_root_fs: sizes.1,
     }
-}
-
-fn exposed(port: &str) -> Option<Port> {
-    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    Some(Port {
-        ip: String::new(),
-        private: number.parse().ok()?,
-        public: 0,
-        protocol: protocol.to_string(),
-    })
 }
 
 fn mounts(stored: &StoredContainer) -> Vec<MountName> {

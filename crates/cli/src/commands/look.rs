@@ -7,6 +7,7 @@ use engine::{Engine, StoredContainer};
 use types::filter::Filters;
 use types::timestamp::Timestamp;
 
+use super::list::published;
 use super::{fail_text, print};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
@@ -127,9 +128,9 @@ pub(crate) fn port(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let args = &invocation.matches.args;
     let key = args.first().map_or("", String::as_str);
     match engine.container(key) {
-        Ok(_) => match ports::port_lines(
+        Ok(stored) => match ports::port_lines(
             key,
-            &ports::Published::new(),
+            &published(engine, &stored),
             args.get(1).map(String::as_str),
         ) {
             Ok(text) => {

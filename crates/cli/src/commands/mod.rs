@@ -10,6 +10,7 @@ pub(crate) mod internal;
 mod list;
 mod logs;
 mod look;
+mod network;
 mod progress;
 mod run;
 mod system;
@@ -96,6 +97,13 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Load => image::load(engine, invocation),
         Verb::Save => image::save(engine, invocation),
         Verb::Import => image::import(engine, invocation),
+        Verb::NetworkConnect => network::connect(engine, invocation),
+        Verb::NetworkCreate => network::create(engine, invocation),
+        Verb::NetworkDisconnect => network::disconnect(engine, invocation),
+        Verb::NetworkInspect => network::inspect(engine, invocation),
+        Verb::NetworkPrune => network::prune(engine, invocation),
+        Verb::NetworkRm => network::rm(engine, invocation),
+        Verb::Networks => network::ls(engine, invocation),
         Verb::Info => system::info(engine, invocation),
         Verb::Version => system::version(invocation),
         Verb::ContainerPrune => system::container_prune(engine, invocation),

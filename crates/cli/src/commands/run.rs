@@ -128,7 +128,6 @@ pub(crate) fn run(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(made) => made,
         Err(code) => return code,
     };
-    tell_of_network(&request);
     if request.detach {
         return match engine.start_made(&made, waiting, None) {
             Ok(started) => {
@@ -140,15 +139,6 @@ pub(crate) fn run(engine: &Engine, invocation: &Invocation) -> ExitCode {
         };
     }
     foreground(engine, invocation, &request, made, waiting)
-}
-
-/// Until bridge networks exist the default is said, not left to be found out.
-fn tell_of_network(request: &RunRequest) {
-    if request.spec.networks.is_empty() && !request.quiet && request.spec.image != "hello-world" {
-        errors::complain(
-            "caisson: note: bridge networks are not built yet: this container has loopback only (--network host gives it the host's network, --network none silences this)",
-        );
-    }
 }
 
 fn warn(warnings: &[String]) {

@@ -282,17 +282,19 @@ pub(crate) fn system_prune(engine: &Engine, invocation: &Invocation) -> ExitCode
         return ExitCode::SUCCESS;
     }
     let result = prune_stopped(engine, &filters).and_then(|(ids, bytes)| {
+        let networks = super::network::prune_unused(engine, &filters)?;
         let options = engine::image::prune::PruneOptions {
             all: asked.all,
             filters: filters.filters,
         };
         let users = || engine.image_users().unwrap_or_default();
         let report = engine::image::prune::prune(&engine.images(), &options, &users)?;
-        Ok((ids, bytes, report))
+        Ok((ids, bytes, networks, report))
     });
     match result {
-        Ok((ids, bytes, report)) => {
+        Ok((ids, bytes, networks, report)) => {
             print(&prune::removed("Deleted Containers:", &ids));
+            print(&prune::removed("Deleted Networks:", &networks));
             let lines: Vec<String> = report
                 .removed
                 .iter()

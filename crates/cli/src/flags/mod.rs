@@ -18,6 +18,7 @@ mod structured;
 mod suggest;
 mod table_container;
 mod table_image;
+mod table_network;
 mod table_process;
 mod table_run;
 mod table_system;
@@ -275,6 +276,13 @@ pub(crate) enum Verb {
     Kill,
     Load,
     Logs,
+    NetworkConnect,
+    NetworkCreate,
+    NetworkDisconnect,
+    NetworkInspect,
+    NetworkPrune,
+    NetworkRm,
+    Networks,
     Pause,
     Port,
     Ps,
@@ -435,6 +443,10 @@ pub(crate) static GROUPS: &[Group] = &[
         about: "Manage images",
     },
     Group {
+        name: "network",
+        about: "Manage networks",
+    },
+    Group {
         name: "system",
         about: "Look after Caisson itself",
     },
@@ -445,6 +457,7 @@ static TABLES: &[&[Command]] = &[
     table_process::COMMANDS,
     table_container::COMMANDS,
     table_image::COMMANDS,
+    table_network::COMMANDS,
     table_system::COMMANDS,
 ];
 

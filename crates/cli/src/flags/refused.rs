@@ -12,7 +12,6 @@ pub(super) enum Missing {
 }
 
 const BUILDING: &str = "building images";
-const NETWORKS: &str = "bridge networks";
 const VOLUMES: &str = "named volumes";
 const SHARING: &str = "sharing images; meanwhile: export | import";
 const REGISTRY: &str = "pushing and signing in to registries";
@@ -40,7 +39,6 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
     ("login", Missing::Later(REGISTRY)),
     ("logout", Missing::Later(REGISTRY)),
     ("manifest", Missing::Later(REGISTRY)),
-    ("network", Missing::Later(NETWORKS)),
     ("node", Missing::Swarm),
     (
         "plugin",

@@ -2,8 +2,7 @@
 
 use super::{Flag, Kind, flag};
 
-const NEEDS_NETWORKS: &str = "it comes with bridge networks, which are not built yet; \
-    --network host shares the host's network, --network container:NAME another container's";
+const LINK_LOCAL: &str = "link-local IPv4 addresses are not built yet";
 const NEEDS_VOLUMES: &str = "it comes with named volumes, which are not built yet; \
     bind a directory of the host with -v /path:/path";
 const WINDOWS: &str = "it is for Windows containers only";
@@ -270,8 +269,8 @@ const RUN: [Flag; 103] = [
         "Limit the system drive's operations",
     )
     .accepted(WINDOWS),
-    flag("ip", Kind::Ip, "Take this IPv4 address").refused(NEEDS_NETWORKS),
-    flag("ip6", Kind::Ip, "Take this IPv6 address").refused(NEEDS_NETWORKS),
+    flag("ip", Kind::Ip, "Take this IPv4 address"),
+    flag("ip6", Kind::Ip, "Take this IPv6 address"),
     flag(
         "ipc",
         Kind::Text,
@@ -283,8 +282,8 @@ const RUN: [Flag; 103] = [
         .accepted("Linux has dropped this limit; kernel memory counts as memory (-m)"),
     flag("label", Kind::Label, "Set a label").short('l'),
     flag("label-file", Kind::List, "Set the labels that a file lists"),
-    flag("link", Kind::Link, "Add another container to /etc/hosts").refused(NEEDS_NETWORKS),
-    flag("link-local-ip", Kind::IpList, "Take a link-local address").refused(NEEDS_NETWORKS),
+    flag("link", Kind::Link, "Add another container to /etc/hosts"),
+    flag("link-local-ip", Kind::IpList, "Take a link-local address").refused(LINK_LOCAL),
     flag(
         "log-driver",
         Kind::Text,
@@ -296,7 +295,7 @@ const RUN: [Flag; 103] = [
         Kind::List,
         "Set an option of the log driver (max-size=10m, max-file=3)",
     ),
-    flag("mac-address", Kind::Text, "Take this MAC address").refused(NEEDS_NETWORKS),
+    flag("mac-address", Kind::Text, "Take this MAC address"),
     flag("memory", Kind::Bytes, "Limit memory, such as 512m").short('m'),
     flag(
         "memory-reservation",
@@ -327,9 +326,7 @@ const RUN: [Flag; 103] = [
     )
     .alias(&["net"])
     .partly("none, host and container:NAME; bridge and named networks are not built yet"),
-    flag("network-alias", Kind::List, "Add a name on the network")
-        .alias(&["net-alias"])
-        .refused(NEEDS_NETWORKS),
+    flag("network-alias", Kind::List, "Add a name on the network").alias(&["net-alias"]),
     flag(
         "no-healthcheck",
         Kind::Bool,

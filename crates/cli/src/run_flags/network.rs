@@ -63,7 +63,21 @@ pub(super) fn networks(matches: &Matches, spec: &mut ContainerSpec) -> Result<()
             .collect();
         return Err(FlagError::Engine(format!("{text}{}", names.join(", "))));
     }
+    let first_only = flags_of_the_first(matches);
+    if first_only != NetworkAttachment::default() {
+        if attachments.is_empty() {
+            attachments.push(NetworkAttachment {
+                target: "default".to_owned(),
+                ..NetworkAttachment::default()
+            });
+        }
+        merge_into(&mut attachments[0], first_only)?;
+    }
     spec.networks = attachments;
+    matches
+        .get_str("mac-address")
+        .clone_into(&mut spec.mac_address);
+    spec.links = matches.get_list("link").to_vec();
     spec.dns = matches
         .get_list("dns")
         .iter()
@@ -79,6 +93,37 @@ pub(super) fn networks(matches: &Matches, spec: &mut ContainerSpec) -> Result<()
         spec.extra_hosts
             .push(parse_extra_host(text).map_err(FlagError::usage)?);
     }
+    Ok(())
+}
+
+/// What flags of their own say about the first network.
+fn flags_of_the_first(matches: &Matches) -> NetworkAttachment {
+    NetworkAttachment {
+        aliases: matches.get_list("network-alias").to_vec(),
+        ipv4: matches.get_str("ip").to_owned(),
+        ipv6: matches.get_str("ip6").to_owned(),
+        ..NetworkAttachment::default()
+    }
+}
+
+/// The same thing must not be said twice.
+fn merge_into(first: &mut NetworkAttachment, flags: NetworkAttachment) -> Result<(), FlagError> {
+    let refuse = |what: &str| {
+        let text = format!("conflicting options: cannot specify both {what}");
+        Err(FlagError::Usage(text))
+    };
+    if !first.aliases.is_empty() && !flags.aliases.is_empty() {
+        return refuse("--network-alias and per-network alias");
+    }
+    if !first.ipv4.is_empty() && !flags.ipv4.is_empty() {
+        return refuse("--ip and per-network IPv4 address");
+    }
+    if !first.ipv6.is_empty() && !flags.ipv6.is_empty() {
+        return refuse("--ip6 and per-network IPv6 address");
+    }
+    first.aliases.extend(flags.aliases);
+    first.ipv4.push_str(&flags.ipv4);
+    first.ipv6.push_str(&flags.ipv6);
     Ok(())
 }
 

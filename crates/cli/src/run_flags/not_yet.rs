@@ -2,12 +2,11 @@
 //!
 //! The issue that builds one of these deletes its lines here and in the flag table.
 
-use types::container::{ContainerSpec, NetworkAttachment};
+use types::container::ContainerSpec;
 use types::mount::MountKind;
 use types::volume_flag::VolumeFlag;
 
 use super::FlagError;
-use super::network::is_user_defined;
 
 /// The names under which people ask for the usual runtime.
 const RUNTIMES: &[&str] = &[
@@ -26,7 +25,6 @@ const OTHER_LOG_DRIVERS: &[&str] = &[
 
 /// Refuses what is not built; gives warnings about what has no effect.
 pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
-    networks(spec)?;
     volumes(spec)?;
     if !RUNTIMES.contains(&spec.runtime.as_str()) {
         return Err(FlagError::Engine(format!(
@@ -52,50 +50,6 @@ pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
         warnings.push(text.to_owned());
     }
     Ok(warnings)
-}
-
-fn networks(spec: &ContainerSpec) -> Result<(), FlagError> {
-    if let Some(network) = spec
-        .networks
-        .iter()
-        .find(|network| is_user_defined(&network.target))
-    {
-        return Err(FlagError::NotYet(format!(
-            "network '{}': named networks come with bridge networks, which are not built yet; use \
-             --network host, none or container:NAME",
-            network.target
-        )));
-    }
-    let has_options = |network: &&NetworkAttachment| {
-        let bare = NetworkAttachment {
-            target: network.target.clone(),
-            ..Default::default()
-        };
-        **network != bare
-    };
-    if let Some(network) = spec.networks.iter().find(has_options) {
-        return Err(FlagError::NotYet(format!(
-            "network '{}': aliases, addresses and driver options come with bridge networks, which \
-             are not built yet; give the name alone",
-            network.target
-        )));
-    }
-    let needs_no_bridge = spec
-        .networks
-        .iter()
-        .any(|network| matches!(network.target.as_str(), "host" | "none"));
-    if needs_no_bridge {
-        return Ok(());
-    }
-    let what = match (spec.publish.first(), spec.publish_all) {
-        (Some(port), _) => format!("-p {port}"),
-        (None, true) => "-P".to_owned(),
-        (None, false) => return Ok(()),
-    };
-    Err(FlagError::NotYet(format!(
-        "{what}: published ports come with bridge networks, which are not built yet; with \
-         --network host the container's ports are the host's"
-    )))
 }
 
 fn volumes(spec: &ContainerSpec) -> Result<(), FlagError> {

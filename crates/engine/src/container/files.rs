@@ -1,15 +1,21 @@
 //! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use runtime::Launch;
 use storage::containers::ContainerRecord;
 use sys::Context;
 
+use types::container::ContainerSpec;
+
 use super::plan::{NetworkMode, network_mode};
 use crate::error::EngineError;
+use crate::network::Place;
 
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+/// Where a monitor answers for names.
+const RESOLVER: &str = "127.0.0.11";
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
 
 /// Writes the three files; they are the container's own and stay with it.
@@ -20,10 +26,12 @@ pub(crate) fn write(
     directory: &Path,
     record: &ContainerRecord,
     launch: &Launch,
+    places: &[Place],
+    links: &[(String, String)],
 ) -> Result<(), EngineError> {
     let hostname = &launch.spec.hostname;
     put(directory, "hostname", &format!("{hostname}\n"))?;
-    put(directory, "hosts", &hosts(record))?;
+    put(directory, "hosts", &hosts(record, hostname, places, links))?;
     put(directory, "resolv.conf", &resolv_conf(record))
 }
 
@@ -33,25 +41,77 @@ fn put(directory: &Path, name: &str, text: &str) -> Result<(), EngineError> {
     Ok(std::fs::write(&path, text).on("write", path.display())?)
 }
 
-fn hosts(record: &ContainerRecord) -> String {
+fn hosts(
+    record: &ContainerRecord,
+    hostname: &str,
+    places: &[Place],
+    links: &[(String, String)],
+) -> String {
     let mut text = match network_mode(&record.spec) {
         NetworkMode::Host => sys::host::read_text("/etc/hosts"),
         _ => HOSTS.to_string(),
     };
+    let gateway = places.iter().flat_map(|place| &place.gateways).next();
     for entry in &record.spec.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {
+            let address = match (address, gateway) {
+                ("host-gateway", Some(gateway)) => gateway.to_string(),
+                (given, _) => given.to_string(),
+            };
             text.push_str(&format!("{address}\t{name}\n"));
         }
+    }
+    for (address, names) in links {
+        text.push_str(&format!("{address}\t{names}\n"));
+    }
+    let short: String = record.id.chars().take(12).collect();
+    let full = match record.spec.domainname.as_str() {
+        "" => hostname.to_string(),
+        domain => format!("{hostname}.{domain} {hostname}"),
+    };
+    for (address, _) in places.iter().flat_map(|place| &place.addresses) {
+        let also = if hostname == short {
+            ""
+        } else {
+            short.as_str()
+        };
+        text.push_str(format!("{address}\t{full} {also}").trim_end());
+        text.push('\n');
     }
     text
 }
 
+fn host_resolv_conf() -> String {
+    sys::atomic::read_limited(Path::new("/etc/resolv.conf"), RESOLV_CONF_BYTES_MAX)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+/// Where a container's resolver asks for names of the outside: `--dns`, else the host's own.
+pub(crate) fn name_servers(spec: &ContainerSpec) -> Vec<IpAddr> {
+    let given: Vec<IpAddr> = spec
+        .dns
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    if !given.is_empty() {
+        return given;
+    }
+    let host = host_resolv_conf();
+    let lines = host
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"));
+    lines
+        .filter_map(|address| address.trim().parse().ok())
+        .collect()
+}
+
 fn resolv_conf(record: &ContainerRecord) -> String {
     let spec = &record.spec;
-    let host = sys::atomic::read_limited(Path::new("/etc/resolv.conf"), RESOLV_CONF_BYTES_MAX)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    if spec.dns.is_empty() && spec.dns_search.is_empty() && spec.dns_options.is_empty() {
+    let is_resolved_by_us = network_mode(spec) == NetworkMode::Bridge;
+    let host = host_resolv_conf();
+    let has_own = !spec.dns.is_empty() || !spec.dns_search.is_empty();
+    if !is_resolved_by_us && !has_own && spec.dns_options.is_empty() {
         return host;
     }
     let kept = |keyword: &str, replaced: bool| -> String {
@@ -64,12 +124,16 @@ fn resolv_conf(record: &ContainerRecord) -> String {
             lines.map(|line| format!("{line}\n")).collect()
         }
     };
-    let mut text: String = spec
-        .dns
-        .iter()
-        .map(|address| format!("nameserver {address}\n"))
-        .collect();
-    text.push_str(&kept("nameserver", !spec.dns.is_empty()));
+    let mut text: String = match is_resolved_by_us {
+        true => format!("nameserver {RESOLVER}\n"),
+        false => {
+            let lines = spec
+                .dns
+                .iter()
+                .map(|address| format!("nameserver {address}\n"));
+            lines.collect::<String>() + &kept("nameserver", !spec.dns.is_empty())
+        }
+    };
     match spec.dns_search.as_slice() {
         [] => text.push_str(&kept("search", false)),
         [dot] if dot == "." => {}

@@ -14,4 +14,4 @@ pub mod stop;
 pub mod watch;
 
 mod facts;
-mod files;
+pub(crate) mod files;

@@ -73,7 +73,8 @@ impl Engine {
         let id = &stored.record.id;
         let is_to_be_removed =
             stored.record.spec.auto_remove && stored.state.status == Status::Exited;
-        if !(is_to_be_removed || self.monitor_socket(id).exists()) || self.is_watched(id) {
+        let has_leftovers = self.monitor_socket(id).exists() || self.is_attached(id);
+        if !(is_to_be_removed || has_leftovers) || self.is_watched(id) {
             return Ok(stored);
         }
         or_as_it_is(self.clear(id), stored)
@@ -136,6 +137,8 @@ impl Engine {
         // Before the state is written: a repair that is broken off here is done again.
         if same_boot {
             self.release(&stored.record);
+        } else {
+            self.detach(id);
         }
         sys::fail::point("engine.repair.released");
         if self

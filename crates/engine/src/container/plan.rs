@@ -170,9 +170,11 @@ fn cgroup(record: &ContainerRecord, host: &HostFacts, security: &SecurityOptions
     }
 }
 
-/// Which network a container has, until bridge networks exist.
+/// Which network a container has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkMode {
+    /// A namespace with an interface in each of its networks.
+    Bridge,
     /// A namespace with loopback only.
     None,
     /// The host's.
@@ -189,14 +191,15 @@ pub fn network_mode(spec: &ContainerSpec) -> NetworkMode {
         .map_or("", |network| network.target.as_str())
     {
         "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
         target if target.starts_with("container:") => NetworkMode::Container,
-        _ => NetworkMode::None,
+        _ => NetworkMode::Bridge,
     }
 }
 
 /// Whether containers of this specification get a network namespace of their own.
 pub fn makes_network(spec: &ContainerSpec) -> bool {
-    network_mode(spec) == NetworkMode::None
+    matches!(network_mode(spec), NetworkMode::None | NetworkMode::Bridge)
 }
 
 fn hostname(record: &ContainerRecord, host: &HostFacts) -> String {
@@ -324,7 +327,7 @@ fn namespaces(spec: &ContainerSpec, host: &HostFacts) -> Vec<Namespace> {
     };
     let mut all = vec![new(NamespaceKind::Mount)];
     match network_mode(spec) {
-        NetworkMode::None => all.push(new(NamespaceKind::Network)),
+        NetworkMode::None | NetworkMode::Bridge => all.push(new(NamespaceKind::Network)),
         NetworkMode::Container => {
             all.push(joined(NamespaceKind::Network, host.joined.network, "net"));
         }
@@ -402,7 +405,7 @@ fn sysctls(
     network: NetworkMode,
 ) -> std::collections::BTreeMap<String, String> {
     let mut all = spec.sysctls.clone();
-    if network == NetworkMode::None {
+    if matches!(network, NetworkMode::None | NetworkMode::Bridge) {
         // Low ports and ping need no capability in a network namespace of one's own.
         let defaults = [
             ("net.ipv4.ip_unprivileged_port_start", "0"),

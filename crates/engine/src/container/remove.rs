@@ -142,6 +142,9 @@ impl Engine {
             pause = (pause * 2).min(LAST_PAUSE);
         };
         sys::fail::point("engine.remove.ended");
+        if self.is_attached(id) {
+            self.detach(id);
+        }
         let removed = self.store().take_container(&stored.record, lock)?;
         sys::fail::point("engine.remove.done");
         self.announce(&stored.record, "destroy", &[]);
@@ -202,8 +205,9 @@ impl Engine {
         }
     }
 
-    /// Frees what a killed monitor could not: the control groups. May run twice.
+    /// Frees what a killed monitor could not: networks and control groups. May run twice.
     pub(crate) fn release(&self, record: &ContainerRecord) {
+        self.detach(&record.id);
         let parent = match record.spec.cgroup_parent.as_str() {
             "" => self.cgroup_parent(),
             parent => parent.to_string(),

@@ -122,15 +122,43 @@ impl Engine {
             // A monitor was killed while it started this container: no second one may run on its files.
             self.release(record);
         }
-        let job = self.job(record, lowers, run_directory, adopt)?;
-        if !adopt {
-            files::write(&job.directory, record, &job.launch)?;
+        let mut job = self.job(record, lowers, run_directory, adopt)?;
+        if adopt {
+            job.attachment = self.attachment(&record.id);
+        } else {
+            job.attachment = self.attach(record)?;
+            let places = self.places(&record.id);
+            files::write(
+                &job.directory,
+                record,
+                &job.launch,
+                &places,
+                &self.links(record),
+            )?;
         }
         sys::fail::point("engine.start.prepared");
-        let channel = waiting.give(&job, &alive, client)?;
+        let started = waiting
+            .give(&job, &alive, client)
+            .map_err(EngineError::from);
         sys::fail::point("engine.start.given");
         drop(alive);
-        Ok(monitor::client::started(channel)?)
+        let started = started.and_then(|channel| Ok(monitor::client::started(channel)?));
+        if started.is_err() && !adopt {
+            self.detach(&record.id);
+        }
+        started
+    }
+
+    /// Lines of the hosts file for `--link`: address, alias, name.
+    fn links(&self, record: &ContainerRecord) -> Vec<(String, String)> {
+        let link = |text: &String| {
+            let (target, alias) = text.split_once(':').unwrap_or((text, text));
+            let target = self.container(target).ok()?.record;
+            let place = self.places(&target.id).into_iter().next()?;
+            let (address, _) = place.addresses.first()?;
+            Some((address.to_string(), format!("{alias} {}", target.name)))
+        };
+        record.spec.links.iter().filter_map(link).collect()
     }
 
     fn job(
@@ -157,6 +185,7 @@ impl Engine {
             run_directory,
             journal: self.journal(),
             launch,
+            attachment: None,
             tty: spec.tty,
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,

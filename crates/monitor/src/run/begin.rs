@@ -95,6 +95,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         backoff: RestartBackoff::default(),
         started_ns: 0,
         network,
+        networks: None,
         layout,
         lock: Some(lock),
         _mounted: mounted,

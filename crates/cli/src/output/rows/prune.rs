@@ -15,6 +15,11 @@ pub(crate) const IMAGES_QUESTION: &str =
     "WARNING! This will remove all images without at least one container associated to them.
 Are you sure you want to continue? [y/N] ";
 
+/// What `network prune` asks.
+pub(crate) const NETWORKS_QUESTION: &str =
+    "WARNING! This will remove all custom networks not used by at least one container.
+Are you sure you want to continue? [y/N] ";
+
 /// What `system prune` is about to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SystemPrune {

@@ -1,0 +1,378 @@
+//! A container's place in its networks: planned and reserved before its start, given back after.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use network::addresses::{AddressError, Addresses, Pool};
+use network::attachment::{Attachment, Endpoint, Port, every_address};
+use network::link::InterfaceName;
+use network::mac::Mac;
+use network::names::Names;
+use network::subnet::{HostAddress, Prefix};
+use storage::containers::ContainerRecord;
+use storage::networks::NetworkRecord;
+use sys::atomic::Durability;
+use types::container::NetworkAttachment;
+use types::port::{ContainerPort, PortMapping, parse_publish};
+
+use super::DEFAULT;
+use crate::Engine;
+use crate::container::plan::{NetworkMode, network_mode};
+use crate::error::{EngineError, text};
+
+const BYTES_MAX: u64 = 16 << 20;
+
+/// A container's place in one network, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The network's name.
+    pub network: String,
+    /// The network's id.
+    pub network_id: String,
+    /// The place's id.
+    pub endpoint_id: String,
+    /// Hardware address.
+    pub mac: String,
+    /// Addresses with the lengths of their networks.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The network's gateways.
+    pub gateways: Vec<IpAddr>,
+    /// Names by which the network's containers find it.
+    pub names: Vec<String>,
+}
+
+impl Engine {
+    fn attachment_file(&self, id: &str) -> PathBuf {
+        self.store()
+            .container_directory(id)
+            .join(monitor::job::ATTACHMENT)
+    }
+
+    /// What is written about a container's networks; `None` where it is in none.
+    pub(crate) fn attachment(&self, id: &str) -> Option<Attachment> {
+        let bytes = sys::atomic::read_limited(&self.attachment_file(id), BYTES_MAX).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Whether anything is written about a container's networks.
+    pub(crate) fn is_attached(&self, id: &str) -> bool {
+        self.attachment_file(id).exists()
+    }
+
+    /// A running container's places in its networks.
+    pub fn places(&self, id: &str) -> Vec<Place> {
+        let attachment = self.attachment(id);
+        let endpoints = attachment.into_iter().flat_map(|all| all.endpoints);
+        endpoints.map(place).collect()
+    }
+
+    /// A running container's published ports as they were taken: container's side, host's address
+    /// and port.
+    pub fn published(&self, id: &str) -> Vec<(ContainerPort, IpAddr, u16)> {
+        let attachment = self.attachment(id);
+        let ports = attachment.into_iter().flat_map(|all| all.ports);
+        ports
+            .filter(|port| port.bound != 0)
+            .map(|port| {
+                let container = ContainerPort {
+                    number: port.container,
+                    protocol: port.protocol,
+                };
+                (container, port.host, port.bound)
+            })
+            .collect()
+    }
+
+    /// Reserves a container's addresses and names, brings its networks up, and writes down what
+    /// its monitor shall do. The container is locked.
+    pub(crate) fn attach(
+        &self,
+        record: &ContainerRecord,
+    ) -> Result<Option<Attachment>, EngineError> {
+        if network_mode(&record.spec) != NetworkMode::Bridge {
+            return Ok(None);
+        }
+        self.detach(&record.id);
+        let mut attachment = Attachment {
+            owner: record.id.clone(),
+            firewall: self.firewall(),
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            servers: Vec::new(),
+        };
+        match self.plan_attachment(record, &mut attachment) {
+            Ok(()) => Ok(Some(attachment)),
+            Err(error) => {
+                attachment
+                    .endpoints
+                    .iter()
+                    .for_each(|endpoint| attachment.give_back(endpoint));
+                let _ = rustix::fs::unlink(self.attachment_file(&record.id));
+                Err(error)
+            }
+        }
+    }
+
+    fn plan_attachment(
+        &self,
+        record: &ContainerRecord,
+        attachment: &mut Attachment,
+    ) -> Result<(), EngineError> {
+        let default = [NetworkAttachment::default()];
+        let asked = match record.spec.networks.as_slice() {
+            [] => &default[..],
+            given => given,
+        };
+        let mut is_all_internal = true;
+        for (index, one) in asked.iter().enumerate() {
+            let network = self.network(target(one))?;
+            is_all_internal &= network.internal;
+            let endpoint = self.place_in(record, one, &network, index)?;
+            attachment.endpoints.push(endpoint);
+        }
+        route_by_priority(&mut attachment.endpoints, asked);
+        let has_ipv6 = attachment
+            .endpoints
+            .iter()
+            .any(|endpoint| endpoint.ips().iter().any(IpAddr::is_ipv6));
+        attachment.ports = ports(record, has_ipv6)?;
+        if !is_all_internal {
+            attachment.servers = crate::container::files::name_servers(&record.spec);
+        }
+        self.save_attachment(attachment)?;
+        sys::fail::point("engine.network.reserved");
+        for endpoint in &attachment.endpoints {
+            let names = Names::of(&endpoint.network.directory);
+            names.add(&record.id, &endpoint.names, &endpoint.ips())?;
+        }
+        sys::fail::point("engine.network.named");
+        Ok(())
+    }
+
+    pub(crate) fn save_attachment(&self, attachment: &Attachment) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(attachment).expect("invariant: records have JSON forms");
+        let path = self.attachment_file(&attachment.owner);
+        Ok(sys::atomic::write(&path, &bytes, Durability::Volatile)?)
+    }
+
+    /// Reserves addresses in one network, which is brought up.
+    pub(crate) fn place_in(
+        &self,
+        record: &ContainerRecord,
+        asked: &NetworkAttachment,
+        network: &NetworkRecord,
+        index: usize,
+    ) -> Result<Endpoint, EngineError> {
+        if network.name == DEFAULT && !(asked.ipv4.is_empty() && asked.ipv6.is_empty()) {
+            return Err(EngineError::invalid(
+                "invalid config for network bridge: user specified IP address is supported on user \
+                 defined networks only",
+            ));
+        }
+        let plan = self.network_up(network)?;
+        // The record as it is after it was brought up: its subnet may have changed.
+        let network = self.store().network(&network.name)?;
+        let addresses = self.reserve(record, asked, &network)?;
+        let ipv4 = addresses.iter().find_map(|one| match one.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let id = crate::container::create::new_id();
+        let mac = match [&asked.mac_address, &record.spec.mac_address]
+            .into_iter()
+            .find(|text| !text.is_empty())
+        {
+            Some(text) => text
+                .parse()
+                .map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?,
+            None => ipv4.map_or_else(|| plan.mac(), Mac::of),
+        };
+        let name = |text: String| -> Result<InterfaceName, EngineError> {
+            text.parse()
+                .map_err(|_| EngineError::invalid(format!("{text} names no interface")))
+        };
+        Ok(Endpoint {
+            gateways: plan
+                .gateways
+                .iter()
+                .map(|gateway| gateway.address)
+                .collect(),
+            veth: name(format!("ve{}", id.get(..10).unwrap_or(&id)))?,
+            inside: name(format!("eth{index}"))?,
+            names: names(record, asked),
+            network: plan,
+            id,
+            mac,
+            addresses,
+        })
+    }
+
+    fn reserve(
+        &self,
+        record: &ContainerRecord,
+        asked: &NetworkAttachment,
+        network: &NetworkRecord,
+    ) -> Result<Vec<HostAddress>, EngineError> {
+        let directory = self
+            .store()
+            .network_directory(&network.name)
+            .join("addresses");
+        let taken = Addresses::open(&directory)?;
+        let mut all = Vec::new();
+        for one in &network.subnets {
+            let subnet: Prefix = one
+                .subnet
+                .parse()
+                .map_err(|error| text("read a subnet", &error))?;
+            let given = if subnet.address().is_ipv4() {
+                &asked.ipv4
+            } else {
+                &asked.ipv6
+            };
+            let excluded: Vec<IpAddr> = one
+                .auxiliary
+                .values()
+                .chain([&one.gateway])
+                .filter_map(|address| address.parse().ok())
+                .collect();
+            let pool = Pool {
+                subnet,
+                range: one.ip_range.parse().ok(),
+                excluded: &excluded,
+            };
+            let reserve = || match given.parse::<IpAddr>() {
+                Ok(address) => taken.reserve(&pool, address, &record.id).map(|()| address),
+                Err(_) => taken.reserve_any(&pool, &record.id),
+            };
+            let address = match reserve() {
+                // Perhaps containers that are gone have them still.
+                Err(AddressError::None(_) | AddressError::InUse { .. }) => {
+                    taken.sweep(|owner| !self.is_attached(owner))?;
+                    reserve()
+                }
+                other => other,
+            };
+            let address = address.map_err(|error| {
+                for one in &all {
+                    let one: &HostAddress = one;
+                    let _ = taken.release(one.address, &record.id);
+                }
+                EngineError::conflict(format!("cannot join network {}: {error}", network.name))
+            })?;
+            all.extend(HostAddress::new(address, subnet.length()));
+        }
+        Ok(all)
+    }
+
+    /// Undoes all that is written about a container's networks. May run twice.
+    pub(crate) fn detach(&self, id: &str) {
+        if let Some(attachment) = self.attachment(id) {
+            attachment.undo();
+            sys::fail::point("engine.network.undone");
+        }
+        let _ = rustix::fs::unlink(self.attachment_file(id));
+    }
+}
+
+fn place(endpoint: Endpoint) -> Place {
+    Place {
+        network: endpoint.network.name.clone(),
+        network_id: endpoint.network.id.clone(),
+        endpoint_id: endpoint.id.clone(),
+        mac: endpoint.mac.to_string(),
+        addresses: endpoint
+            .addresses
+            .iter()
+            .map(|one| (one.address, one.length()))
+            .collect(),
+        gateways: endpoint
+            .network
+            .gateways
+            .iter()
+            .map(|gateway| gateway.address)
+            .collect(),
+        names: endpoint.names,
+    }
+}
+
+/// The network that an attachment means.
+pub(crate) fn target(attachment: &NetworkAttachment) -> &str {
+    match attachment.target.as_str() {
+        "" | "default" => DEFAULT,
+        target => target,
+    }
+}
+
+/// Name, short id, aliases, host name: each once.
+fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
+    let short: String = record.id.chars().take(12).collect();
+    let mut all = vec![record.name.clone(), short];
+    all.extend(asked.aliases.iter().cloned());
+    if !record.spec.hostname.is_empty() {
+        all.push(record.spec.hostname.clone());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|name| seen.insert(name.to_ascii_lowercase()));
+    all
+}
+
+/// Only one network has the default route: that of the highest priority, the first of those; an
+/// internal one has none.
+fn route_by_priority(endpoints: &mut [Endpoint], asked: &[NetworkAttachment]) {
+    let priority = |index: usize| asked.get(index).map_or(0, |one| one.gateway_priority);
+    let best = (0..endpoints.len())
+        .filter(|index| !endpoints[*index].network.is_internal)
+        .max_by_key(|index| (priority(*index), std::cmp::Reverse(*index)));
+    for (index, endpoint) in endpoints.iter_mut().enumerate() {
+        if Some(index) != best {
+            endpoint.gateways.clear();
+        }
+    }
+}
+
+fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineError> {
+    let spec = &record.spec;
+    let mut mappings: Vec<PortMapping> = Vec::new();
+    for text in &spec.publish {
+        let parsed =
+            parse_publish(text).map_err(|error| EngineError::invalid(error.to_string()))?;
+        mappings.extend(parsed);
+    }
+    if spec.publish_all {
+        for text in &spec.exposed_ports {
+            let Ok(container) = ContainerPort::parse(text) else {
+                continue;
+            };
+            if !mappings
+                .iter()
+                .any(|mapping| mapping.container == container)
+            {
+                mappings.push(PortMapping {
+                    container,
+                    host_ip: String::new(),
+                    host_ports: None,
+                });
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for mapping in mappings {
+        let hosts = match mapping.host_address() {
+            Some(address) => vec![address],
+            None => every_address(has_ipv6),
+        };
+        let range = mapping
+            .host_ports
+            .map_or((0, 0), |range| (range.start, range.end));
+        for host in hosts {
+            all.push(Port {
+                container: mapping.container.number,
+                protocol: mapping.container.protocol,
+                host,
+                range,
+                bound: 0,
+            });
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,128 @@
+//! `network connect` and `disconnect`: also while the container runs.
+
+use monitor::protocol::{Disconnect, Kind};
+use network::names::Names;
+use storage::networks::NetworkRecord;
+use types::container::NetworkAttachment;
+
+use super::attach::target;
+use crate::Engine;
+use crate::container::plan::{NetworkMode, network_mode};
+use crate::error::EngineError;
+
+impl Engine {
+    /// Connects a container to one more network, at once where it runs.
+    ///
+    /// # Errors
+    /// Docker's words where it is connected already or shares another's network.
+    pub fn connect_network(&self, key: &str, asked: NetworkAttachment) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        let mut record = stored.record;
+        let network = self.bridge_network(&asked.target)?;
+        if network_mode(&record.spec) != NetworkMode::Bridge {
+            return Err(EngineError::conflict(format!(
+                "container {} shares another network and cannot be connected to {}",
+                record.name, network.name
+            )));
+        }
+        let _lock = self.store().lock_container(&record.id)?;
+        record = self.store().read_container(&record.id)?.record;
+        if self.position(&record.spec.networks, &network).is_some() {
+            return Err(EngineError::conflict(format!(
+                "endpoint with name {} already exists in network {}",
+                record.name, network.name
+            )));
+        }
+        if record.spec.networks.is_empty() {
+            record.spec.networks.push(NetworkAttachment::default());
+        }
+        let asked = NetworkAttachment {
+            target: network.name.clone(),
+            ..asked
+        };
+        record.spec.networks.push(asked.clone());
+        if stored.state.status.is_live() {
+            let free = |index: &usize| {
+                let name = format!("eth{index}");
+                let attachment = self.attachment(&record.id);
+                let mut endpoints = attachment.into_iter().flat_map(|all| all.endpoints);
+                !endpoints.any(|endpoint| endpoint.inside.as_str() == name)
+            };
+            let index = (0..).find(free).unwrap_or(0);
+            let mut endpoint = self.place_in(&record, &asked, &network, index)?;
+            // The default route stays where it is.
+            endpoint.gateways.clear();
+            let names = Names::of(&endpoint.network.directory);
+            names.add(&record.id, &endpoint.names, &endpoint.ips())?;
+            let (_, mut connection) = self.connect_running(&record.id)?;
+            connection.send(Kind::Connect, &endpoint)?;
+            if let Err(failure) = connection.answer() {
+                if let Some(attachment) = self.attachment(&record.id) {
+                    attachment.give_back(&endpoint);
+                }
+                return Err(failure.into());
+            }
+        }
+        self.store().update_container(&record)?;
+        self.announce_network(&network, "connect", &[("container", record.id.clone())]);
+        Ok(())
+    }
+
+    /// Disconnects a container from a network, at once where it runs.
+    ///
+    /// # Errors
+    /// Docker's words where it is not connected.
+    pub fn disconnect_network(&self, key: &str, network: &str) -> Result<(), EngineError> {
+        let stored = self.container(key)?;
+        let network = self.bridge_network(network)?;
+        let _lock = self.store().lock_container(&stored.record.id)?;
+        let mut record = self.store().read_container(&stored.record.id)?.record;
+        let mut asked = record.spec.networks.clone();
+        if asked.is_empty() && network_mode(&record.spec) == NetworkMode::Bridge {
+            asked.push(NetworkAttachment::default());
+        }
+        let Some(position) = self.position(&asked, &network) else {
+            return Err(EngineError::conflict(format!(
+                "container {} is not connected to network {}",
+                record.id, network.name
+            )));
+        };
+        asked.remove(position);
+        if asked.is_empty() {
+            asked.push(NetworkAttachment {
+                target: "none".into(),
+                ..NetworkAttachment::default()
+            });
+        }
+        if stored.state.status.is_live() {
+            let (_, mut connection) = self.connect_running(&record.id)?;
+            let request = Disconnect {
+                network: network.id.clone(),
+            };
+            connection.send(Kind::Disconnect, &request)?;
+            connection.answer()?;
+        }
+        record.spec.networks = asked;
+        self.store().update_container(&record)?;
+        self.announce_network(&network, "disconnect", &[("container", record.id.clone())]);
+        Ok(())
+    }
+
+    fn bridge_network(&self, key: &str) -> Result<NetworkRecord, EngineError> {
+        let record = self.any_network(key)?;
+        match record.driver.as_str() {
+            "bridge" => Ok(record),
+            _ => Err(EngineError::conflict(format!(
+                "container cannot be connected to or disconnected from {} network",
+                record.name
+            ))),
+        }
+    }
+
+    fn position(&self, asked: &[NetworkAttachment], network: &NetworkRecord) -> Option<usize> {
+        asked.iter().position(|one| {
+            let found = self.network(target(one));
+            found.is_ok_and(|found| found.id == network.id)
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! `network create`: what is asked for, checked, and made a record.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use network::link::InterfaceName;
+use network::subnet::{self, Prefix};
+use storage::networks::{NetworkRecord, RECORD_VERSION, SubnetRecord, check_network_name};
+
+use super::{DEFAULT, PREDEFINED, option, taken_networks};
+use crate::Engine;
+use crate::error::{EngineError, text};
+
+const MTU_MIN: u32 = 68;
+const MTU_MAX: u32 = 65_535;
+
+/// What a network shall be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkRequest {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, or empty.
+    pub driver: String,
+    /// Its subnets; empty chooses one.
+    pub subnets: Vec<SubnetRequest>,
+    /// Nothing in from outside, nothing out.
+    pub internal: bool,
+    /// With IPv6 addresses.
+    pub ipv6: bool,
+    /// Accepted for Docker's sake.
+    pub attachable: bool,
+    /// `--opt`.
+    pub options: BTreeMap<String, String>,
+    /// `--ipam-opt`.
+    pub ipam_options: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One subnet that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubnetRequest {
+    /// `--subnet`.
+    pub subnet: String,
+    /// `--gateway`, or empty.
+    pub gateway: String,
+    /// `--ip-range`, or empty.
+    pub ip_range: String,
+    /// `--aux-address`.
+    pub auxiliary: BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// Makes a network; its bridge comes with its first container.
+    ///
+    /// # Errors
+    /// A name that is taken or reserved, an unknown driver or option, subnets that are malformed or
+    /// overlap.
+    pub fn create_network(&self, request: NetworkRequest) -> Result<NetworkRecord, EngineError> {
+        check_network_name(&request.name)?;
+        let name = &request.name;
+        if name == DEFAULT || name == "default" || PREDEFINED.contains(&name.as_str()) {
+            return Err(EngineError::conflict(format!(
+                "operation is not permitted on predefined {name} network"
+            )));
+        }
+        if !matches!(request.driver.as_str(), "" | "bridge") {
+            return Err(EngineError::invalid(format!(
+                "network driver \"{}\" is not there: Caisson has bridge",
+                request.driver
+            )));
+        }
+        let id = crate::container::create::new_id();
+        let bridge = match request.options.get(option::NAME) {
+            Some(bridge) => bridge.clone(),
+            None => format!("cs-{}", id.get(..12).unwrap_or(&id)),
+        };
+        let checked: Result<InterfaceName, _> = bridge.parse();
+        checked.map_err(|error| EngineError::invalid(error.to_string()))?;
+        let taken = taken_networks(self)?;
+        let record = NetworkRecord {
+            version: RECORD_VERSION,
+            created: self.now(),
+            driver: "bridge".into(),
+            bridge,
+            mtu: mtu(&request)?,
+            has_chosen_subnets: request.subnets.is_empty(),
+            subnets: subnets(&request, &taken, &id)?,
+            id,
+            name: request.name,
+            internal: request.internal,
+            ipv6: request.ipv6,
+            attachable: request.attachable,
+            options: request.options,
+            ipam_options: request.ipam_options,
+            labels: request.labels,
+        };
+        self.network_plan(&record)?;
+        self.store().create_network(&record)?;
+        self.announce_network(&record, "create", &[]);
+        Ok(record)
+    }
+}
+
+fn mtu(request: &NetworkRequest) -> Result<u32, EngineError> {
+    let Some(value) = request.options.get(option::MTU) else {
+        return Ok(0);
+    };
+    let mtu: Option<u32> = value.parse().ok();
+    mtu.filter(|mtu| (MTU_MIN..=MTU_MAX).contains(mtu))
+        .ok_or_else(|| {
+            EngineError::invalid(format!(
+                "invalid MTU \"{value}\": {MTU_MIN} to {MTU_MAX} are possible"
+            ))
+        })
+}
+
+fn subnets(
+    request: &NetworkRequest,
+    taken: &[Prefix],
+    id: &str,
+) -> Result<Vec<SubnetRecord>, EngineError> {
+    let mut all = Vec::new();
+    let mut prefixes = taken.to_vec();
+    for one in &request.subnets {
+        let (record, subnet) = subnet(one)?;
+        if let Some(other) = prefixes.iter().find(|other| other.overlaps(&subnet)) {
+            return Err(EngineError::conflict(format!(
+                "invalid pool request: Pool overlaps with other one on this address space: {subnet} overlaps {other}"
+            )));
+        }
+        prefixes.push(subnet);
+        all.push(record);
+    }
+    let has =
+        |all: &[SubnetRecord], ipv6: bool| all.iter().any(|one| one.subnet.contains(':') == ipv6);
+    if !has(&all, false) {
+        let chosen = subnet::choose(&prefixes).map_err(|error| text("choose a subnet", &error))?;
+        all.insert(0, super::subnet_record(chosen));
+    }
+    if has(&all, true) && !request.ipv6 {
+        return Err(EngineError::invalid("an IPv6 subnet needs --ipv6"));
+    }
+    if request.ipv6 && !has(&all, true) {
+        let byte =
+            |at: usize| u8::from_str_radix(id.get(at..at + 2).unwrap_or("0"), 16).unwrap_or(0);
+        let seed = [byte(0), byte(2), byte(4), byte(6), byte(8)];
+        let chosen = subnet::choose6(seed, &prefixes);
+        let chosen = chosen.map_err(|error| text("choose an IPv6 subnet", &error))?;
+        all.push(super::subnet_record(chosen));
+    }
+    all.sort_by_key(|one| one.subnet.contains(':'));
+    Ok(all)
+}
+
+fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError> {
+    let invalid = |what: &str, value: &str, why: String| {
+        EngineError::invalid(format!("invalid {what} {value}: {why}"))
+    };
+    let subnet: Prefix = request
+        .subnet
+        .parse()
+        .map_err(|error: subnet::SubnetError| {
+            invalid("subnet", &request.subnet, error.to_string())
+        })?;
+    let within = |what: &str, value: &str| -> Result<IpAddr, EngineError> {
+        let address: IpAddr = value
+            .parse()
+            .map_err(|_| invalid(what, value, "it is no IP address".into()))?;
+        match subnet.contains(address) && subnet.is_host(address) {
+            true => Ok(address),
+            false => Err(invalid(
+                what,
+                value,
+                format!("no host's address of subnet {subnet}"),
+            )),
+        }
+    };
+    let gateway = match request.gateway.as_str() {
+        "" => subnet.first_host().ok_or_else(|| {
+            invalid(
+                "subnet",
+                &request.subnet,
+                "it has no room for a gateway".into(),
+            )
+        })?,
+        given => within("gateway", given)?,
+    };
+    if !request.ip_range.is_empty() {
+        let range: Prefix = request
+            .ip_range
+            .parse()
+            .map_err(|error: subnet::SubnetError| {
+                invalid("ip-range", &request.ip_range, error.to_string())
+            })?;
+        if !subnet.covers(&range) {
+            let why = format!("it is not within subnet {subnet}");
+            return Err(invalid("ip-range", &request.ip_range, why));
+        }
+    }
+    for value in request.auxiliary.values() {
+        within("aux-address", value)?;
+    }
+    let record = SubnetRecord {
+        subnet: subnet.to_string(),
+        gateway: gateway.to_string(),
+        ip_range: request.ip_range.clone(),
+        auxiliary: request.auxiliary.clone(),
+    };
+    Ok((record, subnet))
+}

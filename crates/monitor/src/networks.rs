@@ -1,0 +1,177 @@
+//! The container's networks while it runs: plugged in, its ports held, its names answered.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use network::attachment::{AttachError, Attachment, Endpoint};
+use network::nft::{Table, watch};
+use network::{Socket, route};
+use runtime::Failure;
+use sys::atomic::Durability;
+
+use crate::job::{ATTACHMENT, Job};
+use crate::resolver::Resolver;
+
+/// The container's networks.
+pub(crate) struct Networks {
+    attachment: Attachment,
+    /// Bound sockets: rivals for the ports are refused while they are open.
+    _held: Vec<OwnedFd>,
+    /// Readable when the tables changed.
+    tables: Option<Socket>,
+    pub(crate) resolver: Option<Resolver>,
+}
+
+impl Networks {
+    /// Plugs a new container in.
+    pub(crate) fn connect(
+        job: &Job,
+        mut attachment: Attachment,
+        namespace: &OwnedFd,
+    ) -> Result<Self, Failure> {
+        let held = match attachment.connect(namespace) {
+            Ok(held) => held,
+            Err(error) => {
+                attachment.undo();
+                return Err(failure(job, &error));
+            }
+        };
+        sys::fail::point("monitor.network.connected");
+        Self::watching(job, attachment, held, namespace)
+    }
+
+    /// Takes over a running container whose monitor was killed. A port that somebody took meanwhile
+    /// is lost; the container runs on.
+    pub(crate) fn resume(
+        job: &Job,
+        mut attachment: Attachment,
+        namespace: &OwnedFd,
+    ) -> Option<Self> {
+        let held = attachment.resume().unwrap_or_default();
+        Self::watching(job, attachment, held, namespace).ok()
+    }
+
+    fn watching(
+        job: &Job,
+        attachment: Attachment,
+        held: Vec<OwnedFd>,
+        namespace: &OwnedFd,
+    ) -> Result<Self, Failure> {
+        let mut networks = Self {
+            attachment,
+            _held: held,
+            tables: watch::watch().ok(),
+            resolver: None,
+        };
+        networks.save(job)?;
+        networks.resolver = match Resolver::new(namespace, &networks.attachment) {
+            Ok(resolver) => Some(resolver),
+            Err(error) => {
+                networks.attachment.undo();
+                return Err(Failure::setup(format!(
+                    "cannot answer for names in the container: {error}"
+                )));
+            }
+        };
+        Ok(networks)
+    }
+
+    fn save(&self, job: &Job) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(&self.attachment).expect("invariant: plain records");
+        let path = job.directory.join(ATTACHMENT);
+        Ok(sys::atomic::write(&path, &bytes, Durability::Volatile)?)
+    }
+
+    /// Plugs the running container into one more network.
+    pub(crate) fn connect_one(
+        &mut self,
+        job: &Job,
+        endpoint: Endpoint,
+        namespace: &OwnedFd,
+    ) -> Result<(), Failure> {
+        let connected = self.attachment.connect_one(&endpoint, namespace);
+        connected.map_err(|error| failure(job, &error))?;
+        self.attachment.endpoints.push(endpoint);
+        self.learn();
+        self.save(job)
+    }
+
+    /// Takes the running container out of a network.
+    pub(crate) fn disconnect_one(&mut self, job: &Job, network: &str) -> Result<(), Failure> {
+        let found = self
+            .attachment
+            .endpoints
+            .iter()
+            .position(|one| one.network.id == network);
+        let Some(index) = found else {
+            return Err(Failure::setup(
+                "the container is not connected to the network",
+            ));
+        };
+        let endpoint = self.attachment.endpoints.remove(index);
+        let disconnected = self.attachment.disconnect_one(&endpoint);
+        self.attachment.give_back(&endpoint);
+        self.learn();
+        self.save(job)?;
+        disconnected.map_err(|error| failure(job, &error))
+    }
+
+    fn learn(&mut self) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.learn(&self.attachment);
+        }
+    }
+
+    /// What tells that the tables changed.
+    pub(crate) fn tables(&self) -> Option<BorrowedFd<'_>> {
+        self.tables.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Puts the container's part back where somebody flushed the tables.
+    pub(crate) fn look_after_tables(&mut self) {
+        let Ok(table) = Table::new(&self.attachment.firewall.table) else {
+            return;
+        };
+        let Some(socket) = &self.tables else {
+            return;
+        };
+        match watch::was_our_table_deleted(socket, &table) {
+            Ok(false) => {}
+            Ok(true) => {
+                let _ = self.attachment.restore();
+            }
+            Err(_) => self.tables = watch::watch().ok(),
+        }
+    }
+
+    /// Takes the container out of its networks, for good.
+    pub(crate) fn undo(&self, job: &Job) {
+        self.attachment.undo();
+        sys::fail::point("monitor.network.undone");
+        let _ = rustix::fs::unlink(job.directory.join(ATTACHMENT));
+    }
+}
+
+/// The namespace of a process.
+pub(crate) fn namespace_of(pid: i32) -> Option<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/net");
+    std::fs::File::open(path).ok().map(OwnedFd::from)
+}
+
+fn failure(job: &Job, error: &AttachError) -> Failure {
+    if let AttachError::Namespace(route::NamespaceError::Stranded(_)) = error {
+        // Nothing that follows would happen where it should.
+        std::process::abort();
+    }
+    let name = job.attributes.get("name").map_or("", String::as_str);
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Failure::setup(match error {
+        AttachError::Port(_) => format!("failed to set up container networking: {text}"),
+        _ => format!("cannot connect container {name} to its networks: {text}"),
+    })
+}

@@ -1,0 +1,256 @@
+//! A network's part on the host: its bridge, its place in the tables, the switches it needs.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::{self, BridgeSpec, InterfaceName, LinkError};
+use crate::listing;
+use crate::mac::Mac;
+use crate::nft::elements::{Elements, Guard, NetworkRules, Within};
+use crate::nft::{Presence, Table};
+use crate::subnet::{HostAddress, Prefix};
+use crate::sysctl::{self, Switched};
+use crate::{NetlinkError, Socket};
+
+/// What a bridge of ours says it is, before its network's id.
+pub const OWNER_PREFIX: &str = "caisson:";
+/// The MTU where no uplink tells one.
+pub const MTU_DEFAULT: u32 = 1500;
+
+/// A network as the kernel shall have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkPlan {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its directory in the store.
+    pub directory: PathBuf,
+    /// Its bridge.
+    pub bridge: InterfaceName,
+    /// MTU of all its links.
+    pub mtu: u32,
+    /// The bridge's addresses, one for each subnet.
+    pub gateways: Vec<HostAddress>,
+    /// Nothing in from outside, nothing out.
+    pub is_internal: bool,
+    /// Containers talk to each other.
+    pub has_icc: bool,
+    /// Packets leave under the host's address.
+    pub masquerades: bool,
+}
+
+/// The tables, and where it is kept on which interfaces we switched forwarding on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Firewall {
+    /// The tables' name.
+    pub table: String,
+    /// A directory in the run root with a file per guarded interface.
+    pub guards: PathBuf,
+}
+
+/// Why a network cannot be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The bridge.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The kernel refused a request.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A switch or a file.
+    #[error(transparent)]
+    Sys(#[from] sys::SysError),
+    /// The tables' name.
+    #[error(transparent)]
+    Table(#[from] crate::nft::InvalidTable),
+    /// A guarded interface's name.
+    #[error(transparent)]
+    Name(#[from] link::InvalidName),
+}
+
+impl NetworkPlan {
+    /// The subnets.
+    pub fn subnets(&self) -> Vec<Prefix> {
+        self.gateways.iter().map(HostAddress::network).collect()
+    }
+
+    /// What the tables say about it.
+    pub fn rules(&self) -> NetworkRules {
+        NetworkRules {
+            bridge: self.bridge.clone(),
+            subnets: self.subnets(),
+            within: if self.has_icc {
+                Within::Open
+            } else {
+                Within::HostOnly
+            },
+            is_internal: self.is_internal,
+            masquerades_ipv4: self.masquerades,
+            masquerades_ipv6: self.masquerades,
+        }
+    }
+
+    fn owner(&self) -> String {
+        format!("{OWNER_PREFIX}{}", self.id)
+    }
+
+    /// The bridge's hardware address, from its first IPv4 address.
+    pub fn mac(&self) -> Mac {
+        let ipv4 = self
+            .gateways
+            .iter()
+            .find_map(|gateway| match gateway.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+        match ipv4 {
+            Some(address) => Mac::of(address),
+            None => {
+                let byte =
+                    |at: usize| u8::from_str_radix(self.id.get(at..at + 2).unwrap_or("0"), 16);
+                let mut mac = [0x02, 0, 0, 0, 0, 0];
+                for (index, slot) in mac.iter_mut().enumerate().skip(1) {
+                    *slot = byte(index * 2).unwrap_or(0);
+                }
+                Mac(mac)
+            }
+        }
+    }
+
+    /// The kernel's number of its bridge, where it is there.
+    pub fn index(&self) -> Option<u32> {
+        let socket = Socket::route().ok()?;
+        rustix::net::netdevice::name_to_index(&socket, self.bridge.as_str()).ok()
+    }
+
+    /// Makes it, or what is missing of it: bridge, tables and elements, switches. May run twice.
+    ///
+    /// # Errors
+    /// The first step that failed; what was made before stays, to be found by the next attempt.
+    pub fn up(&self, firewall: &Firewall) -> Result<(), BridgeError> {
+        let (route, netfilter) = (Socket::route()?, Socket::netfilter()?);
+        let table = Table::new(&firewall.table)?;
+        if table.presence(&netfilter)? != Presence::Current {
+            table.ensure(&netfilter)?;
+        }
+        let mut elements = Elements::new();
+        elements.network(&self.rules());
+        table.add(&netfilter, &elements)?;
+        let owner = self.owner();
+        link::create_bridge(
+            &route,
+            &BridgeSpec {
+                name: &self.bridge,
+                owner: &owner,
+                mtu: self.mtu,
+                mac: self.mac(),
+                addresses: &self.gateways,
+            },
+        )?;
+        sysctl::forward_ipv4(&self.bridge)?;
+        sysctl::route_localnet(&self.bridge)?;
+        let has_ipv6 = self
+            .gateways
+            .iter()
+            .any(|gateway| gateway.address.is_ipv6());
+        if has_ipv6 {
+            sysctl::ignore_routers(&self.bridge)?;
+        }
+        if !self.is_internal {
+            firewall.forward(&route, &netfilter, &table, has_ipv6)?;
+        }
+        Ok(())
+    }
+
+    /// Removes its bridge and its elements; those that are not there are fine.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn down(&self, firewall: &Firewall) -> Result<(), BridgeError> {
+        let mut elements = Elements::new();
+        elements.whole_network(&self.bridge, &self.subnets());
+        Table::new(&firewall.table)?.take_out(&Socket::netfilter()?, &elements)?;
+        if self.index().is_some() {
+            link::delete(&Socket::route()?, &self.bridge)?;
+        }
+        Ok(())
+    }
+}
+
+impl Firewall {
+    /// Lets packets of our bridges pass the interfaces by which this host is reached. Where that
+    /// was off, it is for our bridges only.
+    fn forward(
+        &self,
+        route: &Socket,
+        netfilter: &Socket,
+        table: &Table,
+        has_ipv6: bool,
+    ) -> Result<(), BridgeError> {
+        let mut elements = Elements::new();
+        let addresses = listing::addresses(route)?;
+        for link in listing::links(route)? {
+            let has_ipv4 = addresses
+                .iter()
+                .any(|on| on.index == link.index && on.address.address.is_ipv4());
+            let is_outside = link.name != "lo" && link.kind != "bridge" && link.is_up;
+            if !has_ipv4 || !is_outside {
+                continue;
+            }
+            let name: InterfaceName = link.name.parse()?;
+            if sysctl::forward_ipv4(&name)? == Switched::Now {
+                self.remember(name.as_str())?;
+                elements.guard(&Guard::Ipv4(name));
+            }
+        }
+        if has_ipv6 && sysctl::forward_ipv6()? == Switched::Now {
+            self.remember(IPV6_GUARD)?;
+            elements.guard(&Guard::Ipv6);
+        }
+        if !elements.is_empty() {
+            table.add(netfilter, &elements)?;
+        }
+        Ok(())
+    }
+
+    fn remember(&self, name: &str) -> Result<(), sys::SysError> {
+        use sys::Context;
+        std::fs::create_dir_all(&self.guards).on("make", self.guards.display())?;
+        let path = self.guards.join(name);
+        std::fs::write(&path, "").on("write", path.display())
+    }
+
+    /// The guards that belong into the tables.
+    pub fn guard(&self, elements: &mut Elements) {
+        let entries = std::fs::read_dir(&self.guards)
+            .into_iter()
+            .flatten()
+            .flatten();
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == IPV6_GUARD {
+                elements.guard(&Guard::Ipv6);
+            } else if let Ok(name) = name.parse() {
+                elements.guard(&Guard::Ipv4(name));
+            }
+        }
+    }
+}
+
+/// No interface's name: it has a slash in the kernel's eyes, and none in a file system's.
+const IPV6_GUARD: &str = ":ipv6";
+
+/// The MTU of the link behind the default route.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn uplink_mtu() -> Result<u32, NetlinkError> {
+    let uplink = listing::uplink(&Socket::route()?)?;
+    Ok(uplink.map_or(MTU_DEFAULT, |link| link.mtu.min(MTU_MAX)))
+}
+
+/// What an Ethernet bridge takes.
+const MTU_MAX: u32 = 65_535;

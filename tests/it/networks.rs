@@ -1,0 +1,111 @@
+//! Networks as people use them. Each test is a host of its own: a network namespace with an address
+//! on an uplink, so that no test meets another's bridges, ports or tables.
+
+use testkit::check;
+
+/// Runs a script on a fresh host that is 192.0.2.2 on its uplink.
+fn on_a_host(script: &str) {
+    const HOST: &str = "ip link set lo up; ip link add up0 type veth peer name far0; \
+        ip addr add 192.0.2.2/24 dev up0; ip link set up0 up; ip link set far0 up; \
+        ip route add default via 192.0.2.1; \
+        GET=\"printf 'GET /h HTTP/1.0\\r\\n\\r\\n'\"; \
+        serve() { caisson run -d \"$@\" busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null; }; \
+        ask() { for i in $(seq 20); do eval \"$GET\" | timeout 2 busybox nc $1 $2 2>/dev/null | grep hello && return; sleep .05; done; false; }; \
+        refused() { ! eval \"$GET\" | timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }";
+    check(&format!(
+        "cat > s.sh <<'EOS'\n{HOST}\n{script}\nEOS\nunshare -n bash s.sh"
+    ));
+}
+
+macro_rules! hosts {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { on_a_host($script); })* };
+}
+
+hosts! {
+    a_container_has_an_address_a_route_and_its_own_name: r#"
+        caisson run --rm --name me busybox sh -c 'ip a; ip r; cat /etc/resolv.conf /etc/hosts; hostname' > o; cat o
+        grep -q 'inet 172.17.0.2/16' o && grep -q 'default via 172.17.0.1 dev eth0' o && grep -qx 'nameserver 127.0.0.11' o || exit 2
+        grep -q "^172.17.0.2	$(tail -1 o)" o"#;
+    published_ports_answer_wherever_the_host_does: r#"
+        serve --name web -p 8080:80 -p 127.0.0.1:8081:80
+        ask 127.0.0.1 8080 && ask 192.0.2.2 8080 && ask 172.17.0.1 8080 && ask 127.0.0.1 8081 && refused 192.0.2.2 8081 || exit 2
+        caisson run --rm busybox sh -c "$GET | nc 192.0.2.2 8080" | grep hello && caisson exec web sh -c "$GET | nc 192.0.2.2 8080" | grep hello || exit 3
+        [ "$(caisson port web 80)" = "$(printf '0.0.0.0:8080\n127.0.0.1:8081')" ] && caisson ps | grep -q '0.0.0.0:8080->80/tcp' || exit 4
+        caisson stop -t 0 web && refused 127.0.0.1 8080 && caisson start web && ask 127.0.0.1 8080"#;
+    a_taken_port_is_named_and_leaves_nothing: r#"
+        serve --name web -p 8080:80
+        caisson run --name two -p 8080:80 busybox true 2> e; [ $? = 125 ] && grep -q '0.0.0.0:8080' e && grep -q 'already' e || exit 2
+        timeout 1 busybox nc -l -p 8080 < /dev/null; [ $? = 1 ] || exit 3
+        [ "$(caisson inspect -f '{{.State.Status}}' two)" = created ] && [ -z "$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' two)" ] || exit 4
+        caisson rm -f web && caisson start two"#;
+    ranges_and_random_ports_are_taken: r#"
+        caisson run -d --name aa -p 9000-9001:80 busybox sleep 99 && caisson run -d --name bb -p 9000-9001:80 busybox sleep 99 || exit 2
+        caisson port aa | grep -q 9000 && caisson port bb | grep -q 9001 || exit 3
+        caisson run --rm -p 9000-9001:80 busybox true; [ $? = 125 ] || exit 4
+        caisson run -d --name cc -P --expose 80 --expose 81/udp busybox sleep 99 && [ $(caisson port cc | wc -l) = 2 ]"#;
+    names_resolve_on_every_network: r#"
+        serve --name web --network-alias site; caisson network create mine >/dev/null; serve --name other --network mine --network-alias app
+        caisson run --rm busybox nslookup -type=a web | grep -q 172.17.0.2 && caisson run --rm busybox nslookup -type=a site | grep -q 172.17.0.2 || exit 2
+        caisson run --rm --network mine busybox nslookup -type=a app.mine | grep -q 172.18.0.2 || exit 3
+        caisson run --rm busybox nslookup 172.17.0.2 | grep -q 'name = web.bridge' || exit 4
+        ! caisson run --rm busybox nslookup -type=a other || exit 5
+        caisson rename web shop; caisson rm -f shop; ! caisson run --rm busybox nslookup -type=a web"#;
+    a_container_may_serve_names_itself: r#"
+        caisson run --rm busybox sh -c 'nc -l -p 53 </dev/null & sleep .3; jobs | grep -c Running' | grep -qx 1"#;
+    networks_are_apart_and_internal_ones_have_no_way_out: r#"
+        caisson network create one >/dev/null && caisson network create --internal two >/dev/null
+        serve --name aa --network one -p 8080:80; serve --name bb --network two
+        A=$(caisson inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' aa); B=$(caisson inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' bb)
+        ask $A 80 && ask $B 80 || exit 2
+        caisson run --rm busybox sh -c "$GET | nc -w 1 $A 80 | grep hello" && exit 3
+        caisson run --rm busybox sh -c "$GET | nc -w 1 $B 80 | grep hello" && exit 4
+        caisson run --rm --network two busybox sh -c "$GET | nc -w 1 $B 80" | grep -q hello || exit 5
+        caisson run --rm --network two busybox sh -c "$GET | nc -w 1 192.0.2.2 8080 | grep hello" && exit 6
+        caisson run --rm --network two busybox ip r | grep default && exit 7
+        caisson run --rm --network two busybox nslookup example.com | grep -q SERVFAIL"#;
+    running_containers_join_and_leave: r#"
+        caisson network create mine >/dev/null; serve --name web; caisson run -d --name cc --network mine busybox sleep 99
+        caisson exec cc sh -c "$GET | nc -w 1 $(caisson inspect -f '{{.NetworkSettings.IPAddress}}' web) 80 | grep hello" && exit 2
+        caisson network connect --alias site mine web && caisson exec cc nslookup -type=a site | grep -q 172.18 || exit 3
+        A=$(caisson inspect -f '{{.NetworkSettings.Networks.mine.IPAddress}}' web); caisson exec cc sh -c "$GET | nc -w 1 $A 80" | grep -q hello || exit 4
+        caisson network connect mine web 2> e; grep -q 'already exists' e || exit 5
+        caisson network rm mine 2> e; grep -q 'has active endpoints' e || exit 6
+        caisson network disconnect mine web && ! caisson exec cc nslookup -type=a site && ! caisson network disconnect mine web || exit 7
+        caisson restart -t 0 web && caisson rm -f cc && caisson network rm mine && ! ip link | grep cs-"#;
+    fixed_addresses_are_kept_and_defended: r#"
+        caisson network create --subnet 10.9.0.0/24 --gateway 10.9.0.9 --ip-range 10.9.0.128/25 --aux-address x=10.9.0.128 n >/dev/null
+        caisson run -d --network n --ip 10.9.0.7 --mac-address 02:00:00:00:00:07 --name aa busybox sleep 99 && caisson exec aa ip a | grep -q 10.9.0.7/24 && caisson exec aa ip a | grep -qi 02:00:00:00:00:07 || exit 2
+        caisson run --rm --network n busybox ip a | grep -q 10.9.0.129 || exit 3
+        for ip in 10.9.0.7 10.9.0.9 10.8.0.1; do caisson run --rm --network n --ip $ip busybox true 2> e; [ $? = 125 ] || exit 4; cat e; done
+        caisson run --rm --ip 10.9.0.8 busybox true 2> e; grep -q 'user defined networks only' e"#;
+    bad_networks_are_refused_without_a_trace: r#"
+        for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet fd00::/64 a'; do
+            caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
+        [ $(caisson network ls -q | wc -l) = 3 ] && [ $(ls $CAISSON_ROOT/networks | wc -l) = 1 ] || exit 3
+        caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
+    flushed_rules_come_back: r#"
+        serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2
+        for i in 1 2 3; do nft flush ruleset; sleep .2; ask 127.0.0.1 8080 && ask 192.0.2.2 8080 || exit 3; done"#;
+    a_killed_monitor_leaves_no_address_rule_or_link: r#"
+        serve --name web -p 8080:80; I=$(caisson inspect -f '{{.Id}}' web)
+        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$I/state); caisson ps | grep -q web && ask 127.0.0.1 8080 || exit 2
+        caisson run --rm -p 8080:80 busybox true; [ $? = 125 ] || exit 3
+        caisson exec web nslookup -type=a web | grep -q 172.17.0.2 || exit 4
+        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$I/state) $(caisson inspect -f '{{.State.Pid}}' web); sleep .3
+        caisson ps -a | grep -q Exited || exit 5
+        [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses $CAISSON_ROOT/networks/bridge/names | grep -v :)" ] && ! nft list ruleset | grep -q 8080 && ! ip link | grep 've[0-9a-f]*@'"#;
+    a_restarted_container_keeps_its_place: r#"
+        caisson run -d --name rr --restart always -p 8080:80 busybox sleep .3
+        for i in $(seq 50); do [ $(caisson inspect -f '{{.RestartCount}}' rr) -gt 1 ] && break; sleep .1; done
+        [ $(caisson inspect -f '{{.RestartCount}}' rr) -gt 0 ] && caisson inspect -f '{{.NetworkSettings.IPAddress}}' rr | grep -qx 172.17.0.2"#;
+    ipv6_networks_work: r#"
+        caisson network create --ipv6 six >/dev/null; serve --network six --name web -p 8080:80
+        caisson run --rm --network six busybox nslookup -type=aaaa web | grep -q 'Address: fd' || exit 2
+        caisson run --rm --network six busybox ping -6 -c1 -W2 $(caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' web)"#;
+    the_networks_of_another_container_are_shared: r#"
+        serve --name web -p 8080:80; caisson run --rm --network container:web busybox sh -c "ip a; $GET | nc 127.0.0.1 80" | tee o | grep -q hello && grep -q 172.17.0.2 o || exit 2
+        caisson run --rm --network host busybox ip a | grep -q 192.0.2.2"#;
+    unused_networks_are_pruned: r#"
+        caisson network create a >/dev/null; caisson network create b >/dev/null; caisson create --network b --name cc busybox true >/dev/null
+        caisson network prune -f | grep -qx a && [ $(caisson network ls -q --filter type=custom | wc -l) = 1 ] && caisson rm cc >/dev/null && caisson system prune -f | grep -qx b"#;
+}
