@@ -123,6 +123,54 @@ const SCRIPT: &[Step] = &[
         "status www running && caisson exec www true",
     ),
     step(
+        "net",
+        "caisson network create mine",
+        "caisson network create mine 2>/dev/null || caisson network inspect mine",
+        "caisson network inspect mine",
+    ),
+    step(
+        "placed",
+        "caisson run -d --network mine -p 127.0.0.1:8080:80 --name placed busybox sleep 1000",
+        "caisson rm -f placed 2>/dev/null; caisson run -d --network mine -p 127.0.0.1:8080:80 --name placed busybox sleep 1000",
+        "status placed running && caisson exec placed nslookup -type=a placed | grep -q 'Address: 172'",
+    ),
+    step(
+        "placed",
+        "kill_monitor placed; caisson ps",
+        "caisson ps",
+        "status placed running && caisson port placed 80 | grep -qx 127.0.0.1:8080",
+    ),
+    step(
+        "placed",
+        "caisson network connect bridge placed",
+        "caisson network connect bridge placed 2>/dev/null || caisson exec placed ip a | grep 'eth1'",
+        "status placed running && caisson exec placed ip a | grep 'eth1'",
+    ),
+    step(
+        "placed",
+        "kill_both placed; caisson ps -a; caisson start placed",
+        "caisson start placed",
+        "status placed running && caisson exec placed ip a | grep 'eth1'",
+    ),
+    step(
+        "placed",
+        "caisson stop -t 0 placed",
+        "caisson stop -t 0 placed",
+        "status placed exited && ! ip link | grep -q 've[0-9a-f]*@'",
+    ),
+    step(
+        "placed",
+        "caisson rm -f placed; caisson run --rm -p 8080:80 busybox true",
+        "caisson rm -f placed 2>/dev/null; caisson run --rm -p 8080:80 busybox true",
+        "none placed",
+    ),
+    step(
+        "net",
+        "caisson network rm mine",
+        "caisson network rm -f mine",
+        "! caisson network inspect mine 2>/dev/null",
+    ),
+    step(
         "made",
         "ln -s 0123 $CAISSON_ROOT/names/made; caisson create --name made $N busybox true",
         "caisson rm -f made 2>/dev/null; caisson create --name made $N busybox true",
@@ -274,7 +322,10 @@ struct Sandbox {
 }
 
 impl Sandbox {
-    fn new(binary: &Path, registry: &str) -> Self {
+    /// A machine of its own: store, network namespace, registry.
+    fn new(binary: &Path) -> Self {
+        sys::process::unshare(sys::process::namespaces::NET).unwrap();
+        sys::loopback::bring_up().unwrap();
         let directory = tempfile::Builder::new()
             .prefix("caisson-crash.")
             .tempdir_in("/var/tmp")
@@ -284,7 +335,7 @@ impl Sandbox {
         std::os::unix::fs::symlink(binary, path.join("bin/caisson")).unwrap();
         Self {
             directory,
-            registry: registry.to_owned(),
+            registry: registry::serve(),
         }
     }
 
@@ -356,7 +407,7 @@ impl Sandbox {
         // Whatever is found by chance only is swept by pruning.
         self.silently(
             "removal",
-            "caisson container prune -f >/dev/null && caisson image prune -af >/dev/null",
+            "caisson container prune -f >/dev/null && caisson image prune -af >/dev/null && caisson network prune -f >/dev/null",
         )?;
         let begin = Instant::now();
         loop {
@@ -406,6 +457,9 @@ impl Sandbox {
             "root/images",
             "root/refs",
             "root/blobs/sha256",
+            "root/networks/bridge/addresses",
+            "root/networks/bridge/names",
+            "root/networks/bridge/owners",
             "run/containers",
         ] {
             let entries = std::fs::read_dir(self.path().join(name));
@@ -672,8 +726,7 @@ fn nothing_is_lost_and_nothing_leaks_at_any_fail_point() {
         return;
     };
     let binary = PathBuf::from(binary);
-    let registry = registry::serve();
-    let rehearsal = Sandbox::new(&binary, &registry);
+    let rehearsal = Sandbox::new(&binary);
     let passings = rehearse(&rehearsal);
     let points = rehearsal
         .silently("points", "caisson internal fail-points")
@@ -698,7 +751,7 @@ fn nothing_is_lost_and_nothing_leaks_at_any_fail_point() {
     }
     let happened = AtomicUsize::new(0);
     let failures = in_parallel(plans.len(), |index| {
-        let count = run_script(&Sandbox::new(&binary, &registry), &plans[index])
+        let count = run_script(&Sandbox::new(&binary), &plans[index])
             .map_err(|error| format!("== run {index}, {error}"))?;
         happened.fetch_add(count, Ordering::Relaxed);
         Ok(())
@@ -990,7 +1043,7 @@ fn nothing_is_lost_and_nothing_leaks_at_random_kills() {
     println!("seed {seed}: repeat with CAISSON_CRASH_SEED={seed}");
     let each = kills().div_ceil(WORKERS);
     let failures = in_parallel(WORKERS, |index| {
-        let sandbox = Sandbox::new(&binary(), "");
+        let sandbox = Sandbox::new(&binary());
         random_kills(&sandbox, seed.wrapping_add(index as u64), each)
     });
     assert!(

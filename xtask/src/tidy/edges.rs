@@ -56,7 +56,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         ],
     ),
     ("caisson-testkit", &[]),
-    ("caisson-tests", &["caisson-testkit"]),
+    ("caisson-tests", &["caisson-sys", "caisson-testkit"]),
     ("xtask", &[]),
 ];
 

@@ -69,9 +69,10 @@ static CONNECT_FLAGS: &[Flag] = &[
     flag("link", Kind::Link, "Name another container").refused("names need no links: use --alias"),
     flag(
         "link-local-ip",
-        Kind::Strings,
+        Kind::IpList,
         "Give the container this link-local address",
-    ),
+    )
+    .refused("link-local IPv4 addresses are not built yet"),
 ];
 
 static DISCONNECT_FLAGS: &[Flag] = &[flag(
@@ -127,6 +128,7 @@ pub(super) static COMMANDS: &[Command] = &[
         "Disconnect a container from a network",
     )
     .usage(&["[OPTIONS] NETWORK CONTAINER"])
+    .example("{} network disconnect backend postgres")
     .flags(DISCONNECT_FLAGS)
     .args(2, 2),
     command(
@@ -141,6 +143,7 @@ pub(super) static COMMANDS: &[Command] = &[
     command(&["network", "ls"], Verb::Networks, "List networks")
         .aliases(&["network list"])
         .usage(&["[OPTIONS]"])
+        .example("{} network ls --filter type=custom")
         .flags(LS_FLAGS)
         .args(0, 0),
     command(
@@ -149,11 +152,13 @@ pub(super) static COMMANDS: &[Command] = &[
         "Remove networks that no container uses",
     )
     .usage(&["[OPTIONS]"])
+    .example("{} network prune --force")
     .flags(PRUNE_FLAGS)
     .args(0, 0),
     command(&["network", "rm"], Verb::NetworkRm, "Remove networks")
         .aliases(&["network remove"])
         .usage(&["NETWORK [NETWORK...]"])
+        .example("{} network rm backend")
         .flags(RM_FLAGS)
         .args_from(1),
 ];

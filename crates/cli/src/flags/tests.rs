@@ -659,8 +659,8 @@ fn what_is_missing_is_refused_by_name() {
              registries",
         ),
         (
-            &["network", "ls"],
-            "caisson: 'network' is not built yet: it comes with bridge networks",
+            &["volume", "ls"],
+            "caisson: 'volume' is not built yet: it comes with named volumes",
         ),
         (
             &["help", "build"],
@@ -676,11 +676,11 @@ fn what_is_missing_is_refused_by_name() {
         let failure = failure(&line);
         assert_eq!((failure.text.as_str(), failure.exit_code), (text, 1));
     }
-    let refused = failure(&["caisson", "run", "--ip", "10.0.0.2", "x"]);
+    let refused = failure(&["caisson", "run", "--link-local-ip", "10.0.0.2", "x"]);
     assert!(
         refused
             .text
-            .starts_with("--ip is refused: it comes with bridge networks")
+            .starts_with("--link-local-ip is refused: link-local IPv4")
     );
     assert_eq!(refused.exit_code, 125);
     let compose = failure(&["docker-compose", "up"]);
@@ -940,7 +940,7 @@ fn generated_pages_name_every_flag_and_are_stable() {
             assert!(
                 made[0]
                     .text
-                    .contains("| `container run` | `--ip` | refused |")
+                    .contains("| `container run` | `--link-local-ip` | refused |")
             );
             assert!(
                 made[0]
