@@ -869,6 +869,7 @@ fn check_flag(command: &Command, row: &serde_json::Value) {
         "int64" => "int",
         "uint64" => "uint",
         "stringSlice" => "strings",
+        "ipSlice" => "list",
         other => other,
     };
     assert_eq!(flag.kind.word(), word, "{} --{long}", command.name());
