@@ -27,7 +27,7 @@ static CREATE_FLAGS: &[Flag] = &[
         .default("bridge"),
     flag(
         "gateway",
-        Kind::Strings,
+        Kind::IpList,
         "Give the host this address in the subnet",
     ),
     flag("ingress", Kind::Bool, "Make Swarm's routing network").refused("it needs Swarm"),
