@@ -17,6 +17,7 @@ pub mod networks;
 pub mod refs;
 pub mod store;
 pub mod tar;
+pub mod volumes;
 
 pub use error::StorageError;
 pub use store::Store;
