@@ -10,3 +10,4 @@ mod attacks;
 mod crash;
 mod networks;
 mod shell;
+mod volumes;

@@ -18,6 +18,8 @@ pub(crate) struct ClientConfig {
     pub(crate) ps_format: String,
     /// `--format` of `images`.
     pub(crate) images_format: String,
+    /// `volumesFormat`.
+    pub(crate) volumes_format: String,
     /// `networksFormat`.
     pub(crate) networks_format: String,
     /// `--format` of `stats`.

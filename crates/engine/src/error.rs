@@ -26,6 +26,9 @@ pub enum EngineError {
     /// A record.
     #[error(transparent)]
     Container(ContainerError),
+    /// A volume.
+    #[error(transparent)]
+    Volume(storage::volumes::VolumeError),
     /// A network.
     #[error(transparent)]
     Network(#[from] storage::networks::NetworkError),

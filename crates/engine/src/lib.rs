@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod image;
 pub mod network;
 pub mod observer;
+pub mod volume;
 
 mod cdi;
 mod events;
@@ -24,7 +25,7 @@ pub use monitor::client::Connection;
 pub use monitor::protocol;
 pub use monitor::spawn::Waiting;
 pub use runtime::{Failure, FailureKind};
-pub use storage::containers::{ContainerRecord, StoredContainer};
+pub use storage::containers::{ContainerRecord, StoredContainer, VolumeUse};
 use storage::store::Store;
 use sys::Context;
 pub use sys::caller::outlive_file_size_limit;
@@ -260,3 +261,4 @@ pub fn kernel_release() -> String {
 }
 pub use storage::images as storage_images;
 pub use storage::networks as storage_networks;
+pub use storage::volumes as storage_volumes;

@@ -51,6 +51,27 @@ pub struct ContainerRecord {
     pub args: Vec<String>,
     /// The request with the image's configuration merged in.
     pub spec: ContainerSpec,
+    /// Volumes, by the names that they got.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeUse>,
+}
+
+/// A volume in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeUse {
+    /// The volume's name.
+    pub name: String,
+    /// Path in the container.
+    pub target: String,
+    /// Not written by this container.
+    pub read_only: bool,
+    /// What the image has there is not copied into a new volume.
+    pub no_copy: bool,
+    /// A path within the volume, or empty.
+    pub subpath: String,
+    /// Made for this container, and removed with it where its volumes are.
+    pub anonymous: bool,
 }
 
 /// A container as it is on disk.

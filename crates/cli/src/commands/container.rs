@@ -117,8 +117,10 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
         .iter()
         .map(|key| (key.clone(), engine.begin_remove(key, force)))
         .collect();
+    let with_volumes = invocation.matches.get_bool("volumes");
     let mut failed = false;
     for (key, begun) in begun {
+        let begun = begun.map(|removal| removal.with_volumes(with_volumes));
         match begun.and_then(|removal| engine.finish_remove(removal)) {
             Ok(()) => print_line(&key),
             Err(error) => {

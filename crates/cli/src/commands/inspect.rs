@@ -10,7 +10,6 @@ use api::docker_json::container_inspect::{
 use engine::container::plan::{MASKED_PATHS, NetworkMode, READONLY_PATHS, network_mode};
 use engine::{Engine, EngineError, StoredContainer};
 use serde_json::Value;
-use types::container::ContainerSpec;
 use types::mount::MountKind;
 
 use super::list::published;
@@ -20,7 +19,7 @@ use crate::flags::{Invocation, Verb};
 use crate::output::inspect::{InspectError, Inspector};
 use crate::output::template::GoType;
 use crate::output::typed::container::CONTAINER;
-use crate::output::typed::others::{IMAGE, NETWORK};
+use crate::output::typed::others::{IMAGE, NETWORK, VOLUME};
 use crate::terminal;
 
 /// What is looked for.
@@ -30,6 +29,7 @@ enum Kind {
     Container,
     Image,
     Network,
+    Volume,
 }
 
 pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -42,7 +42,8 @@ pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
             "container" => Kind::Container,
             "image" => Kind::Image,
             "network" => Kind::Network,
-            other @ ("volume" | "node" | "plugin" | "secret" | "service" | "task" | "config") => {
+            "volume" => Kind::Volume,
+            other @ ("node" | "plugin" | "secret" | "service" | "task" | "config") => {
                 errors::complain(&format!(
                     "caisson: there are no objects of type {other:?} yet"
                 ));
@@ -103,6 +104,9 @@ fn document(
             super::network::document(&engine.network_view(key)?),
         ));
     }
+    if kind == Kind::Volume {
+        return Ok((&VOLUME, super::volume::document(engine, key)?));
+    }
     if kind != Kind::Image {
         match engine.container(key) {
             Ok(stored) => return Ok((&CONTAINER, container(engine, &stored, with_size))),
@@ -114,7 +118,9 @@ fn document(
         Ok(document) => Ok((&IMAGE, document)),
         Err(_) if kind == Kind::Any => match engine.network_view(key) {
             Ok(view) => Ok((&NETWORK, super::network::document(&view))),
-            Err(_) => Err(EngineError::NoSuchImage(key.to_string())),
+            Err(_) => super::volume::document(engine, key)
+                .map(|document| (&VOLUME, document))
+                .map_err(|_| EngineError::NoSuchImage(key.to_string())),
         },
         Err(error) => Err(error),
     }
@@ -157,7 +163,7 @@ pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bo
         name: &record.name,
         platform: record.platform.split('/').next().unwrap_or("linux"),
         spec,
-        mounts: &mounts(spec),
+        mounts: &mounts(engine, stored),
         network: &network(engine, stored),
         paths: &PathsView {
             resolv_conf: file("resolv.conf"),
@@ -269,9 +275,21 @@ fn endpoints(engine: &Engine, stored: &StoredContainer) -> BTreeMap<String, Endp
     all
 }
 
-fn mounts(spec: &ContainerSpec) -> Vec<MountPoint> {
+fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
+    let spec = &stored.record.spec;
     let mut all = Vec::new();
-    for bind in &spec.binds {
+    for one in &stored.record.volumes {
+        all.push(MountPoint {
+            kind: "volume".into(),
+            name: one.name.clone(),
+            source: engine.store().volume_data(&one.name).display().to_string(),
+            destination: one.target.clone(),
+            driver: "local".into(),
+            read_write: !one.read_only,
+            ..MountPoint::default()
+        });
+    }
+    for bind in spec.binds.iter().filter(|bind| bind.starts_with('/')) {
         let mut parts = bind.splitn(3, ':');
         let (source, destination) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let mode = parts.next().unwrap_or("");
@@ -299,9 +317,8 @@ fn mounts(spec: &ContainerSpec) -> Vec<MountPoint> {
         let kind = match mount.kind {
             MountKind::Bind => "bind",
             MountKind::Tmpfs => "tmpfs",
-            MountKind::Volume => "volume",
             MountKind::Image => "image",
-            MountKind::Npipe | MountKind::Cluster => continue,
+            MountKind::Volume | MountKind::Npipe | MountKind::Cluster => continue,
         };
         let propagation = mount
             .bind

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use engine::container::plan::{NetworkMode, network_mode};
-use engine::{Engine, StoredContainer};
+use engine::{Engine, StoredContainer, VolumeUse};
 use types::filter::Filters;
+use types::mount::MountKind;
 use types::port::ContainerPort;
 use types::state::Status;
 use types::timestamp::Timestamp;
@@ -147,11 +148,13 @@ fn is_wanted(engine: &Engine, stored: &StoredContainer, filters: &Filters) -> bo
                 .any(|name| name == network)
         })
         && filters.any("volume", |volume| {
-            record
-                .spec
-                .binds
-                .iter()
-                .any(|bind| bind.split(':').any(|part| part == volume))
+            let has = |one: &VolumeUse| one.name == volume || one.target == volume;
+            record.volumes.iter().any(has)
+                || record
+                    .spec
+                    .binds
+                    .iter()
+                    .any(|bind| bind.split(':').any(|part| part == volume))
                 || record
                     .spec
                     .mounts
@@ -305,13 +308,22 @@ pub(crate) fn row(
 
 fn mounts(stored: &StoredContainer) -> Vec<MountName> {
     let spec = &stored.record.spec;
-    let binds = spec.binds.iter().filter_map(|bind| bind.split(':').next());
-    let sources = spec.mounts.iter().map(|mount| mount.source.as_str());
-    binds
+    let paths = spec.binds.iter().filter(|bind| bind.starts_with('/'));
+    let binds = paths.filter_map(|bind| bind.split(':').next());
+    let mounts = spec
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind != MountKind::Volume);
+    let sources = mounts.map(|mount| mount.source.as_str());
+    let binds = binds
         .chain(sources.filter(|source| !source.is_empty()))
         .map(|source| MountName {
             source: source.to_string(),
             ..MountName::default()
-        })
-        .collect()
+        });
+    let volumes = stored.record.volumes.iter().map(|one| MountName {
+        name: one.name.clone(),
+        ..MountName::default()
+    });
+    volumes.chain(binds).collect()
 }

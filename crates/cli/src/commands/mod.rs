@@ -15,6 +15,7 @@ mod progress;
 mod run;
 mod system;
 mod update;
+mod volume;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -109,6 +110,17 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::ContainerPrune => system::container_prune(engine, invocation),
         Verb::SystemPrune => system::system_prune(engine, invocation),
         Verb::SystemDf => system::system_df(engine, invocation),
+        Verb::VolumeClone => volume::clone(engine, invocation),
+        Verb::VolumeCreate => volume::create(engine, invocation),
+        Verb::VolumeExport => volume::export(engine, invocation),
+        Verb::VolumeImport => volume::import(engine, invocation),
+        Verb::VolumeInspect => volume::inspect(engine, invocation),
+        Verb::VolumePrune => volume::prune(engine, invocation),
+        Verb::VolumeRename => volume::rename(engine, invocation),
+        Verb::VolumeRestore => volume::restore(engine, invocation),
+        Verb::VolumeRm => volume::rm(engine, invocation),
+        Verb::VolumeSnapshot => volume::snapshot(engine, invocation),
+        Verb::Volumes => volume::ls(engine, invocation),
         Verb::Internal => internal::internal(engine, invocation),
     }
 }

@@ -283,17 +283,23 @@ pub(crate) fn system_prune(engine: &Engine, invocation: &Invocation) -> ExitCode
     }
     let result = prune_stopped(engine, &filters).and_then(|(ids, bytes)| {
         let networks = super::network::prune_unused(engine, &filters)?;
+        let (volumes, volume_bytes) = match asked.volumes {
+            true => super::volume::prune_unused(engine, &filters, false)?,
+            false => (Vec::new(), 0),
+        };
+        let bytes = bytes + volume_bytes;
         let options = engine::image::prune::PruneOptions {
             all: asked.all,
             filters: filters.filters,
         };
         let users = || engine.image_users().unwrap_or_default();
         let report = engine::image::prune::prune(&engine.images(), &options, &users)?;
-        Ok((ids, bytes, networks, report))
+        Ok((ids, bytes, networks, volumes, report))
     });
     match result {
-        Ok((ids, bytes, networks, report)) => {
+        Ok((ids, bytes, networks, volumes, report)) => {
             print(&prune::removed("Deleted Containers:", &ids));
+            print(&prune::removed("Deleted Volumes:", &volumes));
             print(&prune::removed("Deleted Networks:", &networks));
             let lines: Vec<String> = report
                 .removed
@@ -325,7 +331,12 @@ pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
                 .iter()
                 .map(|stored| list::row(engine, stored, &clock, true))
                 .collect(),
-            volumes: Vec::new(),
+            volumes: engine
+                .store()
+                .volumes()?
+                .iter()
+                .map(|record| super::volume::row(engine, record, true))
+                .collect(),
             build_cache: Vec::new(),
         })
     });

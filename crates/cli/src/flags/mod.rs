@@ -22,6 +22,7 @@ mod table_network;
 mod table_process;
 mod table_run;
 mod table_system;
+mod table_volume;
 mod values;
 mod words;
 
@@ -303,6 +304,17 @@ pub(crate) enum Verb {
     Unpause,
     Update,
     Version,
+    VolumeClone,
+    VolumeCreate,
+    VolumeExport,
+    VolumeImport,
+    VolumeInspect,
+    VolumePrune,
+    VolumeRename,
+    VolumeRestore,
+    VolumeRm,
+    VolumeSnapshot,
+    Volumes,
     Wait,
 }
 
@@ -450,6 +462,10 @@ pub(crate) static GROUPS: &[Group] = &[
         name: "system",
         about: "Look after Caisson itself",
     },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+    },
 ];
 
 /// The tables of commands, by subject.
@@ -459,6 +475,7 @@ static TABLES: &[&[Command]] = &[
     table_image::COMMANDS,
     table_network::COMMANDS,
     table_system::COMMANDS,
+    table_volume::COMMANDS,
 ];
 
 /// All commands.

@@ -12,7 +12,6 @@ pub(super) enum Missing {
 }
 
 const BUILDING: &str = "building images";
-const VOLUMES: &str = "named volumes";
 const SHARING: &str = "sharing images; meanwhile: export | import";
 const REGISTRY: &str = "pushing and signing in to registries";
 
@@ -58,7 +57,10 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "trust",
         Missing::Never("Docker's content trust service is gone; digests are always verified"),
     ),
-    ("volume", Missing::Later(VOLUMES)),
+    (
+        "volume update",
+        Missing::Never("it is for Swarm's cluster volumes"),
+    ),
 ];
 
 /// The reason why `words` (one or two command words) are missing, with the name refused.

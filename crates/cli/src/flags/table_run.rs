@@ -3,8 +3,6 @@
 use super::{Flag, Kind, flag};
 
 const LINK_LOCAL: &str = "link-local IPv4 addresses are not built yet";
-const NEEDS_VOLUMES: &str = "it comes with named volumes, which are not built yet; \
-    bind a directory of the host with -v /path:/path";
 const WINDOWS: &str = "it is for Windows containers only";
 const NO_TRUST: &str = "Docker's content trust service is gone; digests are always verified";
 
@@ -313,7 +311,7 @@ const RUN: [Flag; 103] = [
         Kind::Mount,
         "Mount a directory or memory (type=bind,source=…,target=…)",
     )
-    .partly("types bind and tmpfs; volume and image come with named volumes"),
+    .partly("types bind, volume and tmpfs; image is not built yet"),
     flag(
         "name",
         Kind::Text,
@@ -465,16 +463,14 @@ const RUN: [Flag; 103] = [
     flag(
         "volume",
         Kind::List,
-        "Bind a directory of the host (/from:/to[:ro])",
+        "Mount a volume or a directory of the host (from:/to[:ro])",
     )
-    .short('v')
-    .partly("binds of host paths; named and anonymous volumes are not built yet"),
-    flag("volume-driver", Kind::Text, "Volume driver").refused(NEEDS_VOLUMES),
+    .short('v'),
+    flag("volume-driver", Kind::Text, "Volume driver").refused("there is one driver, local"),
     flag(
         "volumes-from",
         Kind::List,
         "Take the mounts of another container",
-    )
-    .refused(NEEDS_VOLUMES),
+    ),
     flag("workdir", Kind::Text, "Working directory").short('w'),
 ];

@@ -4,7 +4,6 @@
 
 use types::container::ContainerSpec;
 use types::mount::MountKind;
-use types::volume_flag::VolumeFlag;
 
 use super::FlagError;
 
@@ -25,7 +24,7 @@ const OTHER_LOG_DRIVERS: &[&str] = &[
 
 /// Refuses what is not built; gives warnings about what has no effect.
 pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
-    volumes(spec)?;
+    mounts(spec)?;
     if !RUNTIMES.contains(&spec.runtime.as_str()) {
         return Err(FlagError::Engine(format!(
             "unknown or invalid runtime name: {}; Caisson has one runtime, its own",
@@ -52,31 +51,16 @@ pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
     Ok(warnings)
 }
 
-fn volumes(spec: &ContainerSpec) -> Result<(), FlagError> {
-    let named =
-        |text: &str| VolumeFlag::parse(text).is_ok_and(|volume| volume.kind == MountKind::Volume);
-    if let Some(volume) = spec.binds.iter().find(|text| named(text)) {
-        return Err(FlagError::NotYet(format!(
-            "-v {volume}: named volumes are not built yet; bind a directory of the host with \
-             -v /path:/path"
-        )));
-    }
-    if let Some(volume) = spec.volumes.first() {
-        return Err(FlagError::NotYet(format!(
-            "-v {volume}: anonymous volumes are not built yet; bind a directory of the host with \
-             -v /path:{volume}, or use --tmpfs {volume}"
-        )));
-    }
+fn mounts(spec: &ContainerSpec) -> Result<(), FlagError> {
     for mount in &spec.mounts {
         let kind = match mount.kind {
-            MountKind::Bind | MountKind::Tmpfs => continue,
-            MountKind::Volume => "volumes",
+            MountKind::Bind | MountKind::Tmpfs | MountKind::Volume => continue,
             MountKind::Image => "image mounts",
             MountKind::Npipe => "Windows pipes",
             MountKind::Cluster => "Swarm's cluster volumes",
         };
         return Err(FlagError::NotYet(format!(
-            "--mount at {}: {kind} are not built yet; use type=bind or type=tmpfs",
+            "--mount at {}: {kind} are not built yet; use type=bind, type=volume or type=tmpfs",
             mount.target
         )));
     }

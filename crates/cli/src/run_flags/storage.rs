@@ -41,6 +41,7 @@ pub(super) fn volumes(
         take_target(&mut targets, &mount.target)?;
         spec.mounts.push(mount);
     }
+    spec.volumes_from = matches.get_list("volumes-from").to_vec();
     for text in matches.get_list("tmpfs") {
         let tmpfs = TmpfsFlag::parse(text).map_err(FlagError::engine)?;
         take_target(&mut targets, &tmpfs.target)?;

@@ -80,7 +80,9 @@ impl Engine {
             platform: request.platform,
             args,
             spec,
+            volumes: Vec::new(),
         };
+        self.make_volumes(&mut record)?;
         // Not promised to outlive a power cut: nothing of it is wanted when it has ended.
         let durability = if record.spec.auto_remove {
             Durability::Volatile
@@ -88,26 +90,47 @@ impl Engine {
             Durability::Synced
         };
         sys::fail::point("engine.create.checked");
-        let lock = match request.name {
-            Some(name) => {
-                types::id::check_container_name(name.trim_start_matches('/'))
-                    .map_err(|error| EngineError::invalid(error.to_string()))?;
-                record.name = name.trim_start_matches('/').to_string();
-                self.store()
-                    .create_container(&record, durability)
-                    .map_err(|error| match error {
-                        ContainerError::NameTaken(id) => name_taken(&record.name, &id),
-                        other => other.into(),
-                    })?
+        let lock = match self.record_under_name(&mut record, request.name, durability) {
+            Ok(lock) => lock,
+            Err(error) => {
+                self.drop_anonymous(&record);
+                return Err(error);
             }
-            None => self.create_with_random_name(&mut record, durability)?,
         };
         sys::fail::point("engine.create.recorded");
+        if let Err(error) = self.fill_volumes(&record, &lowers) {
+            // Nothing half-made is left: it goes as it came.
+            if let Ok(removed) = self.store().take_container(&record, lock) {
+                let _ = removed.erase();
+            }
+            self.drop_anonymous(&record);
+            return Err(error);
+        }
         self.announce(&record, "create", &[]);
         Ok(Made {
             record,
             lowers,
             _lock: lock,
+        })
+    }
+
+    fn record_under_name(
+        &self,
+        record: &mut ContainerRecord,
+        name: Option<String>,
+        durability: Durability,
+    ) -> Result<Lock, EngineError> {
+        let Some(name) = name else {
+            return self.create_with_random_name(record, durability);
+        };
+        let name = name.trim_start_matches('/');
+        types::id::check_container_name(name)
+            .map_err(|error| EngineError::invalid(error.to_string()))?;
+        record.name = name.to_string();
+        let created = self.store().create_container(record, durability);
+        created.map_err(|error| match error {
+            ContainerError::NameTaken(id) => name_taken(name, &id),
+            other => other.into(),
         })
     }
 
@@ -319,7 +342,9 @@ fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
         make_bind_source(bind)?;
     }
     for mount in &spec.mounts {
-        super::options::mount_of(mount)?;
+        if mount.kind != types::mount::MountKind::Volume {
+            super::options::mount_of(mount)?;
+        }
         check_bind_source(mount)?;
     }
     Ok(())
@@ -328,7 +353,7 @@ fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
 /// `-v` makes a missing directory of the host, as Docker does.
 fn make_bind_source(bind: &str) -> Result<(), EngineError> {
     let source = bind.split(':').next().unwrap_or_default();
-    if !std::path::Path::new(source).exists() {
+    if crate::volume::named(bind).is_none() && !std::path::Path::new(source).exists() {
         use sys::Context;
         std::fs::create_dir_all(source).on("make bind source", source)?;
     }

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use storage::containers::StoredContainer;
+use storage::containers::{ContainerRecord, StoredContainer};
 use storage::layer::diff::diff;
 use storage::layer::pack::{PackMode, PackOptions, pack_object, pack_tree};
 use storage::layer::unpack::{ApplyMode, Replace, UnpackOptions, Whiteouts, unpack};
@@ -109,7 +109,7 @@ impl Engine {
             .into_iter()
             .map(|change| (change.kind.letter(), change.path.display().to_string()))
             .collect();
-        leave_out_mount_points(&mut changes, &stored.record.spec);
+        leave_out_mount_points(&mut changes, &stored.record);
         Ok(changes)
     }
 
@@ -236,10 +236,7 @@ impl Engine {
 }
 
 /// The empty files and directories that mounts were put onto are ours, not the container's doing.
-fn leave_out_mount_points(
-    changes: &mut Vec<(char, String)>,
-    spec: &types::container::ContainerSpec,
-) {
+fn leave_out_mount_points(changes: &mut Vec<(char, String)>, record: &ContainerRecord) {
     const OWN: [&str; 6] = [
         "/dev",
         "/proc",
@@ -248,7 +245,9 @@ fn leave_out_mount_points(
         "/etc/hosts",
         "/etc/resolv.conf",
     ];
+    let spec = &record.spec;
     let mut points: Vec<String> = OWN.iter().map(|path| (*path).to_string()).collect();
+    points.extend(record.volumes.iter().map(|one| one.target.clone()));
     points.extend(
         spec.binds
             .iter()
@@ -341,6 +340,12 @@ fn open_directory(root: &Dir, path: &Path) -> Result<std::os::fd::OwnedFd, Engin
 }
 
 /// Bytes of the files below a directory, each file once.
+/// Bytes of the files below a directory of ours.
+pub(crate) fn directory_bytes(path: &Path) -> u64 {
+    let mut left = FILES_MAX;
+    tree_bytes(path, &mut left)
+}
+
 fn tree_bytes(directory: &Path, left: &mut u64) -> u64 {
     let Ok(root) = Dir::open(directory) else {
         return 0;

@@ -90,6 +90,7 @@ impl Engine {
         let _ = rustix::fs::unlink(self.monitor_socket(id));
         if stored.record.spec.auto_remove && stored.state.status == Status::Exited {
             self.store().take_container(&stored.record, lock)?.erase()?;
+            self.drop_anonymous(&stored.record);
             return Err(EngineError::NoSuchContainer(id.to_string()));
         }
         Ok(stored)
@@ -152,6 +153,7 @@ impl Engine {
         sys::fail::point("engine.repair.written");
         if stored.record.spec.auto_remove {
             self.store().take_container(&stored.record, lock)?.erase()?;
+            self.drop_anonymous(&stored.record);
             return Err(EngineError::NoSuchContainer(id.to_string()));
         }
         let wanted = match stored.record.spec.restart.kind {

@@ -12,8 +12,9 @@ use runtime::spec::{
     Rlimit, Root, Spec, User,
 };
 use runtime::{CgroupRequest, Launch, Layers, RootSource, SeccompRequest, UserRequest};
-use storage::containers::ContainerRecord;
+use storage::containers::{ContainerRecord, VolumeUse};
 use types::container::ContainerSpec;
+use types::mount::MountKind;
 
 use super::options::{SecurityOptions, bind_options};
 use crate::cdi::Edits;
@@ -54,6 +55,8 @@ pub struct HostFacts {
     pub directory: PathBuf,
     /// An existing empty directory in the run root.
     pub staging: PathBuf,
+    /// Where volumes are.
+    pub volumes: PathBuf,
     /// Read-only layers, topmost first.
     pub lowers: Vec<PathBuf>,
     /// Parent of our control groups.
@@ -522,10 +525,17 @@ fn mounts(
     let spec = &record.spec;
     let mut asked = Vec::new();
     for text in &spec.binds {
-        asked.push(bind_mount(text)?);
+        if crate::volume::named(text).is_none() {
+            asked.push(bind_mount(text)?);
+        }
     }
     for request in &spec.mounts {
-        asked.push(super::options::mount_of(request)?);
+        if request.kind != MountKind::Volume {
+            asked.push(super::options::mount_of(request)?);
+        }
+    }
+    for one in &record.volumes {
+        asked.push(volume_mount(one, &host.volumes));
     }
     for (target, options) in &spec.tmpfs {
         let given: Vec<&str> = options
@@ -580,6 +590,19 @@ fn mounts(
     }
     all.extend(asked);
     Ok(all)
+}
+
+fn volume_mount(one: &VolumeUse, volumes: &Path) -> Mount {
+    let data = volumes.join(&one.name).join("data");
+    let source = match one.subpath.as_str() {
+        "" => data,
+        subpath => data.join(subpath.trim_start_matches('/')),
+    };
+    let options: &[&str] = match one.read_only {
+        true => &["rbind", "rro", "rprivate"],
+        false => &["rbind", "rprivate"],
+    };
+    bind(&source, &one.target, options)
 }
 
 fn bind_mount(text: &str) -> Result<Mount, EngineError> {

@@ -37,6 +37,16 @@ pub struct Removal {
     stored: StoredContainer,
     connection: Option<Connection>,
     force: bool,
+    with_volumes: bool,
+}
+
+impl Removal {
+    /// Its anonymous volumes go too.
+    #[must_use]
+    pub fn with_volumes(mut self, with_volumes: bool) -> Self {
+        self.with_volumes = with_volumes;
+        self
+    }
 }
 
 impl Engine {
@@ -52,6 +62,7 @@ impl Engine {
                 stored,
                 connection: None,
                 force,
+                with_volumes: false,
             });
         }
         if !force {
@@ -71,6 +82,7 @@ impl Engine {
             stored,
             connection,
             force,
+            with_volumes: false,
         })
     }
 
@@ -86,7 +98,7 @@ impl Engine {
                 // Refusals do not matter: the lock below tells whether it has ended.
                 let _ = self.await_stop(id, connection, KILL);
             }
-            if self.remove_ended(id, Erase::Now, |_| true)? {
+            if self.remove_ended(id, Erase::Now, removal.with_volumes, |_| true)? {
                 return Ok(());
             }
             if !removal.force {
@@ -109,6 +121,7 @@ impl Engine {
         &self,
         id: &str,
         erase: Erase,
+        with_volumes: bool,
         wanted: impl Fn(&ContainerRecord) -> bool,
     ) -> Result<bool, EngineError> {
         // Its own --rm, or another command, may be faster.
@@ -148,6 +161,9 @@ impl Engine {
         let removed = self.store().take_container(&stored.record, lock)?;
         sys::fail::point("engine.remove.done");
         self.announce(&stored.record, "destroy", &[]);
+        if with_volumes {
+            self.drop_anonymous(&stored.record);
+        }
         match erase {
             Erase::Now => removed.erase()?,
             Erase::InBackground => self.erase_in_background(removed)?,
@@ -160,7 +176,7 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn reap(&self, id: &str) -> Result<(), EngineError> {
-        self.remove_ended(id, Erase::Now, |record| record.spec.auto_remove)
+        self.remove_ended(id, Erase::Now, true, |record| record.spec.auto_remove)
             .map(drop)
     }
 
@@ -170,8 +186,10 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn reap_ahead(&self, id: &str) -> Result<(), EngineError> {
-        self.remove_ended(id, Erase::InBackground, |record| record.spec.auto_remove)
-            .map(drop)
+        self.remove_ended(id, Erase::InBackground, true, |record| {
+            record.spec.auto_remove
+        })
+        .map(drop)
     }
 
     /// Removes what killed processes left of containers that are gone. What cannot go now goes later.

@@ -20,6 +20,15 @@ pub(crate) const NETWORKS_QUESTION: &str =
     "WARNING! This will remove all custom networks not used by at least one container.
 Are you sure you want to continue? [y/N] ";
 
+/// What `volume prune` asks.
+pub(crate) const ANONYMOUS_VOLUMES_QUESTION: &str =
+    "WARNING! This will remove anonymous local volumes not used by at least one container.
+Are you sure you want to continue? [y/N] ";
+/// What `volume prune -a` asks.
+pub(crate) const VOLUMES_QUESTION: &str =
+    "WARNING! This will remove all local volumes not used by at least one container.
+Are you sure you want to continue? [y/N] ";
+
 /// What `system prune` is about to do.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SystemPrune {

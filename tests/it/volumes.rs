@@ -1,0 +1,67 @@
+//! Volumes as people use them: data that outlives its container.
+
+use testkit::check;
+
+macro_rules! lines {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { check(&format!("{FUNCTIONS}\n{}", $script)); })* };
+}
+
+/// An image with content, owners and modes where its volume goes.
+const FUNCTIONS: &str = r#"
+    seeded() { mkdir -p i/bin i/data/sub i/tmp; cp /bin/busybox i/bin/; for n in sh cat ls ln stat sleep touch echo test id rm; do ln -sf busybox i/bin/$n; done
+        echo from-image > i/data/file; ln -s file i/data/link; ln i/data/file i/data/sub/hard; chmod 1770 i/data; chown 33:44 i/data i/data/file
+        tar -C i -cf i.tar . && caisson import -c 'VOLUME /data' i.tar seeded >/dev/null; }
+"#;
+
+lines! {
+    data_outlives_its_container: r#"
+        caisson run --rm $N -v data:/d busybox sh -c 'echo kept > /d/file' && caisson run --rm $N -v data:/d:ro busybox sh -c 'cat /d/file && ! touch /d/x' | grep -qx kept || exit 2
+        caisson run --rm $N --mount type=volume,source=data,target=/d,readonly busybox sh -c 'cat /d/file && ! touch /d/x' | grep -qx kept || exit 3
+        caisson volume ls | grep -q 'local *data' && [ "$(cat $(caisson volume inspect -f '{{.Mountpoint}}' data)/file)" = kept ]"#;
+    a_new_volume_has_what_the_image_has_there: r#"
+        seeded; caisson run --rm $N -v fresh:/data seeded sh -c 'cat /data/link; stat -c "%a %u %g" /data; stat -c %h /data/file; stat -c %u /data/file; echo changed > /data/file' > o; cat o
+        [ "$(tr '\n' ' ' < o)" = 'from-image 1770 33 44 2 33 ' ] || exit 2
+        caisson run --rm $N -v fresh:/data seeded cat /data/file | grep -qx changed || exit 3
+        caisson run --rm $N -v bare:/data:nocopy seeded ls /data | grep . && exit 4
+        caisson run --rm $N --mount type=volume,src=bare2,dst=/data,volume-nocopy seeded ls /data | grep . && exit 5; true"#;
+    anonymous_volumes_go_with_their_container: r#"
+        seeded; caisson run --rm $N seeded cat /data/file | grep -qx from-image && [ -z "$(caisson volume ls -q)" ] || exit 2
+        caisson create --name cc $N -v /more seeded sh >/dev/null; [ $(caisson volume ls -q | wc -l) = 2 ] && caisson inspect -f '{{range .Mounts}}{{.Type}}:{{.Destination}} {{end}}' cc | tee /dev/stderr | grep -q volume:/more || exit 3
+        caisson rm cc >/dev/null; [ $(caisson volume ls -q | wc -l) = 2 ] || exit 4
+        caisson create --name dd $N seeded sh >/dev/null; caisson rm -v dd >/dev/null; [ $(caisson volume ls -q | wc -l) = 2 ] || exit 5
+        caisson volume create named >/dev/null; caisson volume prune -f | grep -q reclaimed && [ "$(caisson volume ls -q)" = named ]"#;
+    what_is_in_use_stays: r#"
+        caisson create --name user $N -v data:/d busybox true >/dev/null; caisson volume rm data 2> e; [ $? = 1 ] && grep -q 'volume is in use' e && grep -q 'user' e || exit 2
+        caisson volume prune -af | grep data && exit 3; caisson volume rename data other && exit 4
+        caisson ps -a --filter volume=data --format '{{.Names}} {{.Mounts}}' | grep -qx 'user data' && caisson volume ls -q --filter dangling=true | grep . && exit 5
+        caisson rm user >/dev/null && caisson volume rm data && ! caisson volume inspect data"#;
+    volumes_of_another_are_shared: r#"
+        mkdir host; caisson run -d --name one $N -v data:/d -v $PWD/host:/h busybox sleep 99 >/dev/null; caisson exec one sh -c 'echo a > /d/a; echo b > /h/b'
+        caisson run --rm $N --volumes-from one busybox sh -c 'cat /d/a /h/b; echo c > /d/c' && [ -f host/b ] && caisson exec one cat /d/c | grep -qx c || exit 2
+        caisson run --rm $N --volumes-from one:ro busybox sh -c 'touch /d/x' && exit 3
+        caisson run --rm $N --volumes-from nobody busybox true 2> e; [ $? = 125 ] && grep -q 'No such container: nobody' e"#;
+    a_path_within_a_volume_stays_within: r#"
+        caisson run --rm $N -v data:/d busybox sh -c 'mkdir /d/sub; echo in > /d/sub/f; ln -s / /d/out; ln -s sub /d/near'
+        caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=sub busybox cat /x/f | grep -qx in || exit 2
+        for path in out near ../.. /etc missing; do caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=$path busybox true 2> e; [ $? = 125 ] || exit 3; cat e; done"#;
+    snapshots_are_kept_and_restored: r#"
+        caisson run -d --name db $N -v data:/d busybox sh -c 'echo one > /d/f; sleep 99' >/dev/null; sleep .3
+        [ "$(caisson volume snapshot data first)" = first ] && caisson exec db sh -c 'echo two > /d/f; touch /d/g' && caisson volume clone data copy || exit 2
+        caisson volume restore data first 2> e; [ $? = 1 ] && grep -q 'container db runs on it' e || exit 3
+        caisson stop -t 0 db >/dev/null && caisson volume restore data first && caisson run --rm $N -v data:/d busybox sh -c 'cat /d/f; ls /d' | tr '\n' ' ' | grep -qx 'one f ' || exit 4
+        caisson run --rm $N -v copy:/d busybox cat /d/f | grep -qx two || exit 5
+        caisson volume snapshot data first && exit 6; caisson volume restore data none && exit 7
+        caisson volume snapshot --list data | grep -qx first && caisson volume snapshot --rm data first && [ -z "$(caisson volume snapshot --list data)" ]"#;
+    volumes_travel_as_archives: r#"
+        caisson run --rm $N -v data:/d busybox sh -c 'mkdir /d/s; echo x > /d/s/f; chown 5:6 /d/s/f' && caisson volume export data > v.tar && tar -tf v.tar | grep -q s/f || exit 2
+        caisson volume import -i v.tar back && caisson run --rm $N -v back:/d busybox stat -c '%u %g' /d/s/f | grep -qx '5 6' || exit 3
+        caisson volume import -i v.tar back && exit 4; head -c 700 v.tar | caisson volume import torn && exit 5
+        [ "$(caisson volume ls -q | tr '\n' ' ')" = 'back data ' ] && caisson volume rename back front && caisson run --rm $N -v front:/d busybox cat /d/s/f | grep -qx x"#;
+    bad_volumes_are_refused_without_a_trace: r#"
+        for bad in '..' 'a/b' '-x' x; do caisson volume create -- "$bad" 2> e && exit 2; cat e; done
+        caisson volume create --driver nfs vol 2> e && exit 3; grep -q nfs e || exit 4
+        caisson run --rm $N -v ../x:/d busybox true 2> /dev/null; caisson run --rm $N -v a/b:/d busybox true 2> e && exit 5
+        caisson run --rm $N -v data:/d -v data2:/d busybox true 2> e; [ $? = 125 ] && grep -q 'Duplicate mount point' e || exit 6
+        caisson create --name twice $N busybox true >/dev/null; caisson create --name twice $N -v /anon busybox true 2> /dev/null && exit 7
+        [ -z "$(caisson volume ls -q | grep -v '^x$')" ] && caisson volume rm nothing 2> e; [ $? = 1 ] && grep -q 'no such volume' e && caisson volume rm -f nothing"#;
+}
