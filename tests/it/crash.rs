@@ -171,6 +171,43 @@ const SCRIPT: &[Step] = &[
         "! caisson network inspect mine 2>/dev/null",
     ),
     step(
+        "volume",
+        "caisson volume create vol",
+        "caisson volume create vol",
+        "caisson volume inspect vol",
+    ),
+    step(
+        "volume",
+        "caisson run --rm $N -v vol:/bin busybox sh -c 'echo one > /bin/new'",
+        "caisson run --rm $N -v vol:/bin busybox sh -c 'echo one > /bin/new'",
+        "caisson run --rm $N -v vol:/v busybox sh -c 'cat /v/new && ls /v/sh'",
+    ),
+    step(
+        "snapshot",
+        "caisson volume snapshot vol one",
+        "caisson volume snapshot vol one 2>/dev/null || caisson volume snapshot --list vol | grep -qx one",
+        "[ \"$(caisson volume snapshot --list vol 2>/dev/null || caisson volume snapshot --list renamed)\" = one ]",
+    ),
+    step(
+        "volume",
+        "caisson run --rm $N -v vol:/v busybox rm /v/new; caisson volume restore vol one",
+        "caisson volume restore vol one",
+        "caisson run --rm $N -v vol:/v busybox sh -c 'cat /v/new && ls /v/sh'",
+    ),
+    step(
+        "volume",
+        "caisson container prune -f; caisson volume rename vol renamed",
+        "caisson container prune -f; caisson volume rename vol renamed 2>/dev/null || ! caisson volume inspect vol",
+        "caisson run --rm $N -v renamed:/v busybox sh -c 'cat /v/new && ls /v/sh'",
+    ),
+    step("snapshot", "true", "true", "true"),
+    step(
+        "volume",
+        "caisson container prune -f; caisson volume rm renamed",
+        "caisson container prune -f; caisson volume rm -f renamed",
+        "! caisson volume inspect renamed 2>/dev/null",
+    ),
+    step(
         "made",
         "ln -s 0123 $CAISSON_ROOT/names/made; caisson create --name made $N busybox true",
         "caisson rm -f made 2>/dev/null; caisson create --name made $N busybox true",
@@ -407,7 +444,7 @@ impl Sandbox {
         // Whatever is found by chance only is swept by pruning.
         self.silently(
             "removal",
-            "caisson container prune -f >/dev/null && caisson image prune -af >/dev/null && caisson network prune -f >/dev/null",
+            "caisson container prune -f >/dev/null && caisson image prune -af >/dev/null && caisson network prune -f >/dev/null && caisson volume prune -af >/dev/null",
         )?;
         let begin = Instant::now();
         loop {
@@ -457,6 +494,7 @@ impl Sandbox {
             "root/images",
             "root/refs",
             "root/blobs/sha256",
+            "root/volumes",
             "root/networks/bridge/addresses",
             "root/networks/bridge/names",
             "root/networks/bridge/owners",

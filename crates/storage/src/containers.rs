@@ -488,6 +488,7 @@ mod tests {
             platform: String::new(),
             args: vec!["true".into()],
             spec: ContainerSpec::default(),
+            volumes: Vec::new(),
         }
     }
 

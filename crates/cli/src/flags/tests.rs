@@ -659,8 +659,9 @@ fn what_is_missing_is_refused_by_name() {
              registries",
         ),
         (
-            &["volume", "ls"],
-            "caisson: 'volume' is not built yet: it comes with named volumes",
+            &["login"],
+            "caisson: 'login' is not built yet: it comes with pushing and signing in to \
+             registries",
         ),
         (
             &["help", "build"],

@@ -517,11 +517,8 @@ fn default_mounts(
     all
 }
 
-fn mounts(
-    record: &ContainerRecord,
-    host: &HostFacts,
-    security: &SecurityOptions,
-) -> Result<Vec<Mount>, EngineError> {
+/// Binds, mounts, volumes and memory file systems that were asked for.
+fn asked_mounts(record: &ContainerRecord, host: &HostFacts) -> Result<Vec<Mount>, EngineError> {
     let spec = &record.spec;
     let mut asked = Vec::new();
     for text in &spec.binds {
@@ -546,6 +543,16 @@ fn mounts(
         all.extend(given);
         asked.push(mount(target, "tmpfs", &all));
     }
+    Ok(asked)
+}
+
+fn mounts(
+    record: &ContainerRecord,
+    host: &HostFacts,
+    security: &SecurityOptions,
+) -> Result<Vec<Mount>, EngineError> {
+    let spec = &record.spec;
+    let mut asked = asked_mounts(record, host)?;
     // What is asked for stands above what a device would bring.
     for mount in &host.edits.mounts {
         if !asked
