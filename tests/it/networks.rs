@@ -83,6 +83,12 @@ hosts! {
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
         [ $(caisson network ls -q | wc -l) = 3 ] && [ $(ls $CAISSON_ROOT/networks | wc -l) = 1 ] || exit 3
         caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
+    a_firewall_in_the_way_is_told_with_what_helps: r#"
+        nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'
+        caisson run -d --name web -p 8080:80 busybox sleep 99 2> e; grep -q 'another firewall (chain FORWARD of table ip filter)' e || exit 2
+        B=$(caisson network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge); grep -q "iptables -I FORWARD -i $B -j ACCEPT" e || exit 3
+        nft insert rule ip filter FORWARD iifname $B accept; caisson run --rm -p 8081:80 busybox true 2> e; ! grep firewall e || exit 4
+        caisson run --rm -p 8080:80 busybox true 2> e; grep -q '(by container web)' e"#;
     flushed_rules_come_back: r#"
         serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2
         for i in 1 2 3; do nft flush ruleset; sleep .2; ask 127.0.0.1 8080 && ask 192.0.2.2 8080 || exit 3; done"#;

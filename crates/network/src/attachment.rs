@@ -23,6 +23,9 @@ use crate::route::{self, InsideSpec, NamespaceError};
 use crate::subnet::HostAddress;
 use crate::{NetlinkError, Socket};
 
+const CONNECT_ATTEMPTS: u32 = 4;
+const RESUME_ATTEMPTS: u32 = 100;
+const ATTEMPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// So many free ports are tried where any will do.
 const PORT_ATTEMPTS_MAX: u32 = 64;
 
@@ -164,7 +167,7 @@ impl Attachment {
     /// The first step that failed; [`Self::undo`] takes back what was done.
     pub fn connect(&mut self, namespace: impl AsFd) -> Result<Vec<OwnedFd>, AttachError> {
         let namespace = namespace.as_fd();
-        let held = self.hold_ports()?;
+        let held = self.hold_patiently(CONNECT_ATTEMPTS)?;
         let route = Socket::route()?;
         let inner = route::in_namespace(namespace)?;
         for endpoint in &self.endpoints {
@@ -209,7 +212,7 @@ impl Attachment {
     /// # Errors
     /// A port that somebody took meanwhile.
     pub fn resume(&mut self) -> Result<Vec<OwnedFd>, AttachError> {
-        let held = self.hold_ports()?;
+        let held = self.hold_patiently(RESUME_ATTEMPTS)?;
         self.put_in()?;
         Ok(held)
     }
@@ -311,6 +314,19 @@ impl Attachment {
                 let _ = conntrack::forget(netfilter, Protocol::Udp, Flows::AnsweredBy(target));
             }
         }
+    }
+
+    /// A monitor that was killed lets go of its lock a moment before its sockets.
+    fn hold_patiently(&mut self, attempts: u32) -> Result<Vec<OwnedFd>, AttachError> {
+        for _ in 1..attempts {
+            let before = self.ports.clone();
+            match self.hold_ports() {
+                Err(AttachError::Port(HoldError::InUse { .. })) => self.ports = before,
+                other => return other,
+            }
+            std::thread::sleep(ATTEMPT_PAUSE);
+        }
+        self.hold_ports()
     }
 
     fn hold_ports(&mut self) -> Result<Vec<OwnedFd>, AttachError> {

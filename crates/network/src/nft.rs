@@ -32,6 +32,7 @@ pub(crate) const DELTABLE: u16 = SUBSYSTEM | 2;
 pub(crate) const NEWCHAIN: u16 = SUBSYSTEM | 3;
 pub(crate) const GETCHAIN: u16 = SUBSYSTEM | 4;
 pub(crate) const NEWRULE: u16 = SUBSYSTEM | 6;
+pub(crate) const GETRULE: u16 = SUBSYSTEM | 7;
 const DELRULE: u16 = SUBSYSTEM | 8;
 pub(crate) const NEWSET: u16 = SUBSYSTEM | 9;
 pub(crate) const NEWSETELEM: u16 = SUBSYSTEM | 12;

@@ -2,7 +2,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -172,4 +172,43 @@ mod tests {
         send(&left, b"too long", &[]).unwrap();
         assert_eq!(receive(&right, &mut [0; 3]).unwrap_err(), Errno::MSGSIZE);
     }
+}
+
+/// Lets only those messages into a socket for which a program of the classic packet filter returns
+/// other than 0: instructions as (code, jump if true, jump if false, operand), `linux/filter.h`.
+///
+/// # Errors
+/// `EINVAL` for a program that the kernel does not take.
+pub fn attach_filter(
+    socket: impl AsFd,
+    program: &[(u16, u8, u8, u32)],
+) -> Result<(), crate::error::SysError> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|(code, jt, jf, k)| libc::sock_filter {
+            code: *code,
+            jt: *jt,
+            jf: *jf,
+            k: *k,
+        })
+        .collect();
+    let filter = libc::sock_fprog {
+        len: u16::try_from(instructions.len()).unwrap_or(u16::MAX),
+        filter: instructions.as_mut_ptr(),
+    };
+    let length = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the kernel reads the program and its instructions, both live; the length is theirs.
+    // WHY: rustix has no SO_ATTACH_FILTER.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            length,
+        )
+    };
+    crate::process::check(i64::from(result))
+        .map(drop)
+        .on("filter", "socket")
 }

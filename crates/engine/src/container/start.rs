@@ -123,10 +123,15 @@ impl Engine {
             self.release(record);
         }
         let mut job = self.job(record, lowers, run_directory, adopt)?;
+        let mut warnings = Vec::new();
         if adopt {
             job.attachment = self.attachment(&record.id);
         } else {
             job.attachment = self.attach(record)?;
+            warnings = job
+                .attachment
+                .as_ref()
+                .map_or_else(Vec::new, crate::network::warnings);
             let places = self.places(&record.id);
             files::write(
                 &job.directory,
@@ -143,10 +148,18 @@ impl Engine {
         sys::fail::point("engine.start.given");
         drop(alive);
         let started = started.and_then(|channel| Ok(monitor::client::started(channel)?));
-        if started.is_err() && !adopt {
-            self.detach(&record.id);
+        match started {
+            Ok(mut started) => {
+                started.warnings.extend(warnings);
+                Ok(started)
+            }
+            Err(error) => {
+                if !adopt {
+                    self.detach(&record.id);
+                }
+                Err(self.with_port_holder(error))
+            }
         }
-        started
     }
 
     /// Lines of the hosts file for `--link`: address, alias, name.

@@ -4,6 +4,7 @@ mod attach;
 mod connect;
 mod create;
 mod verbs;
+mod warn;
 
 use std::net::IpAddr;
 
@@ -15,6 +16,7 @@ use storage::networks::{NetworkError, NetworkRecord, RECORD_VERSION, SubnetRecor
 pub use attach::Place;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use verbs::{NetworkUser, NetworkView};
+pub(crate) use warn::warnings;
 
 use crate::Engine;
 use crate::error::{EngineError, text};

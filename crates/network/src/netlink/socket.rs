@@ -103,8 +103,23 @@ impl Socket {
     }
 
     /// Subscribed to netfilter's multicast groups, given as a mask.
-    pub(crate) fn netfilter_events(groups: u32) -> Result<Self, NetlinkError> {
-        Self::open(Protocol::Netfilter, groups)
+    /// Messages of the kinds (low byte of the type) that are left out wake nobody.
+    pub(crate) fn netfilter_events(groups: u32, left_out: &[u8]) -> Result<Self, NetlinkError> {
+        const LOAD_BYTE: u16 = 0x30;
+        const JUMP_EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        /// Where the low byte of the type is in a message (struct nlmsghdr, little endian).
+        const TYPE: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
+        let socket = Self::open(Protocol::Netfilter, groups)?;
+        let mut program = vec![(LOAD_BYTE, 0, 0, TYPE)];
+        let count = u8::try_from(left_out.len()).unwrap_or(0);
+        for (kind, left) in left_out.iter().zip((1..=count).rev()) {
+            program.push((JUMP_EQUAL, left, 0, u32::from(*kind)));
+        }
+        program.push((RETURN, 0, 0, u32::MAX));
+        program.push((RETURN, 0, 0, 0));
+        sys::socket::attach_filter(&socket.fd, &program)?;
+        Ok(socket)
     }
 
     fn open(protocol: Protocol, groups: u32) -> Result<Self, NetlinkError> {

@@ -4,9 +4,11 @@
 //! the forward hook drops by policy, accepting rules must be put where that firewall wants them:
 //! the caller decides, this only looks.
 
-use super::{GETCHAIN, HEADER_BYTES, NEWCHAIN, Table};
+use super::{GETCHAIN, GETRULE, HEADER_BYTES, NEWCHAIN, Table};
 use crate::netlink::{Attributes, NetlinkError, Reply, Socket};
 
+const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
@@ -57,6 +59,32 @@ impl Foreign {
             chain.family == "ip" && chain.table == "filter" && chain.name == "FORWARD"
         })
     }
+}
+
+/// Whether a rule of a chain names an interface: then its owner has been told of it.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn mentions(
+    socket: &Socket,
+    chain: &ForeignChain,
+    interface: &crate::link::InterfaceName,
+) -> Result<bool, NetlinkError> {
+    let name = interface.padded();
+    // iptables compares as many bytes as the name has, and one more.
+    let end = (interface.as_str().len() + 1).min(name.len());
+    let replies = socket.dump(GETRULE, &[0; HEADER_BYTES], "rules of nftables", |_| {})?;
+    let is_there = |reply: &Reply| {
+        let find = |kind| Attributes::after(&reply.payload, HEADER_BYTES).find_kind(kind);
+        let is = |kind: u16, text: &str| find(kind).is_some_and(|one| one.text() == text);
+        is(RULE_TABLE, &chain.table)
+            && is(RULE_CHAIN, &chain.name)
+            && reply
+                .payload
+                .windows(end)
+                .any(|window| window == &name[..end])
+    };
+    Ok(replies.iter().any(is_there))
 }
 
 /// Looks at every chain but ours, in this thread's network namespace.
