@@ -29,6 +29,11 @@ fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     build_with_fail_points(steps)?;
     let mut tests = real_kernel_command(&[])?;
     steps.tests("real-kernel tests", &mut tests)?;
+    let network = ["test", "--package", "caisson-network", "--test", "kernel"];
+    steps.tests(
+        "real-kernel tests of the network room",
+        cargo().args(network).args(["--", "--show-output"]),
+    )?;
     refuse_unexpected_skips(steps)
 }
 

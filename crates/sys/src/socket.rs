@@ -151,29 +151,6 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
     Ok((message.bytes, fds))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_descriptor_travels_with_its_message() {
-        let (left, right) = pair().unwrap();
-        send(&left, b"hello", &[left.as_fd()]).unwrap();
-        let mut buffer = [0; 16];
-        let (length, fds) = receive(&right, &mut buffer).unwrap();
-        assert_eq!((&buffer[..length], fds.len()), (&b"hello"[..], 1));
-        drop((left, fds));
-        assert_eq!(receive(&right, &mut buffer).unwrap().0, 0);
-    }
-
-    #[test]
-    fn a_packet_that_does_not_fit_is_an_error() {
-        let (left, right) = pair().unwrap();
-        send(&left, b"too long", &[]).unwrap();
-        assert_eq!(receive(&right, &mut [0; 3]).unwrap_err(), Errno::MSGSIZE);
-    }
-}
-
 /// Lets only those messages into a socket for which a program of the classic packet filter returns
 /// other than 0: instructions as (code, jump if true, jump if false, operand), `linux/filter.h`.
 ///
@@ -211,4 +188,27 @@ pub fn attach_filter(
     crate::process::check(i64::from(result))
         .map(drop)
         .on("filter", "socket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_travels_with_its_message() {
+        let (left, right) = pair().unwrap();
+        send(&left, b"hello", &[left.as_fd()]).unwrap();
+        let mut buffer = [0; 16];
+        let (length, fds) = receive(&right, &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fds.len()), (&b"hello"[..], 1));
+        drop((left, fds));
+        assert_eq!(receive(&right, &mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn a_packet_that_does_not_fit_is_an_error() {
+        let (left, right) = pair().unwrap();
+        send(&left, b"too long", &[]).unwrap();
+        assert_eq!(receive(&right, &mut [0; 3]).unwrap_err(), Errno::MSGSIZE);
+    }
 }

@@ -121,11 +121,34 @@ impl Bench {
             runs.is_ok()
         });
         self.run(&tree)?;
+        self.bridged()?;
         self.exec()?;
         self.many(MANY)?;
         if extent == Extent::Full {
             self.thousand()?;
         }
+        Ok(())
+    }
+
+    /// The same on the default network, in turns with our own without one; and stop and rm.
+    fn bridged(&mut self) -> anyhow::Result<()> {
+        const JOB: &str = "`run --rm busybox true` on the default network";
+        const STOP: &str = "`rm -f` of a container on the default network";
+        const BRIDGED: [&str; 4] = ["run", "--rm", "busybox", "true"];
+        let (mut own, mut without, mut stops) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            own.push(timed(&mut self.ours.command(&BRIDGED))?);
+            without.push(timed(&mut self.ours.command(&RUN))?);
+        }
+        for _ in 0..ROUNDS {
+            let sleep = ["run", "-d", "--name", "placed", "busybox", "sleep", "99"];
+            run(&mut self.ours.command(&sleep))?;
+            stops.push(timed(&mut self.ours.command(&["rm", "-f", "placed"]))?);
+        }
+        let ours = self.row(JOB, "caisson", &own, None);
+        self.row(JOB, "caisson without a network", &without, Some(ours));
+        self.slow_peers(JOB, Some(ours), |peer| timed(&mut peer.command(&BRIDGED)))?;
+        self.row(STOP, "caisson", &stops, None);
         Ok(())
     }
 
