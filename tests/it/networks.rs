@@ -38,6 +38,9 @@ hosts! {
         timeout 1 busybox nc -l -p 8080 < /dev/null; [ $? = 1 ] || exit 3
         [ "$(caisson inspect -f '{{.State.Status}}' two)" = created ] && [ -z "$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' two)" ] || exit 4
         caisson rm -f web && caisson start two"#;
+    a_port_is_free_as_soon_as_its_container_is_gone: r#"
+        for i in $(seq 10); do caisson run -d --name web -p 8080:80 busybox sleep 99 && caisson rm -f web || exit 2; done
+        for i in $(seq 5); do caisson run --rm -p 8080:80 busybox true || exit 3; done"#;
     ranges_and_random_ports_are_taken: r#"
         caisson run -d --name aa -p 9000-9001:80 busybox sleep 99 && caisson run -d --name bb -p 9000-9001:80 busybox sleep 99 || exit 2
         caisson port aa | grep -q 9000 && caisson port bb | grep -q 9001 || exit 3

@@ -14,8 +14,10 @@ use crate::resolver::Resolver;
 /// The container's networks.
 pub(crate) struct Networks {
     attachment: Attachment,
+    /// Kept open: closing it waits for the kernel to free what was removed by it.
+    netfilter: Socket,
     /// Bound sockets: rivals for the ports are refused while they are open.
-    _held: Vec<OwnedFd>,
+    held: Vec<OwnedFd>,
     /// Readable when the tables changed.
     tables: Option<Socket>,
     pub(crate) resolver: Option<Resolver>,
@@ -28,15 +30,16 @@ impl Networks {
         mut attachment: Attachment,
         namespace: &OwnedFd,
     ) -> Result<Self, Failure> {
-        let held = match attachment.connect(namespace) {
+        let netfilter = Socket::netfilter().map_err(|error| Failure::setup(error.to_string()))?;
+        let held = match attachment.connect(&netfilter, namespace) {
             Ok(held) => held,
             Err(error) => {
-                attachment.undo();
+                attachment.undo(&netfilter);
                 return Err(failure(job, &error));
             }
         };
         sys::fail::point("monitor.network.connected");
-        Self::watching(job, attachment, held, namespace)
+        Self::watching(job, attachment, netfilter, held, namespace)
     }
 
     /// Takes over a running container whose monitor was killed. A port that somebody took meanwhile
@@ -46,19 +49,22 @@ impl Networks {
         mut attachment: Attachment,
         namespace: &OwnedFd,
     ) -> Option<Self> {
-        let held = attachment.resume().unwrap_or_default();
-        Self::watching(job, attachment, held, namespace).ok()
+        let netfilter = Socket::netfilter().ok()?;
+        let held = attachment.resume(&netfilter).unwrap_or_default();
+        Self::watching(job, attachment, netfilter, held, namespace).ok()
     }
 
     fn watching(
         job: &Job,
         attachment: Attachment,
+        netfilter: Socket,
         held: Vec<OwnedFd>,
         namespace: &OwnedFd,
     ) -> Result<Self, Failure> {
         let mut networks = Self {
             attachment,
-            _held: held,
+            netfilter,
+            held,
             tables: watch::watch().ok(),
             resolver: None,
         };
@@ -66,7 +72,7 @@ impl Networks {
         networks.resolver = match Resolver::new(namespace, &networks.attachment) {
             Ok(resolver) => Some(resolver),
             Err(error) => {
-                networks.attachment.undo();
+                networks.attachment.undo(&networks.netfilter);
                 return Err(Failure::setup(format!(
                     "cannot answer for names in the container: {error}"
                 )));
@@ -88,7 +94,9 @@ impl Networks {
         endpoint: Endpoint,
         namespace: &OwnedFd,
     ) -> Result<(), Failure> {
-        let connected = self.attachment.connect_one(&endpoint, namespace);
+        let connected = self
+            .attachment
+            .connect_one(&self.netfilter, &endpoint, namespace);
         connected.map_err(|error| failure(job, &error))?;
         self.attachment.endpoints.push(endpoint);
         self.learn();
@@ -108,7 +116,7 @@ impl Networks {
             ));
         };
         let endpoint = self.attachment.endpoints.remove(index);
-        let disconnected = self.attachment.disconnect_one(&endpoint);
+        let disconnected = self.attachment.disconnect_one(&self.netfilter, &endpoint);
         self.attachment.give_back(&endpoint);
         self.learn();
         self.save(job)?;
@@ -137,15 +145,16 @@ impl Networks {
         match watch::was_our_table_deleted(socket, &table) {
             Ok(false) => {}
             Ok(true) => {
-                let _ = self.attachment.restore();
+                let _ = self.attachment.restore(&self.netfilter);
             }
             Err(_) => self.tables = watch::watch().ok(),
         }
     }
 
     /// Takes the container out of its networks, for good.
-    pub(crate) fn undo(&self, job: &Job) {
-        self.attachment.undo();
+    pub(crate) fn undo(&mut self, job: &Job) {
+        self.held.clear();
+        self.attachment.undo(&self.netfilter);
         sys::fail::point("monitor.network.undone");
         let _ = rustix::fs::unlink(job.directory.join(ATTACHMENT));
     }

@@ -66,6 +66,8 @@ struct Stream {
 
 /// The name server of one container.
 pub(crate) struct Resolver {
+    /// By it the rules inside were made: closing it may take long.
+    _rules: network::Socket,
     datagrams: UdpSocket,
     listener: TcpListener,
     zones: Vec<Zone>,
@@ -103,6 +105,7 @@ impl Resolver {
         let socket = route::netfilter_in_namespace(namespace).map_err(|error| error.to_string())?;
         redirect(&socket, ports, Tracking::ResolverOnly).map_err(|error| error.to_string())?;
         let mut resolver = Self {
+            _rules: socket,
             datagrams,
             listener,
             zones: Vec::new(),

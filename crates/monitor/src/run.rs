@@ -60,6 +60,8 @@ pub(crate) struct Monitor {
     pub(crate) network: Option<OwnedFd>,
     /// Its place in its networks.
     pub(crate) networks: Option<Networks>,
+    /// Networks that it has left, whose sockets take their time to close.
+    pub(crate) left: Option<Networks>,
     /// Control groups as they were found before the job came.
     layout: Option<Layout>,
     /// Held for life: a dead monitor is known by its lock.
@@ -133,8 +135,9 @@ impl Monitor {
     }
 
     pub(crate) fn leave_networks(&mut self) {
-        if let Some(networks) = self.networks.take() {
+        if let Some(mut networks) = self.networks.take() {
             networks.undo(&self.job);
+            self.left = Some(networks);
         }
     }
 

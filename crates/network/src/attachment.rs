@@ -165,7 +165,11 @@ impl Attachment {
     ///
     /// # Errors
     /// The first step that failed; [`Self::undo`] takes back what was done.
-    pub fn connect(&mut self, namespace: impl AsFd) -> Result<Vec<OwnedFd>, AttachError> {
+    pub fn connect(
+        &mut self,
+        netfilter: &Socket,
+        namespace: impl AsFd,
+    ) -> Result<Vec<OwnedFd>, AttachError> {
         let namespace = namespace.as_fd();
         let held = self.hold_patiently(CONNECT_ATTEMPTS)?;
         let route = Socket::route()?;
@@ -173,7 +177,7 @@ impl Attachment {
         for endpoint in &self.endpoints {
             endpoint.plug(&route, &inner, namespace)?;
         }
-        self.put_in()?;
+        self.put_in(netfilter)?;
         Ok(held)
     }
 
@@ -183,6 +187,7 @@ impl Attachment {
     /// As [`Self::connect`].
     pub fn connect_one(
         &self,
+        netfilter: &Socket,
         endpoint: &Endpoint,
         namespace: impl AsFd,
     ) -> Result<(), AttachError> {
@@ -191,19 +196,23 @@ impl Attachment {
         endpoint.plug(&route, &inner, namespace)?;
         let mut elements = Elements::new();
         endpoint.push(&mut elements);
-        self.add(&elements)
+        self.add(netfilter, &elements)
     }
 
     /// Takes the container out of one network: its link and elements.
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn disconnect_one(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
+    pub fn disconnect_one(
+        &self,
+        netfilter: &Socket,
+        endpoint: &Endpoint,
+    ) -> Result<(), AttachError> {
         link::delete(&Socket::route()?, &endpoint.veth)?;
         let mut elements = Elements::new();
         endpoint.push(&mut elements);
         let table = Table::new(&self.firewall.table)?;
-        table.take_out(&Socket::netfilter()?, &elements)?;
+        table.take_out(netfilter, &elements)?;
         Ok(())
     }
 
@@ -211,9 +220,9 @@ impl Attachment {
     ///
     /// # Errors
     /// A port that somebody took meanwhile.
-    pub fn resume(&mut self) -> Result<Vec<OwnedFd>, AttachError> {
+    pub fn resume(&mut self, netfilter: &Socket) -> Result<Vec<OwnedFd>, AttachError> {
         let held = self.hold_patiently(RESUME_ATTEMPTS)?;
-        self.put_in()?;
+        self.put_in(netfilter)?;
         Ok(held)
     }
 
@@ -221,25 +230,26 @@ impl Attachment {
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn restore(&self) -> Result<(), AttachError> {
+    pub fn restore(&self, netfilter: &Socket) -> Result<(), AttachError> {
         let table = Table::new(&self.firewall.table)?;
-        let netfilter = Socket::netfilter()?;
-        table.ensure(&netfilter)?;
+        table.ensure(netfilter)?;
         let mut elements = self.elements();
         self.firewall.guard(&mut elements);
         for endpoint in &self.endpoints {
             elements.network(&endpoint.network.rules());
         }
-        Ok(table.add(&netfilter, &elements)?)
+        Ok(table.add(netfilter, &elements)?)
     }
 
     /// Takes the container out of the tables and gives its addresses and names back. Its links die
     /// with its namespace. Nothing here can fail in a way that anybody could act on.
-    pub fn undo(&self) {
-        if let (Ok(table), Ok(netfilter)) = (Table::new(&self.firewall.table), Socket::netfilter())
-        {
-            let _ = table.take_out(&netfilter, &self.elements());
-            self.forget_flows(&netfilter);
+    ///
+    /// Closing a socket by which something was removed waits for the kernel to free it, 10 to 15 ms:
+    /// whoever has somebody waiting keeps `netfilter` open meanwhile.
+    pub fn undo(&self, netfilter: &Socket) {
+        if let Ok(table) = Table::new(&self.firewall.table) {
+            let _ = table.take_out(netfilter, &self.elements());
+            self.forget_flows(netfilter);
         }
         for endpoint in &self.endpoints {
             self.give_back(endpoint);
@@ -283,21 +293,21 @@ impl Attachment {
         Some(SocketAddr::new(address, port.container))
     }
 
-    fn put_in(&self) -> Result<(), AttachError> {
-        self.add(&self.elements())?;
+    fn put_in(&self, netfilter: &Socket) -> Result<(), AttachError> {
+        self.add(netfilter, &self.elements())?;
         if self.ports.iter().any(|port| port.protocol == Protocol::Udp) {
-            self.forget_flows(&Socket::netfilter()?);
+            self.forget_flows(netfilter);
         }
         Ok(())
     }
 
-    fn add(&self, elements: &Elements) -> Result<(), AttachError> {
+    fn add(&self, netfilter: &Socket, elements: &Elements) -> Result<(), AttachError> {
         let table = Table::new(&self.firewall.table)?;
-        match table.add(&Socket::netfilter()?, elements) {
+        match table.add(netfilter, elements) {
             // Somebody flushed the tables a moment ago.
             Err(error) if error.errno() == Some(Errno::NOENT) => {
-                self.restore()?;
-                Ok(table.add(&Socket::netfilter()?, elements)?)
+                self.restore(netfilter)?;
+                Ok(table.add(netfilter, elements)?)
             }
             other => Ok(other?),
         }

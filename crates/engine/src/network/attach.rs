@@ -267,7 +267,13 @@ impl Engine {
     /// Undoes all that is written about a container's networks. May run twice.
     pub(crate) fn detach(&self, id: &str) {
         if let Some(attachment) = self.attachment(id) {
-            attachment.undo();
+            match network::Socket::netfilter() {
+                Ok(netfilter) => attachment.undo(&netfilter),
+                Err(_) => attachment
+                    .endpoints
+                    .iter()
+                    .for_each(|one| attachment.give_back(one)),
+            }
             sys::fail::point("engine.network.undone");
         }
         let _ = rustix::fs::unlink(self.attachment_file(id));

@@ -96,6 +96,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         started_ns: 0,
         network,
         networks: None,
+        left: None,
         layout,
         lock: Some(lock),
         _mounted: mounted,
