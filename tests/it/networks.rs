@@ -74,6 +74,7 @@ hosts! {
         caisson network connect mine web 2> e; grep -q 'already exists' e || exit 5
         caisson network rm mine 2> e; grep -q 'has active endpoints' e || exit 6
         caisson network disconnect mine web && ! caisson exec cc nslookup -type=a site && ! caisson network disconnect mine web || exit 7
+        caisson network disconnect bridge web && ! caisson exec web ip r | grep default && caisson network connect bridge web && caisson exec web ip r | grep default || exit 8
         caisson restart -t 0 web && caisson rm -f cc && caisson network rm mine && ! ip link | grep cs-"#;
     fixed_addresses_are_kept_and_defended: r#"
         caisson network create --subnet 10.9.0.0/24 --gateway 10.9.0.9 --ip-range 10.9.0.128/25 --aux-address x=10.9.0.128 n >/dev/null
@@ -84,6 +85,8 @@ hosts! {
     bad_networks_are_refused_without_a_trace: r#"
         for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet fd00::/64 a'; do
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
+        caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'invalid MAC address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4
+        caisson run --rm -p '[::1]:80:80' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
         [ $(caisson network ls -q | wc -l) = 3 ] && [ $(ls $CAISSON_ROOT/networks | wc -l) = 1 ] || exit 3
         caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
     a_firewall_in_the_way_is_told_with_what_helps: r#"

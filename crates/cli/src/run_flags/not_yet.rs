@@ -45,7 +45,7 @@ pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
     let mut warnings = Vec::new();
     let is_on_host = spec.networks.iter().any(|network| network.target == "host");
     if is_on_host && (!spec.publish.is_empty() || spec.publish_all) {
-        let text = "WARNING: Published ports are discarded when using host network mode";
+        let text = "Published ports are discarded when using host network mode";
         warnings.push(text.to_owned());
     }
     Ok(warnings)

@@ -333,7 +333,7 @@ fn what_is_not_built_is_refused_by_name() {
     let host = run(&["-p", "8080:80", "--network", "host"]);
     assert_eq!(
         host.warnings,
-        ["WARNING: Published ports are discarded when using host network mode"]
+        ["Published ports are discarded when using host network mode"]
     );
     assert!(run(&["-P", "--net=none"]).warnings.is_empty());
 }

@@ -172,21 +172,22 @@ impl Engine {
         let plan = self.network_up(network)?;
         // The record as it is after it was brought up: its subnet may have changed.
         let network = self.store().network(&network.name)?;
+        let given = [&asked.mac_address, &record.spec.mac_address];
+        let mac: Option<Mac> = match given.into_iter().find(|text| !text.is_empty()) {
+            Some(text) => match text.parse() {
+                Ok(mac) => Some(mac),
+                Err(_) => return Err(EngineError::invalid(format!("invalid MAC address: {text}"))),
+            },
+            None => None,
+        };
+        // Nothing that may fail comes after: what is reserved here is given back by its endpoint.
         let addresses = self.reserve(record, asked, &network)?;
         let ipv4 = addresses.iter().find_map(|one| match one.address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
         let id = crate::container::create::new_id();
-        let mac = match [&asked.mac_address, &record.spec.mac_address]
-            .into_iter()
-            .find(|text| !text.is_empty())
-        {
-            Some(text) => text
-                .parse()
-                .map_err(|_| EngineError::invalid(format!("invalid MAC address: {text}")))?,
-            None => ipv4.map_or_else(|| plan.mac(), Mac::of),
-        };
+        let mac = mac.unwrap_or_else(|| ipv4.map_or_else(|| plan.mac(), Mac::of));
         let name = |text: String| -> Result<InterfaceName, EngineError> {
             text.parse()
                 .map_err(|_| EngineError::invalid(format!("{text} names no interface")))
@@ -371,6 +372,12 @@ fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineEr
             .host_ports
             .map_or((0, 0), |range| (range.start, range.end));
         for host in hosts {
+            if host.is_ipv6() && (!has_ipv6 || !network::ports::can_be_translated(host)) {
+                return Err(EngineError::invalid(format!(
+                    "cannot publish {mapping}: the container has no IPv6 address that [{host}] could \
+                     lead to; give its network one (network create --ipv6), or leave the address out"
+                )));
+            }
             all.push(Port {
                 container: mapping.container.number,
                 protocol: mapping.container.protocol,

@@ -19,7 +19,10 @@ impl Engine {
         let stored = self.container(key)?;
         let mut record = stored.record;
         let network = self.bridge_network(&asked.target)?;
-        if network_mode(&record.spec) != NetworkMode::Bridge {
+        // One that was disconnected from all its networks may come back.
+        let has_left_all =
+            network_mode(&record.spec) == NetworkMode::None && self.is_attached(&record.id);
+        if network_mode(&record.spec) != NetworkMode::Bridge && !has_left_all {
             return Err(EngineError::conflict(format!(
                 "container {} shares another network and cannot be connected to {}",
                 record.name, network.name
@@ -36,6 +39,9 @@ impl Engine {
         if record.spec.networks.is_empty() {
             record.spec.networks.push(NetworkAttachment::default());
         }
+        if has_left_all {
+            record.spec.networks.clear();
+        }
         let asked = NetworkAttachment {
             target: network.name.clone(),
             ..asked
@@ -50,8 +56,15 @@ impl Engine {
             };
             let index = (0..).find(free).unwrap_or(0);
             let mut endpoint = self.place_in(&record, &asked, &network, index)?;
+            let places = self
+                .attachment(&record.id)
+                .into_iter()
+                .flat_map(|all| all.endpoints);
+            let is_routed = places.into_iter().any(|place| !place.gateways.is_empty());
             // The default route stays where it is.
-            endpoint.gateways.clear();
+            if is_routed || network.internal {
+                endpoint.gateways.clear();
+            }
             let names = Names::of(&endpoint.network.directory);
             names.add(&record.id, &endpoint.names, &endpoint.ips())?;
             let (_, mut connection) = self.connect_running(&record.id)?;
