@@ -160,7 +160,7 @@ const SCRIPT: &[Step] = &[
     ),
     step(
         "placed",
-        "caisson rm -f placed; caisson run --rm -p 8080:80 busybox true",
+        "caisson rm -f placed && caisson run --rm -p 8080:80 busybox true",
         "caisson rm -f placed 2>/dev/null; caisson run --rm -p 8080:80 busybox true",
         "none placed",
     ),

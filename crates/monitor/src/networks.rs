@@ -39,23 +39,24 @@ impl Networks {
             }
         };
         sys::fail::point("monitor.network.connected");
-        Self::watching(job, attachment, netfilter, held, namespace)
+        let mut networks = Self::watching(attachment, netfilter, held, namespace)?;
+        // The ports that were taken; a monitor that takes over finds them there.
+        if let Err(failure) = networks.save(job) {
+            networks.undo(job);
+            return Err(failure);
+        }
+        Ok(networks)
     }
 
     /// Takes over a running container whose monitor was killed. A port that somebody took meanwhile
     /// is lost; the container runs on.
-    pub(crate) fn resume(
-        job: &Job,
-        mut attachment: Attachment,
-        namespace: &OwnedFd,
-    ) -> Option<Self> {
+    pub(crate) fn resume(mut attachment: Attachment, namespace: &OwnedFd) -> Option<Self> {
         let netfilter = Socket::netfilter().ok()?;
         let held = attachment.resume(&netfilter).unwrap_or_default();
-        Self::watching(job, attachment, netfilter, held, namespace).ok()
+        Self::watching(attachment, netfilter, held, namespace).ok()
     }
 
     fn watching(
-        job: &Job,
         attachment: Attachment,
         netfilter: Socket,
         held: Vec<OwnedFd>,
@@ -68,7 +69,6 @@ impl Networks {
             tables: watch::watch().ok(),
             resolver: None,
         };
-        networks.save(job)?;
         networks.resolver = match Resolver::new(namespace, &networks.attachment) {
             Ok(resolver) => Some(resolver),
             Err(error) => {

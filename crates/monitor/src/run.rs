@@ -77,7 +77,7 @@ impl Monitor {
             self.job.attachment.take(),
             networks::namespace_of(container.pid),
         ) {
-            self.networks = Networks::resume(&self.job, attachment, &namespace);
+            self.networks = Networks::resume(attachment, &namespace);
             self.network = Some(namespace);
         }
         self.container = Some(container);

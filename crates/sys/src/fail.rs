@@ -28,6 +28,7 @@ pub const NAMES: &[&str] = &[
     "engine.load.layer",
     "engine.load.read",
     "engine.load.recorded",
+    "engine.network.begun",
     "engine.network.down",
     "engine.network.named",
     "engine.network.reserved",

@@ -196,6 +196,7 @@ impl Engine {
     pub fn sweep(&self) {
         let _ = self.store().sweep();
         self.sweep_groups();
+        self.sweep_addresses();
     }
 
     fn erase_in_background(&self, removed: RemovedContainer<'_>) -> Result<(), EngineError> {

@@ -100,6 +100,9 @@ impl Engine {
             ports: Vec::new(),
             servers: Vec::new(),
         };
+        // Written before the first address is taken: what nothing is written about is swept.
+        self.save_attachment(&attachment)?;
+        sys::fail::point("engine.network.begun");
         match self.plan_attachment(record, &mut attachment) {
             Ok(()) => Ok(Some(attachment)),
             Err(error) => {
@@ -263,6 +266,20 @@ impl Engine {
             all.extend(HostAddress::new(address, subnet.length()));
         }
         Ok(all)
+    }
+
+    /// Gives back addresses of containers that no longer have a place: their command was killed
+    /// before it had written down what it took.
+    pub(crate) fn sweep_addresses(&self) {
+        for network in self.store().networks().unwrap_or_default() {
+            let directory = self
+                .store()
+                .network_directory(&network.name)
+                .join("addresses");
+            if let Ok(addresses) = Addresses::open(&directory) {
+                let _ = addresses.sweep(|owner| !self.is_attached(owner));
+            }
+        }
     }
 
     /// Undoes all that is written about a container's networks. May run twice.
