@@ -11,7 +11,8 @@ fn on_a_host(script: &str) {
         GET=\"printf 'GET /h HTTP/1.0\\r\\n\\r\\n'\"; \
         serve() { caisson run -d \"$@\" busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null; }; \
         ask() { for i in $(seq 20); do eval \"$GET\" | timeout 2 busybox nc $1 $2 2>/dev/null | grep hello && return; sleep .05; done; false; }; \
-        refused() { ! eval \"$GET\" | timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }";
+        refused() { ! eval \"$GET\" | timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }; \
+        until_true() { for i in $(seq 100); do eval \"$1\" && return; sleep .1; done; echo \"never true: $1\"; false; }";
     check(&format!(
         "cat > s.sh <<'EOS'\n{HOST}\n{script}\nEOS\nunshare -n bash s.sh"
     ));
@@ -103,9 +104,11 @@ hosts! {
         kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$I/state); caisson ps | grep -q web && ask 127.0.0.1 8080 || exit 2
         caisson run --rm -p 8080:80 busybox true; [ $? = 125 ] || exit 3
         caisson exec web nslookup -type=a web | grep -q 172.17.0.2 || exit 4
-        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$I/state) $(caisson inspect -f '{{.State.Pid}}' web); sleep .3
-        caisson ps -a | grep -q Exited || exit 5
-        [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses $CAISSON_ROOT/networks/bridge/names | grep -v :)" ] && ! nft list ruleset | grep -q 8080 && ! ip link | grep 've[0-9a-f]*@'"#;
+        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$I/state) $(caisson inspect -f '{{.State.Pid}}' web)
+        until_true 'caisson ps -a | grep -q Exited' || exit 5
+        until_true '[ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses $CAISSON_ROOT/networks/bridge/names | grep -v :)" ]' || exit 6
+        ! nft list ruleset | grep 8080 || exit 7
+        until_true '! ip link | grep "ve[0-9a-f]*@"' || exit 8"#;
     a_restarted_container_keeps_its_place: r#"
         caisson run -d --name rr --restart always -p 8080:80 busybox sleep .3
         for i in $(seq 50); do [ $(caisson inspect -f '{{.RestartCount}}' rr) -gt 1 ] && break; sleep .1; done
