@@ -31,8 +31,21 @@ hosts! {
         serve --name web -p 8080:80 -p 127.0.0.1:8081:80
         ask 127.0.0.1 8080 && ask 192.0.2.2 8080 && ask 172.17.0.1 8080 && ask 127.0.0.1 8081 && refused 192.0.2.2 8081 || exit 2
         caisson run --rm busybox sh -c "$GET | nc 192.0.2.2 8080" | grep hello && caisson exec web sh -c "$GET | nc 192.0.2.2 8080" | grep hello || exit 3
-        [ "$(caisson port web 80)" = "$(printf '0.0.0.0:8080\n127.0.0.1:8081')" ] && caisson ps | grep -q '0.0.0.0:8080->80/tcp' || exit 4
+        [ "$(caisson port web 80 | sort)" = "$(printf '0.0.0.0:8080\n127.0.0.1:8081\n[::]:8080')" ] && caisson ps | grep -q '0.0.0.0:8080->80/tcp' || exit 4
         caisson stop -t 0 web && refused 127.0.0.1 8080 && caisson start web && ask 127.0.0.1 8080"#;
+    published_ports_answer_on_ipv6_whatever_the_container_has: r#"
+        ip addr add fd00:5::2/64 nodad dev up0
+        serve --name web -p 8080:80 -p '[::1]:8081:80'; ask ::1 8080 && ask fd00:5::2 8080 && ask ::1 8081 && refused fd00:5::2 8081 || exit 2
+        caisson network create --ipv6 six >/dev/null; serve --name both --network six -p 8082:80; ask ::1 8082 && ask fd00:5::2 8082 && ask 127.0.0.1 8082 || exit 3
+        caisson run --rm -p 8080:80 busybox true; [ $? = 125 ] || exit 4
+        for i in 1 2 3; do caisson restart -t 0 web && ask ::1 8080 || exit 5; done
+        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); caisson ps | grep -q web && ask ::1 8080 && ask 127.0.0.1 8080 || exit 6
+        caisson rm -f web both && refused ::1 8080 && [ -z "$(ss -lntH)" ]"#;
+    another_network_takes_over_the_route_and_the_ports: r#"
+        caisson network create two >/dev/null; caisson network create --internal in >/dev/null
+        serve --name web -p 8080:80 && caisson network connect in web && caisson network connect two web; ask 127.0.0.1 8080 && ask ::1 8080 || exit 2
+        caisson network disconnect bridge web && caisson exec web ip r | grep -q 'default via 172.18.0.1' && ask 127.0.0.1 8080 && ask ::1 8080 || exit 3
+        caisson network connect bridge web && caisson network disconnect two web && caisson exec web ip r | grep -q 'default via 172.17.0.1' && ask 127.0.0.1 8080"#;
     a_taken_port_is_named_and_leaves_nothing: r#"
         serve --name web -p 8080:80
         caisson run --name two -p 8080:80 busybox true 2> e; [ $? = 125 ] && grep -q '0.0.0.0:8080' e && grep -q 'already' e || exit 2
@@ -46,7 +59,7 @@ hosts! {
         caisson run -d --name aa -p 9000-9001:80 busybox sleep 99 && caisson run -d --name bb -p 9000-9001:80 busybox sleep 99 || exit 2
         caisson port aa | grep -q 9000 && caisson port bb | grep -q 9001 || exit 3
         caisson run --rm -p 9000-9001:80 busybox true; [ $? = 125 ] || exit 4
-        caisson run -d --name cc -P --expose 80 --expose 81/udp busybox sleep 99 && [ $(caisson port cc | wc -l) = 2 ]"#;
+        caisson run -d --name cc -P --expose 80 --expose 81/udp busybox sleep 99 && [ $(caisson port cc | wc -l) = 4 ]"#;
     names_resolve_on_every_network: r#"
         serve --name web --network-alias site; caisson network create mine >/dev/null; serve --name other --network mine --network-alias app
         caisson run --rm busybox nslookup -type=a web | grep -q 172.17.0.2 && caisson run --rm busybox nslookup -type=a site | grep -q 172.17.0.2 || exit 2
@@ -87,7 +100,7 @@ hosts! {
         for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet fd00::/64 a'; do
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
         caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'invalid MAC address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4
-        caisson run --rm -p '[::1]:80:80' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
+        caisson run --rm -p '[::1]:80:80/sctp' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
         [ $(caisson network ls -q | wc -l) = 3 ] && [ $(ls $CAISSON_ROOT/networks | wc -l) = 1 ] || exit 3
         caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
     a_firewall_in_the_way_is_told_with_what_helps: r#"

@@ -20,6 +20,7 @@ mod farewell;
 mod health;
 mod joined;
 mod networks;
+mod proxy;
 mod requests;
 mod resolver;
 mod run;

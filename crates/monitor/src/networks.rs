@@ -1,5 +1,6 @@
 //! The container's networks while it runs: plugged in, its ports held, its names answered.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use network::attachment::{AttachError, Attachment, Endpoint};
@@ -9,6 +10,7 @@ use runtime::Failure;
 use sys::atomic::Durability;
 
 use crate::job::{ATTACHMENT, Job};
+use crate::proxy::{Proxied, Proxy};
 use crate::resolver::Resolver;
 
 /// The container's networks.
@@ -18,6 +20,8 @@ pub(crate) struct Networks {
     netfilter: Socket,
     /// Bound sockets: rivals for the ports are refused while they are open.
     held: Vec<OwnedFd>,
+    /// Passes on what the kernel cannot translate.
+    proxy: Proxy,
     /// Readable when the tables changed.
     tables: Option<Socket>,
     pub(crate) resolver: Option<Resolver>,
@@ -66,9 +70,11 @@ impl Networks {
             attachment,
             netfilter,
             held,
+            proxy: Proxy::default(),
             tables: watch::watch().ok(),
             resolver: None,
         };
+        networks.proxy = networks.new_proxy();
         networks.resolver = match Resolver::new(namespace, &networks.attachment) {
             Ok(resolver) => Some(resolver),
             Err(error) => {
@@ -79,6 +85,18 @@ impl Networks {
             }
         };
         Ok(networks)
+    }
+
+    fn new_proxy(&self) -> Proxy {
+        let proxied = |(index, target): (usize, SocketAddr)| {
+            Some(Proxied {
+                socket: self.held.get(index)?.try_clone().ok()?,
+                protocol: self.attachment.ports.get(index)?.protocol,
+                target,
+            })
+        };
+        let ports = self.attachment.proxied();
+        Proxy::new(ports.into_iter().filter_map(proxied).collect())
     }
 
     fn save(&self, job: &Job) -> Result<(), Failure> {
@@ -99,12 +117,19 @@ impl Networks {
             .connect_one(&self.netfilter, &endpoint, namespace);
         connected.map_err(|error| failure(job, &error))?;
         self.attachment.endpoints.push(endpoint);
+        let redirected = self.attachment.redirect_ports(&self.netfilter);
         self.learn();
-        self.save(job)
+        self.save(job)?;
+        redirected.map_err(|error| failure(job, &error))
     }
 
     /// Takes the running container out of a network.
-    pub(crate) fn disconnect_one(&mut self, job: &Job, network: &str) -> Result<(), Failure> {
+    pub(crate) fn disconnect_one(
+        &mut self,
+        job: &Job,
+        network: &str,
+        namespace: &OwnedFd,
+    ) -> Result<(), Failure> {
         let found = self
             .attachment
             .endpoints
@@ -116,7 +141,9 @@ impl Networks {
             ));
         };
         let endpoint = self.attachment.endpoints.remove(index);
-        let disconnected = self.attachment.disconnect_one(&self.netfilter, &endpoint);
+        let disconnected = self
+            .attachment
+            .disconnect_one(&self.netfilter, &endpoint, namespace);
         self.attachment.give_back(&endpoint);
         self.learn();
         self.save(job)?;
@@ -124,9 +151,24 @@ impl Networks {
     }
 
     fn learn(&mut self) {
+        if !self.attachment.ports.is_empty() {
+            // The old one ends before a new one listens.
+            self.proxy = Proxy::default();
+            self.proxy = self.new_proxy();
+        }
         if let Some(resolver) = &mut self.resolver {
             resolver.learn(&self.attachment);
         }
+    }
+
+    /// What tells that a client came whom the kernel cannot translate.
+    pub(crate) fn proxied(&self) -> Vec<BorrowedFd<'_>> {
+        self.proxy.sources()
+    }
+
+    /// Such a client came, or the process that serves them ended.
+    pub(crate) fn attend_proxied(&mut self) {
+        self.proxy.attend();
     }
 
     /// What tells that the tables changed.
@@ -153,6 +195,7 @@ impl Networks {
 
     /// Takes the container out of its networks, for good.
     pub(crate) fn undo(&mut self, job: &Job) {
+        self.proxy = Proxy::default();
         self.held.clear();
         self.attachment.undo(&self.netfilter);
         sys::fail::point("monitor.network.undone");

@@ -192,10 +192,10 @@ impl Monitor {
         let Some(request) = parse::<Disconnect>(body) else {
             return self.refuse(index, "the request names no network");
         };
-        let Some(networks) = &mut self.networks else {
+        let (Some(networks), Some(namespace)) = (&mut self.networks, &self.network) else {
             return self.refuse(index, "the container has no networks of its own");
         };
-        let disconnected = networks.disconnect_one(&self.job, &request.network);
+        let disconnected = networks.disconnect_one(&self.job, &request.network, namespace);
         self.tell(index, disconnected);
     }
 

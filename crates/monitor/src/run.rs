@@ -243,6 +243,9 @@ impl Monitor {
             if let Some(tables) = networks.tables() {
                 watch.readable(tables, Ready::Tables);
             }
+            for fd in networks.proxied() {
+                watch.readable(fd, Ready::Proxied);
+            }
             for (source, fd) in networks.resolver.iter().flat_map(Resolver::sources) {
                 watch.readable(fd, Ready::Resolver(source));
             }
@@ -330,6 +333,11 @@ impl Monitor {
             Ready::Tables => {
                 if let Some(networks) = &mut self.networks {
                     networks.look_after_tables();
+                }
+            }
+            Ready::Proxied => {
+                if let Some(networks) = &mut self.networks {
+                    networks.attend_proxied();
                 }
             }
             // Served before, all at once.

@@ -32,6 +32,8 @@ pub(crate) enum Ready {
     ProbeOutput(usize),
     /// Somebody changed the host's packet filter.
     Tables,
+    /// A client of a published port came whom the kernel cannot translate, or is served no longer.
+    Proxied,
     /// The container's name server has something to do.
     Resolver(Source),
 }

@@ -27,7 +27,7 @@ const CONNECT_ATTEMPTS: u32 = 4;
 const RESUME_ATTEMPTS: u32 = 100;
 const ATTEMPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// So many free ports are tried where any will do.
-const PORT_ATTEMPTS_MAX: u32 = 64;
+const PORT_ATTEMPTS_MAX: usize = 64;
 
 /// A container's place in all its networks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,20 +199,57 @@ impl Attachment {
         self.add(netfilter, &elements)
     }
 
-    /// Takes the container out of one network: its link and elements.
+    /// Puts published ports where they lead now that a network was added.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn redirect_ports(&self, netfilter: &Socket) -> Result<(), AttachError> {
+        if self.ports.is_empty() {
+            return Ok(());
+        }
+        self.put_in(netfilter)
+    }
+
+    /// Takes the running container out of a network that is no longer on the list: its link and
+    /// elements. Another network takes over the default route and the published ports.
     ///
     /// # Errors
     /// The kernel's answer.
     pub fn disconnect_one(
-        &self,
+        &mut self,
         netfilter: &Socket,
         endpoint: &Endpoint,
+        namespace: impl AsFd,
     ) -> Result<(), AttachError> {
         link::delete(&Socket::route()?, &endpoint.veth)?;
         let mut elements = Elements::new();
         endpoint.push(&mut elements);
         let table = Table::new(&self.firewall.table)?;
         table.take_out(netfilter, &elements)?;
+        if !endpoint.gateways.is_empty() {
+            self.take_over_route(namespace)?;
+        }
+        self.put_in(netfilter)
+    }
+
+    fn take_over_route(&mut self, namespace: impl AsFd) -> Result<(), AttachError> {
+        let heir = self
+            .endpoints
+            .iter_mut()
+            .find(|one| !one.network.is_internal);
+        let Some(heir) = heir else {
+            return Ok(());
+        };
+        heir.gateways = heir
+            .network
+            .gateways
+            .iter()
+            .map(|one| one.address)
+            .collect();
+        let inner = route::in_namespace(namespace)?;
+        for gateway in &heir.gateways {
+            route::set_default_route(&inner, &heir.inside, *gateway)?;
+        }
         Ok(())
     }
 
@@ -286,11 +323,42 @@ impl Attachment {
         elements
     }
 
-    /// Where a port leads: the first network's address of its family.
+    /// Where a port leads: the address of its family in the network with the default route, else in
+    /// the first that leads outside.
     fn target(&self, port: &Port) -> Option<SocketAddr> {
-        let mut addresses = self.endpoints.iter().flat_map(Endpoint::ips);
-        let address = addresses.find(|address| address.is_ipv4() == port.host.is_ipv4())?;
-        Some(SocketAddr::new(address, port.container))
+        self.address(port.host.is_ipv4())
+            .map(|address| SocketAddr::new(address, port.container))
+    }
+
+    fn address(&self, is_ipv4: bool) -> Option<IpAddr> {
+        let leads_outside = |one: &&Endpoint| !one.network.is_internal;
+        let mut endpoints: Vec<&Endpoint> = self.endpoints.iter().filter(leads_outside).collect();
+        endpoints.sort_by_key(|one| one.gateways.is_empty());
+        let mut addresses = endpoints.iter().flat_map(|one| one.ips());
+        addresses.find(|address| address.is_ipv4() == is_ipv4)
+    }
+
+    /// Ports whose connections the kernel cannot translate: on `[::1]` always, on any other IPv6
+    /// address where the container has none. For each its place in the list and where it leads.
+    pub fn proxied(&self) -> Vec<(usize, SocketAddr)> {
+        let is_candidate =
+            |port: &Port| port.host.is_ipv6() && ports::can_be_proxied(port.protocol);
+        let own = self.address(false);
+        let target = |port: &Port| -> Option<SocketAddr> {
+            let everything = port.host.is_unspecified() || !ports::can_be_translated(port.host);
+            let address = match own {
+                // The kernel translates whatever does not go to `[::1]`.
+                Some(address) if everything => address,
+                Some(_) => return None,
+                None => self.address(true)?,
+            };
+            Some(SocketAddr::new(address, port.container))
+        };
+        let ports = self.ports.iter().enumerate();
+        ports
+            .filter(|(_, port)| is_candidate(port))
+            .filter_map(|(index, port)| Some((index, target(port)?)))
+            .collect()
     }
 
     fn put_in(&self, netfilter: &Socket) -> Result<(), AttachError> {
@@ -341,75 +409,82 @@ impl Attachment {
 
     fn hold_ports(&mut self) -> Result<Vec<OwnedFd>, AttachError> {
         let mut held = Vec::new();
-        for index in 0..self.ports.len() {
+        let mut index = 0;
+        while index < self.ports.len() {
             let (before, rest) = self.ports.split_at_mut(index);
-            if let Some(port) = rest.first_mut() {
-                hold(port, before, &mut held)?;
-            }
+            let count = 1 + usize::from(rest.get(1).is_some_and(|next| next.is_twin_of(&rest[0])));
+            held.extend(hold(&mut rest[..count], before)?);
+            index += count;
         }
         Ok(held)
     }
 }
 
-/// Takes a port of the host. Where any will do, the IPv6 side follows the IPv4 side.
-fn hold(port: &mut Port, before: &[Port], held: &mut Vec<OwnedFd>) -> Result<(), AttachError> {
-    let is_free = |number: u16| {
-        !before.iter().any(|other| {
-            other.bound == number && other.protocol == port.protocol && other.host == port.host
-        })
-    };
-    let mut take = |number: u16| -> Result<u16, HoldError> {
-        let socket = ports::hold(port.protocol, SocketAddr::new(port.host, number))?;
-        let bound = ports::held_address(&socket)?.port();
-        held.push(socket);
-        Ok(bound)
-    };
-    let (first, last) = match port.bound {
-        0 => port.range,
-        bound => (bound, bound),
-    };
-    let twin = before.iter().find(|other| {
-        first == 0
-            && other.container == port.container
-            && other.protocol == port.protocol
-            && other.host.is_ipv4() != port.host.is_ipv4()
-    });
-    if let Some(twin) = twin {
-        port.bound = take(twin.bound)?;
-        return Ok(());
+impl Port {
+    /// The IPv6 side of a port that is published on every address of the host: both take one number.
+    fn is_twin_of(&self, other: &Self) -> bool {
+        let is_any = self.host.is_unspecified() && other.host.is_unspecified();
+        let is_other_family = self.host.is_ipv4() != other.host.is_ipv4();
+        let key = |port: &Self| (port.container, port.protocol, port.range);
+        is_any && is_other_family && key(self) == key(other)
     }
-    let mut last_error = None;
-    let candidates: Box<dyn Iterator<Item = u16>> = match first {
-        0 => Box::new((0..PORT_ATTEMPTS_MAX).map(|_| 0)),
-        _ => Box::new((first..=last).filter(|number| is_free(*number))),
-    };
-    for number in candidates {
-        match take(number) {
-            Ok(bound) => {
-                port.bound = bound;
-                return Ok(());
-            }
-            Err(error @ HoldError::InUse { .. }) => last_error = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(last_error.map_or_else(
-        || {
-            let address = SocketAddr::new(port.host, first);
-            AttachError::Port(HoldError::InUse {
-                address,
-                protocol: port.protocol,
-                holder: None,
-            })
-        },
-        AttachError::Port,
-    ))
 }
 
-/// The host's addresses for a port that is published on every one.
-pub fn every_address(has_ipv6: bool) -> Vec<IpAddr> {
+/// Takes a port of the host for one published port, or for both its families: the first number that
+/// is free for all of them.
+fn hold(wanted: &mut [Port], before: &[Port]) -> Result<Vec<OwnedFd>, HoldError> {
+    let Some(first) = wanted.first().cloned() else {
+        return Ok(Vec::new());
+    };
+    let is_free = |number: &u16| {
+        !before.iter().any(|other| {
+            other.bound == *number && other.protocol == first.protocol && other.host == first.host
+        })
+    };
+    let (low, high) = match first.bound {
+        0 => first.range,
+        bound => (bound, bound),
+    };
+    let candidates: Box<dyn Iterator<Item = u16>> = match low {
+        0 => Box::new(std::iter::repeat_n(0, PORT_ATTEMPTS_MAX)),
+        _ => Box::new((low..=high).filter(is_free)),
+    };
+    let mut last_error = HoldError::InUse {
+        address: SocketAddr::new(first.host, low),
+        protocol: first.protocol,
+        holder: None,
+    };
+    for number in candidates {
+        match hold_all(wanted, number) {
+            Ok((bound, held)) => {
+                wanted.iter_mut().for_each(|port| port.bound = bound);
+                return Ok(held);
+            }
+            Err(error @ HoldError::InUse { .. }) => last_error = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last_error)
+}
+
+/// Takes one number for all; 0 lets the kernel choose it for the first.
+fn hold_all(wanted: &[Port], number: u16) -> Result<(u16, Vec<OwnedFd>), HoldError> {
+    let mut bound = number;
+    let mut held = Vec::new();
+    for port in wanted {
+        let socket = ports::hold(port.protocol, SocketAddr::new(port.host, bound))?;
+        bound = ports::held_address(&socket)?.port();
+        held.push(socket);
+    }
+    Ok((bound, held))
+}
+
+/// The host's addresses for a port that is published on every one. Without an IPv6 address of the
+/// container the monitor passes connections on, which it cannot do for every protocol.
+pub fn every_address(protocol: Protocol, has_ipv6: bool) -> Vec<IpAddr> {
     let mut all = vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
-    if has_ipv6 {
+    let is_served = has_ipv6 || ports::can_be_proxied(protocol);
+    if is_served && ports::host_has_ipv6() {
         all.push(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
     }
     all

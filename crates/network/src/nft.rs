@@ -36,6 +36,7 @@ pub(crate) const GETRULE: u16 = SUBSYSTEM | 7;
 const DELRULE: u16 = SUBSYSTEM | 8;
 pub(crate) const NEWSET: u16 = SUBSYSTEM | 9;
 pub(crate) const NEWSETELEM: u16 = SUBSYSTEM | 12;
+const GETSETELEM: u16 = SUBSYSTEM | 13;
 pub(crate) const DELSETELEM: u16 = SUBSYSTEM | 14;
 
 pub(crate) const NLM_F_CREATE: u16 = 0x400;

@@ -193,6 +193,16 @@ pub fn can_be_translated(host: IpAddr) -> bool {
     }
 }
 
+/// Whether a monitor can pass a protocol's connections on.
+pub fn can_be_proxied(protocol: Protocol) -> bool {
+    protocol != Protocol::Sctp
+}
+
+/// Whether this host has any IPv6 address.
+pub fn host_has_ipv6() -> bool {
+    !sys::host::read_text("/proc/net/if_inet6").is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};

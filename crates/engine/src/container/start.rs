@@ -79,13 +79,8 @@ impl Engine {
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
         let lowers = self.image_lowers(&record.image_id)?;
-        self.give_job(
-            record,
-            lowers,
-            self.new_monitor(record, false)?,
-            false,
-            client,
-        )
+        let waiting = self.new_monitor(record, false)?;
+        self.give_job(record, lowers, waiting, false, client)
     }
 
     /// Gives a running container whose monitor was killed a new one.

@@ -1,6 +1,6 @@
 //! A container's place in its networks: planned and reserved before its start, given back after.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use network::addresses::{AddressError, Addresses, Pool};
@@ -8,6 +8,7 @@ use network::attachment::{Attachment, Endpoint, Port, every_address};
 use network::link::InterfaceName;
 use network::mac::Mac;
 use network::names::Names;
+use network::nft::Table;
 use network::subnet::{HostAddress, Prefix};
 use storage::containers::ContainerRecord;
 use storage::networks::NetworkRecord;
@@ -21,6 +22,8 @@ use crate::container::plan::{NetworkMode, network_mode};
 use crate::error::{EngineError, text};
 
 const BYTES_MAX: u64 = 16 << 20;
+/// So many ports are asked for.
+const CLAIMS_MAX: usize = 256;
 
 /// A container's place in one network, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,6 +142,7 @@ impl Engine {
             .iter()
             .any(|endpoint| endpoint.ips().iter().any(IpAddr::is_ipv6));
         attachment.ports = ports(record, has_ipv6)?;
+        self.look_at_claims(attachment);
         if !is_all_internal {
             attachment.servers = crate::container::files::name_servers(&record.spec);
         }
@@ -150,6 +154,27 @@ impl Engine {
         }
         sys::fail::point("engine.network.named");
         Ok(())
+    }
+
+    /// A port may be that of a container whose monitor was killed, which no longer holds it. Such
+    /// containers are looked at: they have their ports again, or give them up.
+    fn look_at_claims(&self, attachment: &Attachment) {
+        let is_claimed = || -> Option<bool> {
+            let table = Table::new(&attachment.firewall.table).ok()?;
+            let netfilter = network::Socket::netfilter().ok()?;
+            let wanted = attachment.ports.iter().flat_map(|port| {
+                let numbers = port.range.0.max(1)..=port.range.1;
+                numbers.map(|number| (SocketAddr::new(port.host, number), port.protocol))
+            });
+            let mut wanted = wanted.take(CLAIMS_MAX);
+            Some(wanted.any(|(host, protocol)| {
+                let found = table.is_published(&netfilter, host, protocol);
+                found.unwrap_or(false)
+            }))
+        };
+        if !attachment.ports.is_empty() && is_claimed() == Some(true) {
+            self.repair_others(&attachment.owner);
+        }
     }
 
     pub(crate) fn save_attachment(&self, attachment: &Attachment) -> Result<(), EngineError> {
@@ -383,13 +408,15 @@ fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineEr
     for mapping in mappings {
         let hosts = match mapping.host_address() {
             Some(address) => vec![address],
-            None => every_address(has_ipv6),
+            None => every_address(mapping.container.protocol, has_ipv6),
         };
         let range = mapping
             .host_ports
             .map_or((0, 0), |range| (range.start, range.end));
         for host in hosts {
-            if host.is_ipv6() && (!has_ipv6 || !network::ports::can_be_translated(host)) {
+            let is_translated = has_ipv6 && network::ports::can_be_translated(host);
+            let is_proxied = network::ports::can_be_proxied(mapping.container.protocol);
+            if host.is_ipv6() && !is_translated && !is_proxied {
                 return Err(EngineError::invalid(format!(
                     "cannot publish {mapping}: the container has no IPv6 address that [{host}] could \
                      lead to; give its network one (network create --ipv6), or leave the address out"

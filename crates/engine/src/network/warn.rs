@@ -75,7 +75,10 @@ impl Engine {
         let EngineError::Start(mut failure) = error else {
             return error;
         };
-        if failure.text.contains("address already in use") && !failure.text.contains("(by ") {
+        let is_taken = failure.text.contains("address already in use");
+        // A monitor that passes connections on is found in the kernel's tables by its own name.
+        let is_ours = !failure.text.contains("(by ") || failure.text.contains("(by caisson-");
+        if is_taken && is_ours {
             // Read, not observed: this command holds the lock of the one that could not start.
             let ids = self.store().container_ids().unwrap_or_default();
             let holder = ids.into_iter().find(|id| {
@@ -85,11 +88,27 @@ impl Engine {
             });
             let holder = holder.and_then(|id| self.store().read_container(&id).ok());
             if let Some(holder) = holder {
+                let text = failure.text.split(" (by ").next().unwrap_or_default();
+                failure.text = text.to_owned();
                 failure
                     .text
                     .push_str(&format!(" (by container {})", holder.record.name));
             }
         }
         EngineError::Start(failure)
+    }
+
+    /// Looks at every other container as it truly is. The caller holds this one's lock, so no other
+    /// is waited for that might wait for it.
+    pub(crate) fn repair_others(&self, own: &str) {
+        for id in self.store().container_ids().unwrap_or_default() {
+            let directory = self.store().container_directory(&id);
+            let is_free = |path: &std::path::Path| {
+                matches!(sys::lock::Lock::try_acquire_directory(path), Ok(Some(_)))
+            };
+            if id != own && is_free(&directory) {
+                let _ = self.observe(&id);
+            }
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustix::io::Errno;
 use types::port::Protocol;
 
-use super::{DELSETELEM, Family, NEWSETELEM, NLM_F_CREATE, Table, begin, end, skeleton};
+use super::{
+    DELSETELEM, Family, GETSETELEM, NEWSETELEM, NLM_F_CREATE, Table, begin, end, skeleton,
+};
 use crate::link::InterfaceName;
 use crate::mac::Mac;
 use crate::netlink::{Batch, NetlinkError, Socket, Step};
@@ -14,6 +16,13 @@ use crate::subnet::Prefix;
 
 /// A transaction is split beyond so many bytes; each part is whole in itself.
 const PART_BYTES: usize = 64 * 1024;
+
+const SET_TABLE: u16 = 1;
+const SET_NAME: u16 = 2;
+const SET_ELEMENTS: u16 = 3;
+const ELEMENT_KEY: u16 = 1;
+const ELEMENT_DATA: u16 = 2;
+const VALUE: u16 = 1;
 
 /// Whether the containers of one network talk to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,6 +309,41 @@ impl Table {
         }
     }
 
+    /// Whether a port of the host leads to a container. One whose monitor was killed is among them.
+    ///
+    /// # Errors
+    /// The kernel's answer; that there are no tables is none.
+    pub fn is_published(
+        &self,
+        socket: &Socket,
+        host: SocketAddr,
+        protocol: Protocol,
+    ) -> Result<bool, NetlinkError> {
+        let mut wanted = Elements::new();
+        // Only the key counts.
+        wanted.port(&PublishedPort {
+            host: host.ip(),
+            port: host.port(),
+            protocol,
+            container: host,
+        });
+        let Some(element) = wanted.list.first() else {
+            return Ok(false);
+        };
+        let mut batch = Batch::new();
+        let step = Step::new("look at", element.what.clone()).unless(&[Errno::NOENT]);
+        batch.push((GETSETELEM, 0), &element.family.header(), step, |body| {
+            body.put_text(SET_TABLE, self.name());
+            body.put_text(SET_NAME, element.set);
+            body.nest(SET_ELEMENTS, |list| {
+                list.nest(1, |entry| {
+                    entry.nest(ELEMENT_KEY, |key| key.put(VALUE, &element.key));
+                });
+            });
+        });
+        Ok(!socket.exchange(batch)?.is_empty())
+    }
+
     fn replace(&self, socket: &Socket, element: &Element) -> Result<(), NetlinkError> {
         let mut batch = begin();
         push_element(&mut batch, self, element, Change::Remove);
@@ -363,23 +407,22 @@ fn absent_is_fine(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> 
 }
 
 fn push_element(batch: &mut Batch, table: &Table, element: &Element, change: Change) {
-    const VALUE: u16 = 1;
     let (kind, verb) = match change {
         Change::Add => ((NEWSETELEM, NLM_F_CREATE), "add to the firewall"),
         Change::Remove => ((DELSETELEM, 0), "remove from the firewall"),
     };
     let step = Step::new(verb, format!("{} {}", element.set, element.what));
     batch.push(kind, &element.family.header(), step, |body| {
-        body.put_text(1, table.name());
-        body.put_text(2, element.set);
-        body.nest(3, |list| {
+        body.put_text(SET_TABLE, table.name());
+        body.put_text(SET_NAME, element.set);
+        body.nest(SET_ELEMENTS, |list| {
             list.nest(1, |entry| {
-                entry.nest(1, |key| key.put(VALUE, &element.key));
+                entry.nest(ELEMENT_KEY, |key| key.put(VALUE, &element.key));
                 if let Some(end) = &element.key_end {
                     entry.nest(10, |key| key.put(VALUE, end));
                 }
                 if let (Some(value), Change::Add) = (&element.value, change) {
-                    entry.nest(2, |data| data.put(VALUE, value));
+                    entry.nest(ELEMENT_DATA, |data| data.put(VALUE, value));
                 }
             });
         });
