@@ -226,6 +226,18 @@ const SCRIPT: &[Step] = &[
         "status dead running",
     ),
     step(
+        "work",
+        "caisson exec dead touch /made; caisson commit dead work",
+        "caisson commit dead work",
+        "caisson run --rm $N work ls /made",
+    ),
+    step(
+        "work",
+        "caisson rmi work",
+        "caisson rmi -f work",
+        "! caisson image inspect work 2>/dev/null",
+    ),
+    step(
         "dead",
         "kill_both dead; caisson ps",
         "caisson ps",

@@ -20,6 +20,8 @@ use crate::SysError;
 
 /// All points, `room.object.step`. A test compares this table with the sources.
 pub const NAMES: &[&str] = &[
+    "engine.commit.layer",
+    "engine.commit.recorded",
     "engine.continue.begun",
     "engine.create.checked",
     "engine.create.recorded",

@@ -1,14 +1,16 @@
-//! `cp` and `export`.
+//! `commit`, `cp` and `export`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use engine::container::commit::CommitOptions;
 use engine::container::filesystem::{FollowLink, PathKind, pack_host, through_pipe, unpack_host};
 use engine::{Engine, EngineError};
+use types::reference::Reference;
 use types::units::human_size;
 
-use super::fail_text;
+use super::{fail_text, print_line};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::terminal;
@@ -298,6 +300,34 @@ fn container_destination(
                 }
             ))),
         },
+    }
+}
+
+pub(crate) fn commit(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let key = matches.args.first().map_or("", String::as_str);
+    let name = matches.args.get(1);
+    let reference = match name.map(|text| Reference::parse_normalized(text)) {
+        None => None,
+        Some(Ok(reference)) => Some(reference),
+        Some(Err(error)) => return plain_failure(&error.to_string()),
+    };
+    let options = CommitOptions {
+        reference,
+        changes: matches.get_list("change").to_vec(),
+        author: matches.get_str("author").to_string(),
+        message: matches.get_str("message").to_string(),
+        pauses: matches.get_bool("pause") && !matches.get_bool("no-pause"),
+    };
+    match engine.commit(key, &options) {
+        Ok(id) => {
+            print_line(&id.to_string());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            ExitCode::from(1)
+        }
     }
 }
 

@@ -263,7 +263,7 @@ pub(crate) fn tag(engine: &Engine, invocation: &Invocation) -> ExitCode {
             // People mix the two up.
             if let Ok(stored) = engine.container(source) {
                 errors::complain(&format!(
-                    "hint: {source} is a container ({}); to make an image of its files: {program} export {source} | {program} import - {target}",
+                    "hint: {source} is a container ({}); to make an image of it: {program} commit {source} {target}",
                     stored.record.name,
                     program = invocation.program.name()
                 ));

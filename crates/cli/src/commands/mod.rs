@@ -84,6 +84,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Port => look::port(engine, invocation),
         Verb::Diff => look::diff(engine, invocation),
         Verb::Events => look::events(engine, invocation),
+        Verb::Commit => copy::commit(engine, invocation),
         Verb::Copy => copy::cp(engine, invocation),
         Verb::Export => copy::export(engine, invocation),
         Verb::Inspect | Verb::ContainerInspect | Verb::ImageInspect => {

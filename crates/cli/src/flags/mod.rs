@@ -259,6 +259,7 @@ pub(crate) enum Verb {
     Attach,
     ContainerInspect,
     ContainerPrune,
+    Commit,
     Copy,
     Create,
     Diff,

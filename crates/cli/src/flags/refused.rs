@@ -12,7 +12,6 @@ pub(super) enum Missing {
 }
 
 const BUILDING: &str = "building images";
-const SHARING: &str = "sharing images; meanwhile: export | import";
 const REGISTRY: &str = "pushing and signing in to registries";
 
 /// Command words, in full, and why they are missing. A group's word covers its commands.
@@ -25,10 +24,8 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "checkpoint",
         Missing::Never("checkpoints are not supported; pause keeps a container in memory"),
     ),
-    ("commit", Missing::Later(SHARING)),
     ("compose", Missing::Later("Compose files")),
     ("config", Missing::Swarm),
-    ("container commit", Missing::Later(SHARING)),
     (
         "context",
         Missing::Later("the client of remote machines; Caisson acts on this machine"),

@@ -49,11 +49,25 @@ static PS_FLAGS: &[Flag] = &[
     flag("size", Kind::Bool, "Show the size of what was written").short('s'),
 ];
 
+static COMMIT_FLAGS: &[Flag] = &[
+    flag("author", Kind::Text, "Say who made it").short('a'),
+    flag("change", Kind::List, "Apply this Dockerfile instruction").short('c'),
+    flag("message", Kind::Text, "Say what changed").short('m'),
+    flag(
+        "no-pause",
+        Kind::Bool,
+        "Do not pause the container meanwhile",
+    ),
+    flag("pause", Kind::Bool, "Pause the container meanwhile")
+        .short('p')
+        .default("true"),
+];
+
 static RM_FLAGS: &[Flag] = &[
     flag("force", Kind::Bool, "Kill the container first if it runs").short('f'),
     flag("link", Kind::Bool, "Remove this link")
         .short('l')
-        .refused("links come with bridge networks, which are not built yet"),
+        .refused("names need no links: rename the container, or take it from the network"),
     flag("volumes", Kind::Bool, "Remove its anonymous volumes too").short('v'),
 ];
 
@@ -227,6 +241,16 @@ pub(super) static COMMANDS: &[Command] = &[
     .aliases(&["port"])
     .usage(&["CONTAINER [PRIVATE_PORT[/PROTO]]"])
     .example("{} port web 80")
+    .args(1, 2),
+    command(
+        &["container", "commit"],
+        Verb::Commit,
+        "Make an image of a container's changes",
+    )
+    .aliases(&["commit"])
+    .usage(&["[OPTIONS] CONTAINER [REPOSITORY[:TAG]]"])
+    .example("{} commit -c 'CMD [\"nginx\"]' web my/web:1")
+    .flags(COMMIT_FLAGS)
     .args(1, 2),
     command(
         &["container", "cp"],

@@ -320,10 +320,9 @@ const RUN: [Flag; 103] = [
     flag(
         "network",
         Kind::Network,
-        "Join a network: none, host or container:NAME",
+        "Join a network: a name, bridge, host, none or container:NAME",
     )
-    .alias(&["net"])
-    .partly("none, host and container:NAME; bridge and named networks are not built yet"),
+    .alias(&["net"]),
     flag("network-alias", Kind::List, "Add a name on the network").alias(&["net-alias"]),
     flag(
         "no-healthcheck",
@@ -365,21 +364,13 @@ const RUN: [Flag; 103] = [
         Kind::List,
         "Publish a port ([[ip:]host:]container[/protocol])",
     )
-    .short('p')
-    .partly(
-        "checked, but only meaningful with --network host or none: published ports come \
-            with bridge networks",
-    ),
+    .short('p'),
     flag(
         "publish-all",
         Kind::Bool,
         "Publish all exposed ports at random ports",
     )
-    .short('P')
-    .partly(
-        "only without effect, with --network host or none: published ports come with \
-            bridge networks",
-    ),
+    .short('P'),
     flag(
         "pull",
         Kind::Text,

@@ -235,8 +235,8 @@ impl Engine {
     }
 }
 
-/// The empty files and directories that mounts were put onto are ours, not the container's doing.
-fn leave_out_mount_points(changes: &mut Vec<(char, String)>, record: &ContainerRecord) {
+/// Where something is mounted in a container.
+pub(super) fn mount_points(record: &ContainerRecord) -> Vec<String> {
     const OWN: [&str; 6] = [
         "/dev",
         "/proc",
@@ -248,14 +248,16 @@ fn leave_out_mount_points(changes: &mut Vec<(char, String)>, record: &ContainerR
     let spec = &record.spec;
     let mut points: Vec<String> = OWN.iter().map(|path| (*path).to_string()).collect();
     points.extend(record.volumes.iter().map(|one| one.target.clone()));
-    points.extend(
-        spec.binds
-            .iter()
-            .filter_map(|bind| bind.split(':').nth(1).map(String::from)),
-    );
+    let target = |bind: &String| bind.split(':').nth(1).map(String::from);
+    points.extend(spec.binds.iter().filter_map(target));
     points.extend(spec.mounts.iter().map(|mount| mount.target.clone()));
     points.extend(spec.tmpfs.keys().cloned());
-    for point in &points {
+    points
+}
+
+/// The empty files and directories that mounts were put onto are ours, not the container's doing.
+fn leave_out_mount_points(changes: &mut Vec<(char, String)>, record: &ContainerRecord) {
+    for point in &mount_points(record) {
         let below = format!("{point}/");
         let is_stub = changes
             .iter()

@@ -1,5 +1,6 @@
 //! The verbs of containers.
 
+pub mod commit;
 pub mod create;
 pub mod execute;
 pub mod filesystem;

@@ -6,13 +6,15 @@
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use storage::blobs::Hasher;
-use storage::images::NewImage;
+use storage::images::{BlobRecord, NewImage};
 use storage::layer::pack::pack_tree;
 use storage::layer::unpack::UnpackReport;
 use storage::layers::LayerClaim;
 use storage::lease::Lease;
+use storage::store::Store;
 use sys::Context;
 use sys::rootfs::Dir;
 use types::digest::{Algorithm, Digest};
@@ -92,17 +94,23 @@ pub fn import(
         }],
         ..ImageConfig::default()
     };
-    let id = record(&lease, &config, vec![diff_id])?;
+    let id = record(&lease, &config, vec![(diff_id, None)])?;
     sys::fail::point("engine.import.recorded");
+    name(store, &id, options.reference.as_ref())?;
+    Ok(id)
+}
+
+/// Gives an image that was made here its name, or keeps it without one.
+pub(crate) fn name(store: &Store, id: &Digest, reference: Option<&Reference>) -> Result<()> {
     let lock = store.lock_images()?;
-    match &options.reference {
+    match reference {
         Some(reference) => {
             let reference = reference.clone().with_default_tag();
-            store.set_reference(&lock, &reference, &id, None)?;
+            store.set_reference(&lock, &reference, id, None)?;
         }
-        None => store.keep_untagged(&lock, &id)?,
+        None => store.keep_untagged(&lock, id)?,
     }
-    Ok(id)
+    Ok(())
 }
 
 /// Starts the download of an archive for [`import`].
@@ -113,15 +121,17 @@ pub fn download(context: &ImageContext<'_>, url: &str) -> Result<Box<dyn Read + 
     Ok(context.client().download(url)?.1)
 }
 
+/// Layers of an image, lowest first: diff ids and the archives that are there already.
+pub(crate) type Layers = Vec<(Digest, Option<BlobRecord>)>;
+
 /// Records an image made here, whose layers are in the store.
-pub(super) fn record(lease: &Lease, config: &ImageConfig, layers: Vec<Digest>) -> Result<Digest> {
+pub(crate) fn record(lease: &Lease, config: &ImageConfig, layers: Layers) -> Result<Digest> {
     let store = lease.store();
     let bytes = serde_json::to_vec(config).map_err(|source| ImageError::Encode {
         what: "an image configuration",
         source,
     })?;
     let id = store.put_blob(lease, &bytes)?;
-    let layers = layers.into_iter().map(|diff_id| (diff_id, None)).collect();
     let new: NewImage = new_image(id.clone(), config, None, Vec::new(), layers, store)?;
     store.record_image(lease, new)?;
     Ok(id)
@@ -137,6 +147,12 @@ fn import_layer(lease: &Lease, source: impl Read + Send) -> Result<Digest> {
     if !report.unresolved_hardlinks.is_empty() {
         return Err(storage::StorageError::DanglingHardLink { diff_id: archive }.into());
     }
+    adopt_tree(lease, &path, report.bytes)
+}
+
+/// Makes a directory beneath the lease's a layer; its diff id is that of our own archive of it.
+pub(crate) fn adopt_tree(lease: &Lease, path: &Path, bytes: u64) -> Result<Digest> {
+    let root = Dir::open(path).map_err(sys::SysError::from)?;
     let mut sink = HashSink(Hasher::new(Algorithm::Sha256));
     pack_tree(root.as_fd(), b"", &mut sink, &pack_options()).map_err(|source| {
         ImageError::Pack {
@@ -146,10 +162,10 @@ fn import_layer(lease: &Lease, source: impl Read + Send) -> Result<Digest> {
     })?;
     let diff_id = sink.0.finish();
     if let LayerClaim::Work(work) = lease.store().claim_layer(lease, &diff_id)? {
-        work.adopt(&path)?;
+        work.adopt(path)?;
         // Our own archive of it describes every directory.
         let report = UnpackReport {
-            bytes: report.bytes,
+            bytes,
             ..UnpackReport::default()
         };
         work.finish(&report, None).publish()?;

@@ -10,7 +10,7 @@ mod error;
 pub(crate) mod glob;
 pub mod history;
 pub mod import;
-mod ingest;
+pub(crate) mod ingest;
 pub mod inspect;
 mod legacy;
 pub mod list;

@@ -66,7 +66,7 @@ pub fn save(
 }
 
 /// How a layer made here becomes an archive. Never to be changed: it decides diff ids.
-pub(super) fn pack_options() -> PackOptions {
+pub(crate) fn pack_options() -> PackOptions {
     PackOptions {
         mode: PackMode::Overlay,
         include_root: true,
