@@ -53,14 +53,15 @@ pub fn can_run() -> bool {
 pub fn image() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let path = PathBuf::from(format!("/var/tmp/caisson-it-busybox-{}.tar", std::process::id()));
+        // One for all runs on this machine; whoever makes it puts it there whole.
+        let path = PathBuf::from("/var/tmp/caisson-it-busybox.tar");
         let script = r#"
             r=$(mktemp -d); mkdir -p $r/bin $r/etc $r/tmp $r/root $r/var/www; chmod 1777 $r/tmp
             cp "$(command -v busybox)" $r/bin/busybox
             for a in $($r/bin/busybox --list); do [ "$a" = busybox ] || ln -sf /bin/busybox $r/bin/$a; done
             printf 'root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/sh\n' > $r/etc/passwd
             printf 'root:x:0:\nwww:x:33:\nextra:x:44:www\n' > $r/etc/group
-            tar -C $r -cf "$1" . ; rm -rf $r"#;
+            tar -C $r -cf "$1.$$" . && mv "$1.$$" "$1"; rm -rf $r"#;
         let status = Command::new("bash").args(["-c", script, "bash"]).arg(&path).status().unwrap();
         assert!(status.success());
         path

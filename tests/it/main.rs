@@ -9,5 +9,6 @@ mod adversity;
 mod attacks;
 mod crash;
 mod networks;
+mod services;
 mod shell;
 mod volumes;

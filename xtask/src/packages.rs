@@ -8,13 +8,16 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// A program and the package that has it.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 14] = [
     ("busybox", "busybox-static"),
     ("skopeo", "skopeo"),
     ("docker-registry", "docker-registry"),
     ("mmdebstrap", "mmdebstrap"),
     ("bwrap", "bubblewrap"),
     ("nsenter", "util-linux"),
+    ("script", "bsdutils"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
     ("tar", "tar"),
     ("gzip", "gzip"),
     ("bzip2", "bzip2"),

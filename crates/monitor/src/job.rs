@@ -52,6 +52,13 @@ pub struct Job {
     pub reap_arguments: Vec<String>,
 }
 
+impl Job {
+    /// Whether standard input ends when the client that had it leaves; a terminal's never does.
+    pub(crate) fn closes_stdin(&self) -> bool {
+        self.stdin_once && !self.tty
+    }
+}
+
 /// Where a container's output goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogOptions {

@@ -47,7 +47,7 @@ impl Monitor {
                 }
             }
             Kind::InputEnd => {
-                self.input_ends |= self.job.stdin_once;
+                self.input_ends |= self.job.closes_stdin();
                 self.feed_input();
             }
             Kind::Attach => {

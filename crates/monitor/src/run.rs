@@ -194,7 +194,7 @@ impl Monitor {
                 .filter(|client| client.gone)
                 .for_each(|client| {
                     // A gone client with the one standard input takes that along.
-                    self.input_ends |= client.attach.stdin && self.job.stdin_once;
+                    self.input_ends |= client.attach.stdin && self.job.closes_stdin();
                 });
             self.clients.retain(|client| !client.gone);
             self.feed_input();

@@ -51,6 +51,19 @@ pub fn mount_layers(layers: &Layers) -> Result<OwnedFd, Failure> {
     Ok(detached_overlay(layers)?)
 }
 
+/// Mounts layers for reading, topmost first and two at least. The topmost may be the upper directory
+/// of another mount: what changes there meanwhile is seen or not.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn mount_read_only(lowers: &[std::path::PathBuf]) -> Result<OwnedFd, Failure> {
+    let lowers = lowers
+        .iter()
+        .map(|path| open_path(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(mount::new_overlay(&lowers, None, &OVERLAY_OPTIONS)?)
+}
+
 /// The overlay as a detached mount.
 fn detached_overlay(layers: &Layers) -> Result<OwnedFd, SysError> {
     let lowers = layers

@@ -84,6 +84,14 @@ pub(crate) fn resolve_for_run(
         ))
     })?;
     let platform = Platform::new(&found.os, &found.architecture, &found.variant);
+    let host = Platform::host();
+    let is_foreign = (platform.os != host.os) || (platform.architecture != host.architecture);
+    if request.platform.is_none() && is_foreign {
+        errors::complain(&format!(
+            "WARNING: The requested image's platform ({platform}) does not match the detected host \
+             platform ({host}) and no specific platform was requested"
+        ));
+    }
     Ok(Resolved {
         id: found.id.to_string(),
         defaults,

@@ -40,13 +40,23 @@ const FILTER_KEYS: [&str; 16] = [
     "type",
 ];
 
+const STATES: [&str; 7] = [
+    "created",
+    "dead",
+    "exited",
+    "paused",
+    "removing",
+    "restarting",
+    "running",
+];
+const HEALTHS: [&str; 4] = ["healthy", "none", "starting", "unhealthy"];
+const BOOLEANS: [&str; 4] = ["true", "false", "1", "0"];
+
 pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
-    let filters = match Filters::parse(matches.get_list("filter"))
-        .and_then(|filters| filters.check_keys(&FILTER_KEYS).map(|()| filters))
-    {
+    let filters = match read_filters(matches.get_list("filter")) {
         Ok(filters) => filters,
-        Err(error) => return fail_text(invocation, &error.to_string()),
+        Err(text) => return fail_text(invocation, &text),
     };
     let mut all = match engine.containers() {
         Ok(all) => all,
@@ -77,7 +87,16 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
     }
     let config = ClientConfig::load();
     let format = client_config::format(matches.get_str("format"), &config.ps_format);
-    let with_size = matches.get_bool("size") || format_uses_size(format).unwrap_or(false);
+    let with_size = match matches.get_bool("size") {
+        true => true,
+        false => match format_uses_size(format) {
+            Ok(uses) => uses,
+            Err(text) => {
+                errors::complain(&text);
+                return ExitCode::from(1);
+            }
+        },
+    };
     let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
     let rows: Vec<ContainerRow> = all
         .iter()
@@ -98,6 +117,37 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
             errors::complain(&format_failure(&error.to_string()));
             ExitCode::from(1)
         }
+    }
+}
+
+fn read_filters(texts: &[String]) -> Result<Filters, String> {
+    let filters = Filters::parse(texts).map_err(|error| error.to_string())?;
+    let known = filters.check_keys(&FILTER_KEYS);
+    known.map_err(|error| error.to_string())?;
+    check_values(&filters)?;
+    Ok(filters)
+}
+
+/// A value that no container can have is a slip of the pen, not a question.
+fn check_values(filters: &Filters) -> Result<(), String> {
+    let check = |key: &str, is_known: &dyn Fn(&str) -> bool| match filters
+        .values(key)
+        .iter()
+        .find(|value| !is_known(value))
+    {
+        Some(value) => Err(format!("invalid filter '{key}={value}'")),
+        None => Ok(()),
+    };
+    check("status", &|value| STATES.contains(&value))?;
+    check("exited", &|value| value.parse::<i32>().is_ok())?;
+    check("is-task", &|value| BOOLEANS.contains(&value))?;
+    match filters
+        .values("health")
+        .iter()
+        .find(|value| !HEALTHS.contains(&value.as_str()))
+    {
+        Some(value) => Err(format!("unrecognised filter value for health: {value}")),
+        None => Ok(()),
     }
 }
 

@@ -78,9 +78,12 @@ fn make(
     if let Some(path) = &request.cidfile
         && std::path::Path::new(path).exists()
     {
-        return Err(refuse(&EngineError::conflict(format!(
-            "container ID file found, make sure the other container isn't running or delete {path}"
-        ))));
+        // The command's own words, not the engine's.
+        errors::complain(&format!(
+            "{}: container ID file found, make sure the other container isn't running or delete {path}",
+            invocation.program.name()
+        ));
+        return Err(ExitCode::from(125));
     }
     let resolved = image::resolve_for_run(engine, request).map_err(|error| refuse(&error))?;
     let made = engine

@@ -108,7 +108,7 @@ fn info_document(engine: &Engine, program: Program) -> Value {
     };
     let facts = engine.facts();
     let plugins = json!({
-        "Volume": [], "Network": ["host", "none"], "Authorization": null, "Log": ["json-file", "local", "none"],
+        "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null, "Log": ["json-file", "local", "none"],
     });
     let mut document = json!({
         "ID": facts.id,

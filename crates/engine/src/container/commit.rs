@@ -1,5 +1,6 @@
 //! `commit`: what a container changed becomes one more layer.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -93,7 +94,9 @@ impl Engine {
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&path, mode).on("set the mode of", path.display())?;
         let root = Dir::open(&path).map_err(sys::SysError::from)?;
-        let (reader, writer) = std::io::pipe().on("make", "pipe")?;
+        let (reader, writer) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).on("make", "pipe")?;
+        let (reader, writer) = (File::from(reader), File::from(writer));
         let bytes = std::thread::scope(|scope| {
             let packing = scope.spawn(|| -> Result<(), PackError> {
                 let writer = std::io::BufWriter::with_capacity(1 << 20, writer);

@@ -108,9 +108,14 @@ impl Engine {
                     pid: started.pid,
                 }))
             }
-            Some(Packet { body, .. }) => Err(failure(&body).into()),
+            Some(Packet {
+                kind: Kind::Failed,
+                body,
+                ..
+            }) => Err(failure(&body).into()),
             None if connection.was_unread() => Ok(None),
-            None => Err(EngineError::conflict(format!(
+            // The container's end was told first.
+            _ => Err(EngineError::conflict(format!(
                 "container {} has just ended",
                 stored.record.id
             ))),

@@ -7,68 +7,119 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use storage::containers::{ContainerRecord, StoredContainer};
 use storage::layer::diff::diff;
-use storage::layer::pack::{PackMode, PackOptions, pack_object, pack_tree};
+use storage::layer::pack::{Mounts, PackMode, PackOptions, pack_object, pack_tree};
 use storage::layer::unpack::{ApplyMode, Replace, UnpackOptions, Whiteouts, unpack};
-use sys::Context;
 use sys::lock::Lock;
 use sys::rootfs::Dir;
+use sys::{Context, SysError};
+use types::state::Status;
 
 use crate::Engine;
 use crate::error::EngineError;
 use crate::error::text;
 
+/// A container that starts and ends is looked at so often.
+const MOUNT_ATTEMPTS_MAX: usize = 100;
 /// Files below one directory that are counted for a size.
 const FILES_MAX: u64 = 10_000_000;
 /// Links that `cp -L` follows.
 const LINKS_MAX: usize = 40;
 
+/// What a container's root is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is written.
+    Read,
+    /// Files are written.
+    Write,
+}
+
+/// A root, and the lock that keeps its container from being started.
+type Root = (OwnedFd, Option<Lock>);
+
 /// A container's root, and what keeps it.
 pub struct Mounted {
     /// The root.
     pub root: Dir,
+    /// The container.
+    pub stored: StoredContainer,
     // A stopped container must not be started while its upper directory is mounted here.
     _lock: Option<Lock>,
+}
+
+/// The root of a running container; `None` where it has just ended.
+fn root_of(stored: &StoredContainer) -> Result<Option<Root>, EngineError> {
+    let path = format!("/proc/{}/root", stored.state.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+        Err(errno) => return Err(SysError::new("open root of", &stored.record.id, errno).into()),
+    };
+    // The pid was the container's while the descriptor was had, if it still is.
+    let is_its = sys::host::start_time(stored.state.pid) == Some(stored.state.start_time);
+    Ok(is_its.then_some((root, None)))
 }
 
 fn plain() -> PackOptions {
     PackOptions {
         mode: PackMode::Plain,
+        mounts: Mounts::LeaveKernels,
         ..PackOptions::default()
     }
 }
 
 impl Engine {
-    /// Opens a container's root.
+    /// Opens a container's root, whatever the container does meanwhile.
     ///
     /// # Errors
-    /// Where it cannot be mounted.
-    pub fn mounted(&self, stored: &StoredContainer) -> Result<Mounted, EngineError> {
-        let id = &stored.record.id;
-        if stored.state.status.is_live() && stored.state.pid > 0 {
-            let pidfd = sys::process::open_pidfd(stored.state.pid)?;
-            let path = format!("/proc/{}/root", stored.state.pid);
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root =
-                rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open root of", id)?;
-            // The pid was the container's while the descriptor was had, if it still is.
-            if sys::host::start_time(stored.state.pid) == Some(stored.state.start_time) {
-                drop(pidfd);
-                return Ok(Mounted {
-                    root: Dir::from_fd(root),
-                    _lock: None,
-                });
-            }
+    /// Where it cannot be mounted; Docker's words where it is about to start again and `access` is to
+    /// write.
+    pub fn mounted(&self, key: &str, access: Access) -> Result<Mounted, EngineError> {
+        for _ in 0..MOUNT_ATTEMPTS_MAX {
+            let stored = self.container(key)?;
+            let mounted = match stored.state.status {
+                Status::Restarting if access == Access::Write => {
+                    return Err(EngineError::conflict(format!(
+                        "Container {} is restarting, wait until the container is running",
+                        stored.record.id
+                    )));
+                }
+                Status::Restarting => Some(self.mount_for_reading(&stored)?),
+                status if status.is_live() => root_of(&stored)?,
+                _ => self.mount_stopped(&stored)?,
+            };
+            // It started or ended while we looked.
+            let Some((root, lock)) = mounted else {
+                continue;
+            };
+            return Ok(Mounted {
+                root: Dir::from_fd(root),
+                stored,
+                _lock: lock,
+            });
         }
-        let lock = self
-            .store()
-            .lock_container(id)
-            .map_err(|error| EngineError::of_container(error, id))?;
+        Err(EngineError::conflict(format!(
+            "container {key} starts and ends all the time; try again"
+        )))
+    }
+
+    /// `None`: it was started meanwhile.
+    fn mount_stopped(&self, stored: &StoredContainer) -> Result<Option<Root>, EngineError> {
+        let id = &stored.record.id;
+        let of = |error| EngineError::of_container(error, id);
+        let lock = self.store().lock_container(id).map_err(of)?;
+        let now = self.store().read_container(id).map_err(of)?;
+        if now.state.status.is_live() {
+            return Ok(None);
+        }
         let directory = self.store().container_directory(id);
         // An ending monitor may still have the root mounted.
         drop(Lock::acquire_directory(&monitor::protocol::mounted_lock(
@@ -80,11 +131,16 @@ impl Engine {
             work: directory.join("work"),
             volatile: false,
         };
-        let tree = runtime::mount_layers(&layers)?;
-        Ok(Mounted {
-            root: Dir::from_fd(tree),
-            _lock: Some(lock),
-        })
+        Ok(Some((runtime::mount_layers(&layers)?, Some(lock))))
+    }
+
+    /// What it wrote on top of its image, read only: its monitor may mount the same for writing at
+    /// any moment.
+    fn mount_for_reading(&self, stored: &StoredContainer) -> Result<Root, EngineError> {
+        let directory = self.store().container_directory(&stored.record.id);
+        let mut lowers = vec![directory.join("upper")];
+        lowers.extend(self.image_lowers(&stored.record.image_id)?);
+        Ok((runtime::mount_read_only(&lowers)?, None))
     }
 
     /// What a container changed: letter and path.
@@ -118,11 +174,14 @@ impl Engine {
     /// # Errors
     /// Where a file cannot be read or the archive not written.
     pub fn export(&self, key: &str, sink: &mut dyn Write) -> Result<(), EngineError> {
-        let stored = self.container(key)?;
-        let mounted = self.mounted(&stored)?;
+        let mounted = self.mounted(key, Access::Read)?;
         let root = open_directory(&mounted.root, Path::new("/"))?;
-        pack_tree(root.as_fd(), b"", sink, &plain()).map_err(|error| text("export", &error))?;
-        self.announce(&stored.record, "export", &[]);
+        let options = PackOptions {
+            mounts: Mounts::Leave,
+            ..plain()
+        };
+        pack_tree(root.as_fd(), b"", sink, &options).map_err(|error| text("export", &error))?;
+        self.announce(&mounted.stored.record, "export", &[]);
         Ok(())
     }
 
@@ -153,9 +212,8 @@ impl Engine {
         rename: Option<&str>,
         sink: &mut dyn Write,
     ) -> Result<(), EngineError> {
-        let stored = self.container(key)?;
-        let mounted = self.mounted(&stored)?;
-        let place = locate(&mounted.root, source, follow, &stored.record.name)?;
+        let mounted = self.mounted(key, Access::Read)?;
+        let place = locate(&mounted.root, source, follow, &mounted.stored.record.name)?;
         let own = place.name.to_string_lossy().into_owned();
         let name = rename.unwrap_or(&own);
         if place.is_root || place.contents_only {
@@ -203,7 +261,7 @@ impl Engine {
                 "container rootfs is marked read-only",
             ));
         }
-        let mounted = self.mounted(&stored)?;
+        let mounted = self.mounted(key, Access::Write)?;
         let options = UnpackOptions {
             mode: ApplyMode::Merged,
             whiteouts: Whiteouts::Literal,
@@ -222,8 +280,7 @@ impl Engine {
     /// # Errors
     /// Docker's words where it does not exist.
     pub fn path_kind(&self, key: &str, path: &str) -> Result<Option<PathKind>, EngineError> {
-        let stored = self.container(key)?;
-        let mounted = self.mounted(&stored)?;
+        let mounted = self.mounted(key, Access::Read)?;
         match mounted.root.metadata(Path::new(path)) {
             Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => PathKind::Directory,

@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 use serde_json::{Value, json};
 use storage::blobs::{StagedBlob, digest_of};
 use storage::images::{BlobRecord, ImageRecord};
-use storage::layer::pack::{PackMode, PackOptions, pack_tree};
+use storage::layer::pack::{Mounts, PackMode, PackOptions, pack_tree};
 use storage::lease::Lease;
 use storage::tar::{Entry, Kind, TarWriter};
 use sys::rootfs::Dir;
@@ -71,6 +71,7 @@ pub(crate) fn pack_options() -> PackOptions {
         mode: PackMode::Overlay,
         include_root: true,
         nanoseconds: true,
+        mounts: Mounts::Enter,
     }
 }
 

@@ -41,6 +41,18 @@ pub enum PackMode {
     Plain,
 }
 
+/// What becomes of other file systems that are mounted in the tree: of a running container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mounts {
+    /// They are packed like the rest.
+    #[default]
+    Enter,
+    /// An empty directory or file stands for each.
+    Leave,
+    /// An empty directory stands for those that the kernel makes up, such as /proc.
+    LeaveKernels,
+}
+
 /// How to pack.
 #[derive(Clone, Debug)]
 pub struct PackOptions {
@@ -50,6 +62,8 @@ pub struct PackOptions {
     pub include_root: bool,
     /// Whether times are written to the nanosecond, or cut to the second as Docker does.
     pub nanoseconds: bool,
+    /// What becomes of other file systems in it.
+    pub mounts: Mounts,
 }
 
 impl Default for PackOptions {
@@ -58,6 +72,7 @@ impl Default for PackOptions {
             mode: PackMode::Overlay,
             include_root: false,
             nanoseconds: true,
+            mounts: Mounts::Enter,
         }
     }
 }
@@ -155,6 +170,8 @@ struct Packer<'a, W: Write> {
     writer: TarWriter<W>,
     options: &'a PackOptions,
     report: PackReport,
+    /// The tree's own file system.
+    device: Option<u64>,
     /// The first name of each file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
@@ -173,6 +190,7 @@ impl<'a, W: Write> Packer<'a, W> {
             writer: TarWriter::new(sink),
             options,
             report: PackReport::default(),
+            device: None,
             links: HashMap::new(),
             buffer: vec![0; READ_BYTES],
         }
@@ -190,6 +208,7 @@ impl<'a, W: Write> Packer<'a, W> {
         include_root: bool,
     ) -> Result<(), PackError> {
         let mut path = prefix.to_vec();
+        self.device = rustix::fs::fstat(directory).ok().map(|stat| stat.st_dev);
         let mut ladder = Ladder::new(directory).map_err(|errno| failed("open", &path, errno))?;
         if include_root {
             self.directory(ladder.current(), if path.is_empty() { b"." } else { &path })?;
@@ -217,7 +236,11 @@ impl<'a, W: Write> Packer<'a, W> {
                 match ladder.down(&name) {
                     Ok(()) => {
                         self.directory(ladder.current(), &path)?;
-                        levels.push((self.names(&ladder, &path)?, path.len()));
+                        let names = match self.is_left(ladder.current()) {
+                            true => Vec::new(),
+                            false => self.names(&ladder, &path)?,
+                        };
+                        levels.push((names, path.len()));
                     }
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.report.vanished += 1,
                     Err(errno) => return Err(failed("open", &path, errno)),
@@ -225,6 +248,29 @@ impl<'a, W: Write> Packer<'a, W> {
             }
         }
         Ok(())
+    }
+
+    /// Whether something is another file system of which nothing is packed.
+    fn is_left(&self, fd: BorrowedFd<'_>) -> bool {
+        const PROC: i64 = 0x9fa0;
+        const SYSFS: i64 = 0x6265_6572;
+        const CGROUP: i64 = 0x27_e0eb;
+        const CGROUP2: i64 = 0x6367_7270;
+        const DEVPTS: i64 = 0x1cd1;
+        const MQUEUE: i64 = 0x1980_0202;
+        let is_other = || {
+            let stat = rustix::fs::fstat(fd);
+            stat.is_ok_and(|stat| self.device.is_some_and(|own| own != stat.st_dev))
+        };
+        let is_kernels = || {
+            let kernels = [PROC, SYSFS, CGROUP, CGROUP2, DEVPTS, MQUEUE];
+            rustix::fs::fstatfs(fd).is_ok_and(|found| kernels.contains(&{ found.f_type }))
+        };
+        match self.options.mounts {
+            Mounts::Enter => false,
+            Mounts::Leave => is_other(),
+            Mounts::LeaveKernels => is_other() && is_kernels(),
+        }
     }
 
     /// The names in the current directory, the first last.
@@ -319,6 +365,9 @@ impl<'a, W: Write> Packer<'a, W> {
         let mut entry = self.entry(path, &stat);
         if self.link(&mut entry, &stat)? {
             return Ok(());
+        }
+        if self.is_left(fd.as_fd()) {
+            return self.append(&entry);
         }
         entry.size = u64::try_from(stat.st_size).unwrap_or(0);
         self.xattrs(&mut entry, path, &Source::Open(fd.as_fd()))?;
