@@ -17,6 +17,7 @@ const PLAIN: PackOptions = PackOptions {
     mode: PackMode::Plain,
     include_root: true,
     nanoseconds: true,
+    mounts: super::Mounts::Enter,
 };
 
 fn pack(path: &Path, options: &PackOptions) -> Result<(Vec<u8>, PackReport), PackError> {
