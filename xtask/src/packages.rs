@@ -27,8 +27,14 @@ const NEEDED: [(&str, &str); 14] = [
 
 /// Installs what is missing.
 pub(crate) fn install() -> anyhow::Result<()> {
-    let missing: Vec<(&str, &str)> = NEEDED
-        .into_iter()
+    install_programs(&NEEDED)
+}
+
+/// The same for programs of one's own, each with its package.
+pub(crate) fn install_programs(needed: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<(&str, &str)> = needed
+        .iter()
+        .copied()
         .filter(|(program, _)| !is_there(program))
         .collect();
     if missing.is_empty() {

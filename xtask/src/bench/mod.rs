@@ -1,5 +1,6 @@
 //! Us and the peers in one run, taking turns; medians and minimums into docs/benchmarks.md.
 
+mod network;
 mod tools;
 
 use std::fmt::Write as _;
@@ -127,7 +128,7 @@ impl Bench {
         if extent == Extent::Full {
             self.thousand()?;
         }
-        Ok(())
+        network::measure(self)
     }
 
     /// The same on the default network, in turns with our own without one; and stop and rm.
@@ -432,6 +433,12 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{command:?} ended with {status}");
     }
     Ok(())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn milliseconds(begin: Instant) -> f64 {

@@ -9,6 +9,7 @@ use super::run;
 use crate::packages::is_there;
 
 /// A container engine with Docker's words.
+#[derive(Clone)]
 pub(super) struct Tool {
     pub(super) name: &'static str,
     program: PathBuf,

@@ -1,0 +1,368 @@
+//! Networks: HTTP and bulk over published ports, names, and what a port costs.
+//!
+//! Everything is measured on this machine: the clients on the host or in another container.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use super::{Bench, Tool, median, run, timed};
+use crate::packages;
+
+/// nginx listens on 80, and with the second configuration on 18081.
+const IMAGE: &str = "/var/tmp/caisson-bench-web.tar";
+const NAME: &str = "caisson-bench-web";
+const PUBLISHED: &str = "127.0.0.1:18080:80";
+const PORT_URL: &str = "http://127.0.0.1:18080";
+const HOST_URL: &str = "http://127.0.0.1:18081";
+const DNAT_URL: &str = "http://127.0.0.1:18082";
+/// The three ways to ask: words for wrk, and the path.
+const WAYS: [(&str, &[&str], &str); 3] = [
+    ("612 bytes, keep-alive", &["-c32"], "/"),
+    (
+        "612 bytes, a new connection each",
+        &["-c8", "-H", "Connection: close"],
+        "/",
+    ),
+    ("10 MB", &["-c4"], "/big"),
+];
+const ROUNDS: usize = 3;
+const MANY: usize = 100;
+const LOOKUPS: &str = "20000";
+
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
+    packages::install_programs(&[
+        ("wrk", "wrk"),
+        ("iperf3", "iperf3"),
+        ("nft", "nftables"),
+        ("ip", "iproute2"),
+    ])?;
+    let image = image()?;
+    let tree = bench.scratch.join("web");
+    std::fs::create_dir_all(&tree)?;
+    run(Command::new("tar")
+        .arg("-C")
+        .arg(&tree)
+        .arg("-xf")
+        .arg(&image))?;
+    let image = image.display().to_string();
+    let tools: Vec<Tool> = std::iter::once(&bench.ours)
+        .chain(&bench.peers)
+        .cloned()
+        .collect();
+    for tool in &tools {
+        run(&mut tool.command(&["import", &image, "web:latest"]))?;
+    }
+    http(bench, &tools, &tree)?;
+    bulk(bench, &tools)?;
+    names(bench, &tools)?;
+    ports(bench)
+}
+
+/// A Debian root file system with nginx and iperf3; made once.
+fn image() -> anyhow::Result<PathBuf> {
+    let path = PathBuf::from(IMAGE);
+    if !path.exists() {
+        let script = r#"set -e; t=$(mktemp /var/tmp/caisson-bench.XXXXXX); trap 'rm -f $t' EXIT
+            mmdebstrap --quiet --variant=minbase --format=tar --include=nginx-light,iperf3 \
+              --customize-hook='sed -i "s/access_log .*/access_log off;/" "$1/etc/nginx/nginx.conf"' \
+              --customize-hook='head -c 10000000 /dev/urandom > "$1/var/www/html/big"' \
+              --customize-hook='head -c 612 /dev/zero | tr "\0" x > "$1/var/www/html/index.html"' \
+              --customize-hook='sed "s/listen 80/listen 18081/;s/listen \[::\]:80/listen [::]:18081/" "$1/etc/nginx/sites-enabled/default" > "$1/etc/nginx/host.site"' \
+              --customize-hook='sed "s,/etc/nginx/sites-enabled/\*,/etc/nginx/host.site," "$1/etc/nginx/nginx.conf" > "$1/etc/nginx/host.conf"' \
+              bookworm "$t" >&2; mv "$t" "$1""#;
+        run(Command::new("bash").args(["-c", script, "bash"]).arg(&path))?;
+    }
+    Ok(path)
+}
+
+/// Each tool's published port as a share of the same server on the host's network.
+fn http(bench: &mut Bench, tools: &[Tool], tree: &Path) -> anyhow::Result<()> {
+    bare_dnat(tree)?;
+    for (way, words, path) in WAYS {
+        let job = format!("HTTP over a published port, {way}: share of host network");
+        for tool in tools {
+            let share = or_left_out(tool, share_of(tool, words, path))?;
+            bench.note(&job, tool.name, &share);
+        }
+        let host = bench.ours.clone();
+        let share = with_host(&host, || compare(DNAT_URL, words, path))?;
+        bench.note(&job, "a bare DNAT rule to a network namespace", &share);
+    }
+    end_bare_dnat();
+    Ok(())
+}
+
+/// A peer that fails is said to; we must not.
+fn or_left_out(tool: &Tool, measured: anyhow::Result<String>) -> anyhow::Result<String> {
+    match measured {
+        Err(error) if tool.name != "caisson" => {
+            tool.clean();
+            Ok(format!("left out: {error:#}"))
+        }
+        other => other,
+    }
+}
+
+fn share_of(tool: &Tool, words: &[&str], path: &str) -> anyhow::Result<String> {
+    let published = [
+        "run",
+        "-d",
+        "--name",
+        NAME,
+        "-p",
+        PUBLISHED,
+        "web",
+        "nginx",
+        "-g",
+        "daemon off;",
+    ];
+    run(&mut tool.command(&published))?;
+    let share = with_host(tool, || compare(PORT_URL, words, path));
+    tool.clean();
+    share
+}
+
+/// With the same server on the host's network.
+fn with_host(
+    tool: &Tool,
+    measure: impl FnOnce() -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
+    let name = format!("{NAME}-host");
+    let host = [
+        "run",
+        "-d",
+        "--name",
+        &name,
+        "--network",
+        "host",
+        "web",
+        "nginx",
+        "-c",
+        "/etc/nginx/host.conf",
+        "-g",
+        "daemon off;",
+    ];
+    run(&mut tool.command(&host))?;
+    let measured = measure();
+    run(&mut tool.command(&["rm", "-f", &name]))?;
+    measured
+}
+
+/// In turns, so that whatever else the machine does hits both.
+fn compare(url: &str, words: &[&str], path: &str) -> anyhow::Result<String> {
+    let (mut own, mut host) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        own.push(requests_per_second(&format!("{url}{path}"), words)?);
+        host.push(requests_per_second(&format!("{HOST_URL}{path}"), words)?);
+    }
+    let (own, host) = (median(&own), median(&host));
+    Ok(format!(
+        "{:.2} ({own:.0} of {host:.0} requests/s)",
+        own / host
+    ))
+}
+
+fn requests_per_second(url: &str, words: &[&str]) -> anyhow::Result<f64> {
+    for _ in 0..50 {
+        let output = Command::new("wrk")
+            .args(["-t1", "-d2s"])
+            .args(words)
+            .arg(url)
+            .stderr(Stdio::null())
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Requests/sec:"));
+        match line.and_then(|rest| rest.trim().parse::<f64>().ok()) {
+            Some(rate) if rate > 0.0 => return Ok(rate),
+            // It does not listen yet.
+            _ => std::thread::sleep(std::time::Duration::from_millis(100)),
+        }
+    }
+    bail!("nobody answers at {url}")
+}
+
+/// The least that a published port can cost: one pair of interfaces, one rule.
+fn bare_dnat(tree: &Path) -> anyhow::Result<()> {
+    end_bare_dnat();
+    let script = format!(
+        r#"set -e; ip netns add cbench; ip link add cbench0 type veth peer name eth0 netns cbench
+        ip addr add 10.213.0.1/24 dev cbench0; ip link set cbench0 up; echo 1 > /proc/sys/net/ipv4/conf/cbench0/route_localnet
+        ip -n cbench addr add 10.213.0.2/24 dev eth0; ip -n cbench link set eth0 up; ip -n cbench link set lo up; ip -n cbench route add default via 10.213.0.1
+        nft 'add table ip cbench; add chain ip cbench o {{ type nat hook output priority -100; }}; add rule ip cbench o ip daddr 127.0.0.1 tcp dport 18082 dnat to 10.213.0.2:80
+             add chain ip cbench p {{ type nat hook postrouting priority 100; }}; add rule ip cbench p oifname cbench0 masquerade'
+        ip netns exec cbench chroot {tree} nginx; ip netns exec cbench chroot {tree} iperf3 -s -D -p 5301"#,
+        tree = tree.display()
+    );
+    run(Command::new("bash").args(["-c", &script]))
+}
+
+fn end_bare_dnat() {
+    let script = "ip netns pids cbench 2>/dev/null | xargs -r kill; nft delete table ip cbench; ip netns del cbench";
+    let _ = Command::new("bash")
+        .args(["-c", script])
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Gigabits per second from a container to another, and from this host through a published port.
+fn bulk(bench: &mut Bench, tools: &[Tool]) -> anyhow::Result<()> {
+    let unpacked = bench.scratch.join("web");
+    bare_dnat(&unpacked)?;
+    let bare = median(&repeat(|| gigabits(bare_client()))?);
+    end_bare_dnat();
+    bench.note(
+        "bulk TCP, Gbit/s",
+        "a bare veth pair",
+        &format!("{bare:.1}"),
+    );
+    for tool in tools {
+        let text = or_left_out(tool, bulk_of(tool))?;
+        let job = "bulk TCP, Gbit/s: container to container; through a published port";
+        bench.note(job, tool.name, &text);
+    }
+    Ok(())
+}
+
+fn bulk_of(tool: &Tool) -> anyhow::Result<String> {
+    let server = [
+        "run",
+        "-d",
+        "--name",
+        NAME,
+        "-p",
+        "127.0.0.1:18083:5201",
+        "web",
+        "iperf3",
+        "-s",
+    ];
+    run(&mut tool.command(&server))?;
+    let client = format!("{NAME}-client");
+    let sleep = ["run", "-d", "--name", &client, "web", "sleep", "3600"];
+    run(&mut tool.command(&sleep))?;
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = tool.line(&["inspect", "-f", format, NAME])?;
+    let asks = ["exec", &client, "iperf3", "-c", &address, "-t", "2", "-J"];
+    let between = median(&repeat(|| gigabits(tool.command(&asks)))?);
+    let mut through = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut command = Command::new("iperf3");
+        command.args(["-c", "127.0.0.1", "-p", "18083", "-t", "2", "-J"]);
+        through.push(gigabits(command)?);
+    }
+    tool.clean();
+    Ok(format!("{between:.1}; {:.1}", median(&through)))
+}
+
+fn repeat(measure: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<Vec<f64>> {
+    (0..ROUNDS).map(|_| measure()).collect()
+}
+
+fn bare_client() -> Command {
+    let mut command = Command::new("iperf3");
+    command.args(["-c", "10.213.0.2", "-p", "5301", "-t", "2", "-J"]);
+    command
+}
+
+fn gigabits(mut command: Command) -> anyhow::Result<f64> {
+    let output = command.stdout(Stdio::piped()).output()?;
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("iperf3's report cannot be read")?;
+    let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
+    Ok(rate.with_context(|| format!("iperf3: {}", report["error"]))? / 1e9)
+}
+
+/// Look-ups of another container's name: in peace, and while the asking container logs.
+fn names(bench: &mut Bench, tools: &[Tool]) -> anyhow::Result<()> {
+    let program = bench.scratch.join("lookup");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/lookup.c");
+    run(Command::new("cc")
+        .args(["-static", "-O2", "-o"])
+        .arg(&program)
+        .arg(source))?;
+    let bind = format!("{}:/lookup", program.display());
+    for tool in tools {
+        for (when, file) in [
+            ("", "rm -f /talk"),
+            (", while it logs", "touch /talk; sleep 1"),
+        ] {
+            let text = or_left_out(tool, names_of(tool, &bind, file))?;
+            bench.note(&format!("look-up of a name{when}"), tool.name, &text);
+        }
+    }
+    Ok(())
+}
+
+fn names_of(tool: &Tool, bind: &str, before: &str) -> anyhow::Result<String> {
+    const NETWORK: &str = "caisson-bench-net";
+    let _ = tool.command(&["network", "rm", NETWORK]).status();
+    run(&mut tool.command(&["network", "create", NETWORK]))?;
+    let other = format!("{NAME}-other");
+    let sleep = [
+        "run",
+        "-d",
+        "--network",
+        NETWORK,
+        "--name",
+        &other,
+        "web",
+        "sleep",
+        "3600",
+    ];
+    run(&mut tool.command(&sleep))?;
+    // As fast as the pipe takes it.
+    let talks =
+        "while :; do [ -e /talk ] && head -c 100000000 /dev/zero | tr '\\0' '\\n'; sleep .01; done";
+    let asks = [
+        "run",
+        "-d",
+        "--network",
+        NETWORK,
+        "--name",
+        NAME,
+        "-v",
+        bind,
+        "web",
+        "sh",
+        "-c",
+        talks,
+    ];
+    run(&mut tool.command(&asks))?;
+    run(&mut tool.command(&["exec", NAME, "sh", "-c", before]))?;
+    let line = tool.line(&["exec", NAME, "/lookup", &other, LOOKUPS])?;
+    tool.clean();
+    let _ = tool.command(&["network", "rm", NETWORK]).status();
+    match line.split(' ').collect::<Vec<_>>()[..] {
+        [rate, middle, late] => Ok(format!(
+            "{rate} a second, median {middle} µs, p99 {late} µs"
+        )),
+        _ => bail!("no answer"),
+    }
+}
+
+/// What the hundredth published container costs, compared with the first ones.
+fn ports(bench: &mut Bench) -> anyhow::Result<()> {
+    let job = format!("{MANY} published containers, each");
+    let mut times = Vec::new();
+    for number in 0..MANY {
+        let (name, port) = (
+            format!("caisson-bench-{number}"),
+            format!("{}:80", 20_000 + number),
+        );
+        times.push(timed(&mut bench.ours.command(&[
+            "run", "-d", "--name", &name, "-p", &port, "busybox", "sleep", "3600",
+        ]))?);
+    }
+    let first = bench.row(&job, "caisson, the first 20", &times[..20], None);
+    let last = bench.row(&job, "caisson, the last 20", &times[MANY - 20..], None);
+    bench.note(
+        &job,
+        "the last to the first",
+        &format!("{:.2} ×", last / first),
+    );
+    bench.ours.clean();
+    Ok(())
+}
