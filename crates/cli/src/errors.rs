@@ -23,7 +23,18 @@ pub(crate) fn report(program: Program, error: &EngineError) {
 
 /// [`report`] for `run` and `create`, whose errors Docker begins with its own name.
 pub(crate) fn report_run(program: Program, error: &EngineError) {
+    // What Docker's layers add to a command that cannot be started; scripts know the whole line.
+    const NOT_STARTED: &str = "failed to create task for container: failed to create shim task: OCI \
+        runtime create failed: runc create failed: unable to start container process: error during \
+        container init: ";
+    let is_command =
+        matches!(error, EngineError::Start(failure) if failure.kind.exit_code() != 125);
     match program {
+        Program::Docker if is_command => complain(&format!(
+            "docker: Error response from daemon: {NOT_STARTED}{}\n\nRun 'docker run --help' for more \
+             information",
+            chain(error)
+        )),
         Program::Docker => complain(&format!(
             "docker: {}\n\nRun 'docker run --help' for more information",
             line(program, error)
