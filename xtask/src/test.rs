@@ -48,6 +48,16 @@ pub(crate) fn ready() -> anyhow::Result<()> {
 fn quick_steps(steps: &mut Steps) -> anyhow::Result<()> {
     steps.command("format", cargo().args(["fmt", "--all", "--check"]))?;
     steps.run("tidy", || tidy::command(&[]))?;
+    let fuzz = ["metadata", "--quiet", "--locked", "--format-version", "1"];
+    let manifest = root().join("fuzz/Cargo.toml");
+    steps.command(
+        "lock file of the fuzz targets",
+        cargo()
+            .args(fuzz)
+            .arg("--manifest-path")
+            .arg(manifest)
+            .stdout(std::process::Stdio::null()),
+    )?;
     let clippy = [
         "clippy",
         "--workspace",
