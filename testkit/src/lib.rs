@@ -12,6 +12,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -72,15 +73,22 @@ pub fn image() -> &'static Path {
 pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
-        let path = PathBuf::from(format!("/var/tmp/caisson-it-probe-{}", std::process::id()));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/probe.c");
-        let compile = Command::new("cc")
-            .args(["-static", "-O1", "-Wall", "-o"])
-            .arg(&path)
-            .arg(source)
-            .status()
-            .unwrap();
-        assert!(compile.success());
+        // One for all runs on this machine, as long as its source is the same.
+        let source = include_str!("probe.c");
+        let mut hasher = std::hash::DefaultHasher::new();
+        source.hash(&mut hasher);
+        let path = PathBuf::from(format!("/var/tmp/caisson-it-probe-{:x}", hasher.finish()));
+        if !path.exists() {
+            let made = path.with_extension(std::process::id().to_string());
+            let compile = Command::new("cc")
+                .args(["-static", "-O1", "-Wall", "-o"])
+                .arg(&made)
+                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/probe.c"))
+                .status()
+                .unwrap();
+            assert!(compile.success());
+            std::fs::rename(&made, &path).unwrap();
+        }
         path
     })
 }

@@ -28,6 +28,7 @@ Usage: cargo xtask COMMAND
   it [FILTER...]       Real-kernel tests whose names contain a filter
   crash [--kills N]    The crash tests with N kills (1000)
   bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
+  bench network        Networks alone; prints
   docs [--check]       Generated pages; --check refuses stale ones
   fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
 ";
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         },
         ["bench"] | ["bench", "quick"] => bench::command(bench::Extent::Quick),
         ["bench", "full"] => bench::command(bench::Extent::Full),
+        ["bench", "network"] => bench::command(bench::Extent::Network),
         ["docs"] => docs::command(docs::Mode::Write),
         ["docs", "--check"] => docs::command(docs::Mode::Check),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {

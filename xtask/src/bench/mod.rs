@@ -21,6 +21,8 @@ pub(crate) enum Extent {
     Quick,
     /// With 1,000 containers at once.
     Full,
+    /// Networks alone, and the page is not written.
+    Network,
 }
 
 const ROUNDS: usize = 25;
@@ -58,6 +60,9 @@ pub(crate) fn command(extent: Extent) -> anyhow::Result<()> {
     outcome?;
     let page = bench.page(extent);
     print!("{page}");
+    if extent == Extent::Network {
+        return Ok(());
+    }
     std::fs::write(root().join("docs/benchmarks.md"), page)
         .context("cannot write docs/benchmarks.md")
 }
@@ -67,6 +72,7 @@ impl Bench {
         let argument = match extent {
             Extent::Full => " full",
             Extent::Quick => "",
+            Extent::Network => " network",
         };
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -121,6 +127,9 @@ impl Bench {
             }
             runs.is_ok()
         });
+        if extent == Extent::Network {
+            return network::measure(self);
+        }
         self.run(&tree)?;
         self.bridged()?;
         self.exec()?;

@@ -69,7 +69,7 @@ fn image() -> anyhow::Result<PathBuf> {
               --customize-hook='sed -i "s/access_log .*/access_log off;/" "$1/etc/nginx/nginx.conf"' \
               --customize-hook='head -c 10000000 /dev/urandom > "$1/var/www/html/big"' \
               --customize-hook='head -c 612 /dev/zero | tr "\0" x > "$1/var/www/html/index.html"' \
-              --customize-hook='sed "s/listen 80/listen 18081/;s/listen \[::\]:80/listen [::]:18081/" "$1/etc/nginx/sites-enabled/default" > "$1/etc/nginx/host.site"' \
+              --customize-hook='sed "s/listen 80/listen 18081/;s/listen \[::\]:80/listen [::]:18081/" "$1/etc/nginx/sites-available/default" > "$1/etc/nginx/host.site"' \
               --customize-hook='sed "s,/etc/nginx/sites-enabled/\*,/etc/nginx/host.site," "$1/etc/nginx/nginx.conf" > "$1/etc/nginx/host.conf"' \
               bookworm "$t" >&2; mv "$t" "$1""#;
         run(Command::new("bash").args(["-c", script, "bash"]).arg(&path))?;

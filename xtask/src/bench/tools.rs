@@ -93,6 +93,10 @@ impl Tool {
             }
             command.args(rest);
         }
+        // It says where a peer's daemon is; we act on this machine only and would refuse.
+        if self.name == "caisson" {
+            command.env_remove("DOCKER_HOST");
+        }
         for (name, value) in &self.environment {
             command.env(name, value);
         }
@@ -100,6 +104,9 @@ impl Tool {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if std::env::var_os("BENCH_VERBOSE").is_some() {
+            command.stderr(Stdio::inherit());
+        }
         command
     }
 
