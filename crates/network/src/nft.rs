@@ -13,6 +13,7 @@ pub mod resolver;
 mod rules;
 mod skeleton;
 pub mod watch;
+pub mod way;
 
 use rustix::io::Errno;
 
@@ -59,6 +60,7 @@ pub(crate) enum Family {
     Inet = 1,
     Ipv4 = 2,
     Bridge = 7,
+    Ipv6 = 10,
 }
 
 impl Family {
@@ -71,6 +73,7 @@ impl Family {
             Self::Inet => "inet",
             Self::Ipv4 => "ip",
             Self::Bridge => "bridge",
+            Self::Ipv6 => "ip6",
         }
     }
 }

@@ -64,6 +64,11 @@ impl<'a> Attribute<'a> {
         self.u32().map(u32::from_be)
     }
 
+    /// A 64-bit number in network order.
+    pub(crate) fn be64(&self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.value.get(..8)?.try_into().ok()?))
+    }
+
     /// A 16-bit number in network order.
     pub(crate) fn be16(&self) -> Option<u16> {
         u16_at(self.value, 0).map(u16::from_be)

@@ -47,6 +47,7 @@ const NAT_DESTINATION: u32 = 1;
 
 /// The first register.
 pub(super) const R0: u32 = 8;
+const IPTABLES_REGISTER: u32 = 1;
 
 /// A protocol of the network layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +104,31 @@ pub(super) enum Member {
 /// Appends one rule to a chain.
 pub(super) fn push_rule(
     batch: &mut Batch,
-    (family, table): (Family, &str),
+    place: (Family, &str),
     chain: &str,
     body: impl FnOnce(&mut Rule<'_, '_>),
 ) {
+    add_rule(batch, place, chain, NLM_F_CREATE | NLM_F_APPEND, body);
+}
+
+/// Puts one rule before all others of a chain.
+pub(super) fn insert_rule(
+    batch: &mut Batch,
+    place: (Family, &str),
+    chain: &str,
+    body: impl FnOnce(&mut Rule<'_, '_>),
+) {
+    add_rule(batch, place, chain, NLM_F_CREATE, body);
+}
+
+fn add_rule(
+    batch: &mut Batch,
+    (family, table): (Family, &str),
+    chain: &str,
+    flags: u16,
+    body: impl FnOnce(&mut Rule<'_, '_>),
+) {
     let step = Step::new("add a rule to chain", format!("{table} {chain}"));
-    let flags = NLM_F_CREATE | NLM_F_APPEND;
     batch.push((NEWRULE, flags), &family.header(), step, |rule| {
         rule.put_text(RULE_TABLE, table);
         rule.put_text(RULE_CHAIN, chain);
@@ -193,6 +213,29 @@ impl Rule<'_, '_> {
 
     pub(super) fn load_input(&mut self, register: u32) {
         self.meta(META_IIFNAME, register);
+    }
+
+    /// As iptables writes it, with the first register of the old numbering.
+    pub(super) fn load_input_as_iptables(&mut self) {
+        self.meta(META_IIFNAME, IPTABLES_REGISTER);
+    }
+
+    /// As iptables writes it.
+    pub(super) fn load_output_as_iptables(&mut self) {
+        self.meta(META_OIFNAME, IPTABLES_REGISTER);
+    }
+
+    /// As iptables writes it: the name with its NUL, and nothing after.
+    pub(super) fn named_as_iptables(&mut self, name: &[u8]) {
+        self.compare(IPTABLES_REGISTER, 0, name);
+    }
+
+    /// Counts packets; iptables knows no rule without.
+    pub(super) fn count(&mut self) {
+        self.expression("counter", |counter| {
+            counter.put(1, &0u64.to_be_bytes());
+            counter.put(2, &0u64.to_be_bytes());
+        });
     }
 
     pub(super) fn load_output(&mut self, register: u32) {

@@ -123,7 +123,7 @@ pub(super) fn push_sets(batch: &mut Batch, family: Family, table: &str) {
     };
     let sets: &[SetKind] = match family {
         Family::Bridge => &BRIDGE_SETS,
-        Family::Inet | Family::Ipv4 => &INET_SETS,
+        Family::Inet | Family::Ipv4 | Family::Ipv6 => &INET_SETS,
     };
     for (id, kind) in (1..).zip(sets) {
         let step = Step::new("create set", format!("{table} {}", kind.name));
@@ -203,7 +203,7 @@ const BRIDGE_CHAINS: [(&str, Option<Hook>); 2] = [
 pub(super) fn push_chains(batch: &mut Batch, family: Family, table: &str) {
     let chains: &[_] = match family {
         Family::Bridge => &BRIDGE_CHAINS,
-        Family::Inet | Family::Ipv4 => &INET_CHAINS,
+        Family::Inet | Family::Ipv4 | Family::Ipv6 => &INET_CHAINS,
     };
     for (name, hook) in chains {
         push_chain(batch, (family, table), name, hook.as_ref());

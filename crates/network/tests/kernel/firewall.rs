@@ -7,6 +7,7 @@ use network::Socket;
 use network::nft::elements::{Elements, Guard, PublishedPort};
 use network::nft::foreign::foreign;
 use network::nft::watch::{was_our_table_deleted, watch};
+use network::nft::way::{close_way, make_way};
 use network::nft::{Presence, Table};
 use rustix::io::Errno;
 use types::port::Protocol;
@@ -222,5 +223,45 @@ fn other_firewalls_that_drop_are_found() {
             (firewalld.priority, firewalld.table.as_str()),
             (10, "firewalld")
         );
+    });
+}
+
+#[test]
+fn a_way_through_iptables_is_made_once_and_taken_back() {
+    in_fresh_namespace(|| {
+        let (socket, table) = fixture();
+        table.ensure(&socket).unwrap();
+        let bridge = name("caisson0");
+        assert_eq!(make_way(&socket, &table, &bridge).unwrap(), []);
+        run("nft add table ip filter");
+        run(
+            "nft add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
+        );
+        run("nft add rule ip filter FORWARD iifname other counter accept");
+        let rules = |chain: &str| run(&format!("nft list chain ip filter {chain}"));
+        for _ in 0..2 {
+            assert_eq!(make_way(&socket, &table, &bridge).unwrap(), []);
+            let text = rules("FORWARD");
+            assert_eq!(text.matches("caisson0").count(), 2, "{text}");
+            let (way, other) = (text.find("caisson0"), text.find("other"));
+            assert!(way < other, "{text}");
+        }
+        close_way(&socket, &bridge).unwrap();
+        close_way(&socket, &bridge).unwrap();
+        assert!(!rules("FORWARD").contains("caisson0") && rules("FORWARD").contains("other"));
+        // Docker's chain for the rules of others comes first where there is one.
+        run("nft add chain ip filter DOCKER-USER");
+        make_way(&socket, &table, &bridge).unwrap();
+        assert!(!rules("FORWARD").contains("caisson0"));
+        let text = rules("DOCKER-USER");
+        assert!(
+            text.contains("iifname \"caisson0\" counter packets 0 bytes 0 accept"),
+            "{text}"
+        );
+        // Somebody's own firewall is for them to open.
+        run("nft add table inet own");
+        run("nft add chain inet own f { type filter hook forward priority 0; policy drop; }");
+        let left = make_way(&socket, &table, &bridge).unwrap();
+        assert_eq!((left.len(), left[0].table.as_str()), (1, "own"));
     });
 }
