@@ -218,6 +218,26 @@ fn names_that_change_while_they_are_resolved_stay_inside() {
     );
 }
 
+/// What a container mounts from within a volume, another may exchange for a link at any moment.
+#[test]
+fn a_path_within_a_volume_that_becomes_a_link_stays_inside() {
+    attack(
+        r#"
+        sub='type=volume,src=vol,dst=/x,volume-subpath=sub'
+        tree evil; cp $PROBE evil/bin/probe; pack evil
+        caisson run --rm $N -v vol:/v busybox sh -c 'mkdir /v/sub; echo inside > /v/sub/secret; ln -s / /v/link; ln -s ../../../../../.. /v/up; ln -s sub /v/near' || die fill
+        # At an automatic restart nobody but the monitor looks.
+        caisson run -d $N --name again --restart always -v vol:/v --mount $sub busybox sh -c "cat /x$HOST/secret /x/secret; mv /v/sub /v/was; mv /v/link /v/sub; sleep .2" >/dev/null || die run
+        for i in $(seq 50); do caisson inspect -f '{{.RestartCount}}{{.State.Error}}' again > state; grep -qx 0 state || break; sleep .1; done
+        sleep 1; caisson logs again > log 2>&1; cat state log; grep -q inside log || die 'it did not run'; grep -q HOST-SECRET log && die 'the restarted container reads the host'
+        caisson rm -f again >/dev/null; caisson run --rm $N -v vol:/v busybox sh -c 'mv /v/sub /v/link; mv /v/was /v/sub' || die restore
+        caisson run --rm $N --mount type=volume,src=vol,dst=/x,volume-subpath=near busybox cat /x/secret | grep -qx inside || die 'a link that stays inside'
+        caisson run -d $N --name swap -v vol:/v evil sh -c 'probe swap /v/sub /v/link & probe swap /v/sub /v/up' >/dev/null || die run
+        inside=0; for i in $(seq 50); do either caisson run --rm $N --mount $sub busybox sh -c "cat /x$HOST/secret 2>/dev/null; cat /x/secret"; ! grep -qx inside out || inside=$((inside + 1)); done
+        echo $inside of 50; caisson inspect -f '{{.State.Running}}' swap | grep -qx true || die 'nobody exchanged anything'"#,
+    );
+}
+
 attacks! {
     a_working_directory_behind_a_descriptor_stays_inside_for_run_and_exec: r#"
         caisson run -d $N --name cc busybox sleep 100 >/dev/null || die run

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use sys::mount::{self, Attributes};
 use sys::rootfs::Dir;
@@ -118,9 +119,7 @@ fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
 }
 
 fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), Failure> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let path = rustix::fs::openat(CWD, mount.source.as_str(), flags, Mode::empty())
-        .on("open bind source", &mount.source)?;
+    let path = open_source(mount)?;
     let stat = rustix::fs::fstat(&path).on("read", &mount.source)?;
     let tree = mount::clone_tree(&path, options.recursive)
         .map_err(|error| SysError::new("bind", mount.source.clone(), error.errno))?;
@@ -137,6 +136,28 @@ fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), 
         mount::set_propagation(&tree, propagation, recursive)?;
     }
     Ok((tree, FileType::from_raw_mode(stat.st_mode)))
+}
+
+/// The source is the user's path; what is beneath it belongs to whoever writes there.
+fn open_source(mount: &Mount) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(CWD, mount.source.as_str(), flags, Mode::empty())
+        .on("open bind source", &mount.source)?;
+    if mount.subpath.is_empty() {
+        return Ok(source);
+    }
+    let root = Dir::from_fd(source);
+    root.open_path_beneath(Path::new(&mount.subpath))
+        .map_err(|error| {
+            let reason = match error.errno {
+                Errno::XDEV => "it leads out of it".into(),
+                errno => sys::error::describe(errno).to_lowercase(),
+            };
+            let (subpath, source) = (&mount.subpath, &mount.source);
+            Failure::setup(format!(
+                "cannot access path {subpath:?} beneath {source}: {reason}"
+            ))
+        })
 }
 
 /// A clone of the mount at the same place in another container, whose mount namespace the source

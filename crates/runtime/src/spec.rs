@@ -177,6 +177,10 @@ pub struct Mount {
     pub kind: String,
     /// Host path, or a name.
     pub source: String,
+    /// A path beneath the source, which is what is bound. Others may write there, so that it is
+    /// resolved at the moment of mounting and by descriptor; not of the specification.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
     /// Mount options as of mount(8).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,

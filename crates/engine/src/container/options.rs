@@ -123,6 +123,7 @@ fn bind_of(request: &MountSpec) -> Mount {
         kind: "bind".into(),
         source: request.source.clone(),
         options,
+        ..Mount::default()
     }
 }
 
@@ -150,6 +151,7 @@ fn tmpfs_of(request: &MountSpec) -> Mount {
         kind: "tmpfs".into(),
         source: "tmpfs".into(),
         options,
+        ..Mount::default()
     }
 }
 

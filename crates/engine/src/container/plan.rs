@@ -427,6 +427,7 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
         kind: kind.into(),
         source: kind.into(),
         options: options.iter().map(|option| (*option).to_string()).collect(),
+        ..Mount::default()
     }
 }
 
@@ -600,16 +601,14 @@ fn mounts(
 }
 
 fn volume_mount(one: &VolumeUse, volumes: &Path) -> Mount {
-    let data = volumes.join(&one.name).join("data");
-    let source = match one.subpath.as_str() {
-        "" => data,
-        subpath => data.join(subpath.trim_start_matches('/')),
-    };
     let options: &[&str] = match one.read_only {
         true => &["rbind", "rro", "rprivate"],
         false => &["rbind", "rprivate"],
     };
-    bind(&source, &one.target, options)
+    Mount {
+        subpath: one.subpath.clone(),
+        ..bind(&volumes.join(&one.name).join("data"), &one.target, options)
+    }
 }
 
 fn bind_mount(text: &str) -> Result<Mount, EngineError> {
