@@ -279,6 +279,20 @@ attacks! {
         for c in off on; do try caisson cp - $c:/ < a.tar; try caisson cp - $c:/d/rel < a.tar; done; [ ! -e /tmp/new ] || die 'written outside'
         mkdir into; ln -s $HOST into/d; try caisson cp on:/d into; find host | grep -q rel && die 'followed a link of the destination' ; true"#;
 
+    nothing_is_mounted_over_proc: r#"
+        tree evil; mkdir evil/proc; ln -s proc evil/p; ln -s /proc/sys evil/s; pack evil; mkdir b; echo b > b/file; caisson volume create vol >/dev/null
+        for target in /proc /proc/self /proc/self/attr /proc/1/attr/exec /proc/sys /proc/new /x/../proc/sys /p /p/sys /s/kernel /p/../proc; do
+            for mount in type=bind,src=$PWD/b type=volume,src=vol type=tmpfs; do
+                refuse caisson run --rm $N --mount $mount,dst=$target evil true
+                [ $code = 125 ] && grep -q 'cannot be mounted because it is \(inside /proc\|not of type proc\)' err || die "$mount on $target: $code $(cat err)"
+            done
+        done
+        refuse caisson run --rm $N -v $PWD/b/file:/proc/version evil true; refuse caisson run --rm $N -v $PWD/b/file:/p/self/attr/exec evil true
+        try caisson run --rm $N -v $PWD/b/file:/proc/uptime evil cat /proc/uptime && grep -qx b out || die "uptime: $(cat err)"
+        try caisson run --rm $N -v $PWD/b/file:/p/meminfo evil cat /proc/meminfo && grep -qx b out || die "meminfo: $(cat err)"
+        try caisson run --rm $N --pid host -v /proc:/proc evil cat /proc/self/status || die "a procfs: $(cat err)"
+        [ -z "$(caisson ps -aq)" ]"#;
+
     mounts_on_links_of_the_image_stay_inside: r#"
         tree evil; ln -s ../../.. evil/data; ln -s $HOST evil/abs; ln -s /proc evil/p; ln -s / evil/top; pack evil; mkdir b; echo b > b/file
         for target in /data /data/etc /abs /abs/secret /p /p/self /p/sys/kernel /top /top/etc/passwd /data/../../.. /proc /proc/self/fd /sys /sys/fs/cgroup /dev /dev/null /etc; do

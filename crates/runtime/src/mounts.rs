@@ -16,6 +16,7 @@ use sys::rootfs::Dir;
 use sys::{Context, SysError};
 
 use crate::failure::Failure;
+use crate::procfs;
 use crate::spec::Mount;
 
 /// The options of one mount, understood.
@@ -111,6 +112,7 @@ fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
         _ if options.bind || mount.kind == "bind" => Some(take_source(mount, &options)?),
         _ => None,
     };
+    procfs::check_path(mount, source.as_ref().map(|(tree, _)| tree))?;
     Ok(Prepared {
         mount,
         options,
@@ -220,19 +222,17 @@ pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Fail
         options,
         source,
     } = prepared;
-    let destination = Path::new(&mount.destination);
-    let (tree, target) = match source {
-        Some((tree, FileType::Directory)) => (tree, directory_target(mount, root)?),
-        Some((tree, _)) => {
-            let target = root
-                .create_file_for_mount(destination)
-                .map_err(describe(mount))?;
-            (tree, target)
-        }
-        None => {
-            let target = directory_target(mount, root)?;
-            (new_filesystem(mount, &options, &target)?, target)
-        }
+    let target = match &source {
+        Some((_, kind)) if *kind != FileType::Directory => root
+            .create_file_for_mount(Path::new(&mount.destination))
+            .map_err(describe(mount))?,
+        _ => directory_target(mount, root)?,
+    };
+    let source = source.map(|(tree, _)| tree);
+    procfs::check_target(mount, source.as_ref(), root, &target)?;
+    let tree = match source {
+        Some(tree) => tree,
+        None => new_filesystem(mount, &options, &target)?,
     };
     mount::attach(&tree, &target)
         .map_err(|error| SysError::new("mount on", mount.destination.clone(), error.errno))?;
