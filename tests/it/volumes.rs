@@ -45,6 +45,13 @@ lines! {
         caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=sub busybox cat /x/f | grep -qx in || exit 2
         caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=near busybox cat /x/f | grep -qx in || exit 4
         for path in out ../.. /etc missing; do caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=$path busybox true 2> e; [ $? = 125 ] || exit 3; cat e; done"#;
+    a_memory_file_system_is_for_everybody_unless_the_image_says_other: r#"
+        seeded; for flag in '--tmpfs /scratch' '--mount type=tmpfs,dst=/scratch'; do
+            caisson run --name tt $N $flag seeded stat -c '%a %u %g' /scratch | grep -qx '1777 0 0' && caisson start -a tt | grep -qx '1777 0 0' && caisson rm tt >/dev/null || exit 2
+        done
+        caisson run --rm $N --tmpfs /a/new/one seeded sh -c 'stat -c %a /a/new/one; stat -c %a /a' | tr '\n' ' ' | grep -qx '1777 755 ' || exit 3
+        caisson run --rm $N --tmpfs /data seeded stat -c '%a %u %g' /data | grep -qx '1770 33 44' || exit 4
+        caisson run --rm $N --mount type=tmpfs,dst=/m,tmpfs-mode=0700 seeded stat -c %a /m | grep -qx 700"#;
     snapshots_are_kept_and_restored: r#"
         caisson run -d --name db $N -v data:/d busybox sh -c 'echo one > /d/f; sleep 99' >/dev/null; sleep .3
         [ "$(caisson volume snapshot data first)" = first ] && caisson exec db sh -c 'echo two > /d/f; touch /d/g' && caisson volume clone data copy || exit 2

@@ -257,7 +257,19 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
             )));
         }
     }
-    root.mkdir_all(destination, 0o755).map_err(describe(mount))
+    let mut is_made = false;
+    let target = root
+        .mkdir_all_reporting(destination, 0o755, &mut |_| is_made = true)
+        .map_err(describe(mount))?;
+    if is_made && mount.kind == "tmpfs" {
+        // What the image has not is for everybody, as in Docker; at later starts too, when it is
+        // there.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&target, c".", flags, Mode::empty())
+            .and_then(|directory| rustix::fs::fchmod(directory, Mode::from_raw_mode(0o1777)))
+            .on("make", &mount.destination)?;
+    }
+    Ok(target)
 }
 
 fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
