@@ -58,6 +58,7 @@ lines! {
         caisson volume restore data first 2> e; [ $? = 1 ] && grep -q 'container db runs on it' e || exit 3
         caisson stop -t 0 db >/dev/null && caisson volume restore data first && caisson run --rm $N -v data:/d busybox sh -c 'cat /d/f; ls /d' | tr '\n' ' ' | grep -qx 'one f ' || exit 4
         caisson run --rm $N -v copy:/d busybox cat /d/f | grep -qx two || exit 5
+        caisson volume snapshot data s && caisson volume snapshot --rm data s || exit 8; caisson volume snapshot data .x 2> e && exit 9; grep -q 'invalid snapshot tag' e || exit 10
         caisson volume snapshot data first && exit 6; caisson volume restore data none && exit 7
         caisson volume snapshot --list data | grep -qx first && caisson volume snapshot --rm data first && [ -z "$(caisson volume snapshot --list data)" ]"#;
     volumes_travel_as_archives: r#"
@@ -65,6 +66,26 @@ lines! {
         caisson volume import -i v.tar back && caisson run --rm $N -v back:/d busybox stat -c '%u %g' /d/s/f | grep -qx '5 6' || exit 3
         caisson volume import -i v.tar back && exit 4; head -c 700 v.tar | caisson volume import torn && exit 5
         [ "$(caisson volume ls -q | tr '\n' ' ')" = 'back data ' ] && caisson volume rename back front && caisson run --rm $N -v front:/d busybox cat /d/s/f | grep -qx x"#;
+    archives_keep_the_root_and_may_be_compressed_and_deep: r#"
+        caisson run --rm $N -v data:/d busybox sh -c 'echo x > /d/f; chown 33:44 /d; chmod 2751 /d; touch -d "2001-02-03 04:05:06" /d'; caisson volume export data > v.tar; tar -tf v.tar | grep -qx ./ || exit 2
+        gzip -k v.tar; zstd -q v.tar; xz -k v.tar
+        for kind in tar tar.gz tar.zst tar.xz; do
+            caisson volume import back < v.$kind && [ "$(TZ=UTC stat -c '%u %g %a %y' $(caisson volume inspect -f '{{.Mountpoint}}' back) | cut -c1-30)" = '33 44 2751 2001-02-03 04:05:06' ] && caisson volume rm back || exit 3
+        done
+        mkdir deep; (cd deep; for i in $(seq 1500); do mkdir d && cd ./d; done; echo y > f); tar -C deep -cf deep.tar .
+        caisson volume import -i deep.tar deep && caisson volume clone deep two && caisson volume snapshot two s && caisson volume export two | tar -t | tail -1 | grep -q 'd/f$' || exit 4
+        caisson volume import -i deep.tar deep 2> e && exit 5; grep -q 'is there already' e || exit 6
+        (cd deep; for i in $(seq 600); do mkdir dddddddd && cd ./dddddddd; done); tar -C deep -cf far.tar . ; caisson volume import -i far.tar far 2> e && exit 7; grep -q exceeds e || exit 8
+        head -c 100 v.tar.xz | caisson volume import torn 2> e && exit 9; cat e; rm -rf deep; [ "$(caisson volume ls -q | tr '\n' ' ')" = 'data deep two ' ] && [ -z "$(ls root/tmp)" ]"#;
+    what_a_killed_copy_left_goes_with_the_next_command: r#"
+        caisson run --rm $N -v data:/d busybox sh -c 'for i in $(seq 3000); do echo $i > /d/$i; done'; dir=root/volumes/data; caisson volume snapshot data one >/dev/null
+        for verb in 'clone data copy' 'snapshot data s$i' 'restore data one' 'clone data copy'; do
+            for i in 1 2 3 4 5 6; do
+                caisson volume $(eval echo $verb) >/dev/null 2>&1 & p=$!; for j in $(seq 200); do [ -z "$(ls root/tmp)$(ls -d $dir/new 2>/dev/null)" ] || break; sleep .001; done; kill -9 $p 2>/dev/null; wait $p 2>/dev/null
+                caisson volume ls -q > list; [ -z "$(ls root/tmp)" ] && [ ! -e $dir/new ] || { ls -l root/tmp $dir; exit 3; }
+            done; caisson volume rm -f copy >/dev/null
+        done
+        caisson volume clone data live >/dev/null & p=$!; for j in 1 2 3 4 5; do caisson volume ls >/dev/null; done; wait $p && [ $(ls root/volumes/live/data | wc -l) = 3000 ]"#;
     bad_volumes_are_refused_without_a_trace: r#"
         for bad in '..' 'a/b' '-x' x; do caisson volume create -- "$bad" 2> e && exit 2; cat e; done
         caisson volume create --driver nfs vol 2> e && exit 3; grep -q nfs e || exit 4

@@ -48,6 +48,14 @@ impl Engine {
                 request.name
             )));
         }
+        let record = self.new_record(request);
+        if self.store().create_volume(&record)? {
+            self.announce_volume(&record.name, "create");
+        }
+        Ok(self.store().volume(&record.name)?)
+    }
+
+    fn new_record(&self, request: VolumeRequest) -> VolumeRecord {
         let is_anonymous = request.name.is_empty();
         let mut record = VolumeRecord {
             version: RECORD_VERSION,
@@ -61,10 +69,7 @@ impl Engine {
             record.name = crate::container::create::new_id();
             record.labels.insert(ANONYMOUS_LABEL.into(), String::new());
         }
-        if self.store().create_volume(&record)? {
-            self.announce_volume(&record.name, "create");
-        }
-        Ok(self.store().volume(&record.name)?)
+        record
     }
 
     /// Works out a new container's volumes and makes those that are missing. Those that it takes
@@ -331,29 +336,15 @@ impl Engine {
     pub fn import_volume(
         &self,
         name: &str,
-        source: &mut dyn std::io::Read,
+        source: impl std::io::Read + Send,
     ) -> Result<(), EngineError> {
-        use storage::layer::unpack::{ApplyMode, UnpackOptions, Whiteouts, unpack};
-        if self.store().volume(name).is_ok() {
-            return Err(VolumeError::Exists(name.to_owned()).into());
-        }
-        // Unpacked aside, then taken over whole: a damaged archive leaves no volume.
-        let aside = self.store().tmp()?;
-        let root = sys::rootfs::Dir::open(aside.path()).map_err(|error| text("unpack", &error))?;
-        let options = UnpackOptions {
-            mode: ApplyMode::Merged,
-            whiteouts: Whiteouts::Literal,
-            root_metadata: true,
-            ..UnpackOptions::default()
-        };
-        unpack(source, &root, &options).map_err(|error| text("unpack", &error))?;
-        let made = self.create_volume(VolumeRequest {
+        let record = self.new_record(VolumeRequest {
             name: name.to_owned(),
             ..VolumeRequest::default()
-        })?;
-        let from = sys::atomic::open_directory(aside.path())?;
-        let lock = self.store().lock_volume(&made.name)?;
-        Ok(self.store().fill_volume(&made.name, from.as_fd(), &lock)?)
+        });
+        self.store().import_volume(&record, source)?;
+        self.announce_volume(name, "create");
+        Ok(())
     }
 
     /// Makes a volume's data what it was at a snapshot.
@@ -424,6 +415,8 @@ impl Engine {
         let data = sys::atomic::open_directory(&self.store().volume_data(name))?;
         let options = storage::layer::pack::PackOptions {
             mode: storage::layer::pack::PackMode::Plain,
+            // The root has an owner and a mode as well.
+            include_root: true,
             ..Default::default()
         };
         storage::layer::pack::pack_tree(data.as_fd(), b"", sink, &options)

@@ -61,6 +61,12 @@ pub enum VolumeError {
          absolute path"
     )]
     NameCharacters(String),
+    /// A text that cannot tell snapshots apart.
+    #[error(
+        "invalid snapshot tag {0:?}: only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed, at most \
+         {VOLUME_NAME_BYTES_MAX} of them"
+    )]
+    SnapshotTag(String),
 }
 
 /// What the engine finds wrong with a mount.
@@ -396,6 +402,20 @@ pub fn check_volume_name(name: &str) -> Result<(), VolumeError> {
         Ok(())
     } else {
         Err(VolumeError::NameCharacters(name.to_owned()))
+    }
+}
+
+/// Checks the tag of a volume's snapshot: as a volume's name, but one character is enough.
+pub fn check_snapshot_tag(tag: &str) -> Result<(), VolumeError> {
+    // With one more character in front, what is left of the rule is that on the rest.
+    let begins_well = tag.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if begins_well
+        && tag.len() <= VOLUME_NAME_BYTES_MAX
+        && crate::id::is_restricted_name(&format!("v{tag}"))
+    {
+        Ok(())
+    } else {
+        Err(VolumeError::SnapshotTag(tag.to_owned()))
     }
 }
 

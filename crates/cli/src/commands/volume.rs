@@ -320,13 +320,13 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
 
 pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let (name, input) = (argument(invocation, 0), invocation.matches.get_str("input"));
-    let source: Result<Box<dyn Read>, std::io::Error> = match input {
-        "" | "-" => Ok(Box::new(std::io::stdin().lock())),
-        path => File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+    let source: Result<Box<dyn Read + Send>, std::io::Error> = match input {
+        "" | "-" => Ok(Box::new(std::io::stdin())),
+        path => File::open(path).map(|file| Box::new(file) as Box<dyn Read + Send>),
     };
     match source {
-        Ok(mut source) => {
-            let imported = engine.import_volume(name, &mut source);
+        Ok(source) => {
+            let imported = engine.import_volume(name, source);
             told(invocation, imported.map(|()| name.to_owned()))
         }
         Err(error) => fail_text(invocation, &format!("cannot read {input}: {error}")),
