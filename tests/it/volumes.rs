@@ -86,6 +86,17 @@ lines! {
             done; caisson volume rm -f copy >/dev/null
         done
         caisson volume clone data live >/dev/null & p=$!; for j in 1 2 3 4 5; do caisson volume ls >/dev/null; done; wait $p && [ $(ls root/volumes/live/data | wc -l) = 3000 ]"#;
+    volumes_are_shown_as_docker_shows_them: r#"
+        caisson volume create plain >/dev/null; caisson volume create --label a=b marked >/dev/null; caisson volume inspect plain | tr -d ' \n' > o; cat o
+        grep -q '"CreatedAt":"[0-9-]*T[0-9:]*Z","Driver":"local","Labels":null,' o && grep -q '"Options":null,' o || exit 2
+        [ "$(caisson volume inspect -f '{{json .Labels}} {{.Labels}} {{.Options}}' plain marked | tr '\n' ' ')" = 'null map[] map[] {"a":"b"} map[a:b] map[] ' ] || exit 3
+        caisson create --name cc $N -v plain:/a -v marked:/b:ro -v /c --mount type=volume,src=plain,dst=/d --tmpfs /t busybox true >/dev/null
+        caisson inspect -f '{{range .Mounts}}{{.Destination}}={{.Mode}} {{end}}' cc | grep -qx '/a=z /b=ro /d=z /c= ' && caisson ps -a --format '{{.LocalVolumes}}' | grep -qx 4 || exit 4
+        caisson run --rm $N -v plain:/s busybox sh -c 'head -c 2000000 /dev/zero > /s/f'; caisson system df -v > o; cat o; grep -q "^plain *1 *2MB" o && grep -q '^marked *1 *0B' o && grep -A2 'LOCAL VOLUMES' o | grep -q '"true" *4 ' || exit 5
+        caisson system df --format '{{.Type}} {{.TotalCount}} {{.Active}}' | grep -qx 'Local Volumes 3 3' || exit 6
+        caisson volume ls --filter dangling=maybe 2> e; [ $? = 1 ] && grep -q "invalid filter 'dangling=" e || exit 7
+        caisson volume create loose >/dev/null; caisson volume ls -q --filter dangling=1 | grep -qx loose && [ $(caisson volume ls -q --filter dangling=false | wc -l) = 3 ] || exit 8
+        caisson run --rm $N -v plain:/x:rshared busybox true 2> e; [ $? = 125 ] && grep -q "invalid volume specification: 'plain:/x:rshared'" e; [ $? = 0 ] && caisson rm -v cc >/dev/null"#;
     bad_volumes_are_refused_without_a_trace: r#"
         for bad in '..' 'a/b' '-x' x; do caisson volume create -- "$bad" 2> e && exit 2; cat e; done
         caisson volume create --driver nfs vol 2> e && exit 3; grep -q nfs e || exit 4

@@ -16,6 +16,9 @@ use crate::error::{EngineError, text};
 /// Docker's label of volumes that nobody named.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
+/// What Docker shows for volumes that were asked for without a mode.
+const MODE_DEFAULT: &str = "z";
+
 /// What a volume shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeRequest {
@@ -88,6 +91,10 @@ impl Engine {
                     .split(',')
                     .any(|word| word == "ro" || word == "readonly"),
                 no_copy: flag.mode_text.split(',').any(|word| word == "nocopy"),
+                mode: match flag.mode_text.as_str() {
+                    "" => MODE_DEFAULT.to_owned(),
+                    _ => flag.mode_text,
+                },
                 ..VolumeUse::default()
             });
         }
@@ -111,6 +118,7 @@ impl Engine {
             uses.push(VolumeUse {
                 name: mount.source.clone(),
                 target: mount.target.clone(),
+                mode: MODE_DEFAULT.to_owned(),
                 read_only: mount.read_only,
                 no_copy: options.no_copy,
                 subpath: options.subpath,

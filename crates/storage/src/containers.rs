@@ -64,6 +64,8 @@ pub struct VolumeUse {
     pub name: String,
     /// Path in the container.
     pub target: String,
+    /// The mode of `-v`, as `inspect` shows it.
+    pub mode: String,
     /// Not written by this container.
     pub read_only: bool,
     /// What the image has there is not copied into a new volume.

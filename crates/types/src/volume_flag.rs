@@ -78,6 +78,9 @@ pub enum MountProblem {
     /// The root itself.
     #[error("invalid specification: destination can't be '/'")]
     Root,
+    /// How mounts travel, for what is no bind.
+    #[error("field BindOptions must not be specified")]
+    Propagation,
 }
 
 /// A volume in the terms of Compose's short syntax.
@@ -323,6 +326,9 @@ impl VolumeFlag {
         let target = check_target(target).map_err(refuse)?;
         if kind == MountKind::Volume && !source.is_empty() {
             check_volume_name(source)?;
+            if !mode.propagation.is_empty() {
+                return Err(refuse(MountProblem::Propagation));
+            }
         }
         Ok(Self {
             kind,

@@ -285,6 +285,7 @@ fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
             source: engine.store().volume_data(&one.name).display().to_string(),
             destination: one.target.clone(),
             driver: "local".into(),
+            mode: one.mode.clone(),
             read_write: !one.read_only,
             ..MountPoint::default()
         });
