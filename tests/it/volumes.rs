@@ -97,6 +97,18 @@ lines! {
         caisson volume ls --filter dangling=maybe 2> e; [ $? = 1 ] && grep -q "invalid filter 'dangling=" e || exit 7
         caisson volume create loose >/dev/null; caisson volume ls -q --filter dangling=1 | grep -qx loose && [ $(caisson volume ls -q --filter dangling=false | wc -l) = 3 ] || exit 8
         caisson run --rm $N -v plain:/x:rshared busybox true 2> e; [ $? = 125 ] && grep -q "invalid volume specification: 'plain:/x:rshared'" e; [ $? = 0 ] && caisson rm -v cc >/dev/null"#;
+    images_are_mounted_to_be_read: r#"
+        seeded; echo 'FROM' > more; mkdir -p t/sub; echo two > t/sub/two; tar -C i -rf i.tar bin; caisson create --name base $N seeded true >/dev/null; caisson cp t/sub base:/data/; caisson cp t/sub/two base:/new; caisson commit base layered >/dev/null; caisson rm base >/dev/null
+        for image in seeded layered; do
+            caisson run --rm $N --mount type=image,source=$image,target=/img busybox sh -c 'cat /img/data/link; stat -c "%a %u" /img/data; echo x > /img/data/file; touch /img/new; rm /img/bin/sh; mount -o remount,rw /img' > o 2>&1; cat o; grep -qx from-image o && grep -qx '1770 33' o && [ $(grep -c Read-only o) = 3 ] || exit 2
+        done
+        caisson run --rm --privileged $N --mount type=image,source=seeded,target=/img busybox sh -c 'mount -o remount,rw /img; mount -o remount,rw,bind /img; echo x > /img/data/file' && exit 3
+        [ "$(caisson run --rm $N --mount type=image,source=layered,target=/img,image-subpath=data/sub --mount type=image,src=layered,dst=/one,image-subpath=new busybox sh -c 'cat /img/two /one; ls /img' | tr '\n' ' ')" = 'two two hard two ' ] || exit 4
+        caisson run --rm $N --mount type=image,source=layered,target=/img,image-subpath=none busybox true 2> e; [ $? = 125 ] && grep -q 'cannot access path "none"' e || exit 5
+        caisson run --rm $N --pull never --mount type=image,source=nosuch,target=/img busybox true 2> e; [ $? = 125 ] && grep -qi 'no such image' e && [ -z "$(caisson ps -aq)" ] || exit 6
+        caisson run -d --name user $N --restart always --mount type=image,source=layered,target=/img busybox sh -c 'cat /img/new; sleep .5' >/dev/null; caisson inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}{{end}}' user | grep -qx 'image layered /img false' || exit 7
+        caisson rmi layered 2> e && exit 8; grep -q 'is using' e || exit 9; caisson rmi -f layered; caisson image prune -af >/dev/null; for i in $(seq 50); do [ $(caisson logs user | grep -cx two) -ge 2 ] && break; sleep .1; done
+        [ $(caisson logs user | grep -cx two) -ge 2 ] && [ -z "$(ls root/tmp)" ] && caisson rm -f user >/dev/null && caisson image prune -af >/dev/null"#;
     bad_volumes_are_refused_without_a_trace: r#"
         for bad in '..' 'a/b' '-x' x; do caisson volume create -- "$bad" 2> e && exit 2; cat e; done
         caisson volume create --driver nfs vol 2> e && exit 3; grep -q nfs e || exit 4

@@ -71,8 +71,9 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         .iter()
         .cloned()
         .partition(|mount| mount.kind == "cgroup");
-    let prepared = mounts::prepare(&early)?;
+    let mut prepared = mounts::prepare(&early)?;
     mount::isolate_namespace(false)?;
+    mounts::take_images(&mut prepared, &launch.staging)?;
     let root = rootfs::mount_root(launch)?;
     let attached = attach_all(prepared, &root)?;
     let slave = match inherited.stdio {

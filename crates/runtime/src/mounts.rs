@@ -16,8 +16,8 @@ use sys::rootfs::Dir;
 use sys::{Context, SysError};
 
 use crate::failure::Failure;
-use crate::procfs;
 use crate::spec::Mount;
+use crate::{procfs, rootfs};
 
 /// The options of one mount, understood.
 #[derive(Debug, Default, PartialEq)]
@@ -140,6 +140,31 @@ fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), 
     Ok((tree, FileType::from_raw_mode(stat.st_mode)))
 }
 
+/// Mounts the images among the sources. A path within one is found while the image is attached at
+/// `staging`: a detached mount cannot be cloned before kernel 6.15. The namespace must be isolated.
+pub(crate) fn take_images(prepared: &mut [Prepared<'_>], staging: &Path) -> Result<(), Failure> {
+    for one in prepared.iter_mut().filter(|one| one.mount.kind == "image") {
+        let mount = one.mount;
+        let image = rootfs::read_only_overlay(&mount.layers).map_err(|error| {
+            Failure::setup(format!("cannot mount image {}: {error}", mount.source))
+        })?;
+        let tree = match mount.subpath.as_str() {
+            "" => image,
+            _ => {
+                mount::attach(&image, rootfs::open_path(staging)?)?;
+                let found = find_beneath(mount, &Dir::from_fd(image))
+                    .and_then(|place| Ok(mount::clone_tree(place, false)?));
+                mount::detach(staging)?;
+                found?
+            }
+        };
+        mount::set_attributes(&tree, one.options.attributes, false)?;
+        let stat = rustix::fs::fstat(&tree).on("read", &mount.source)?;
+        one.source = Some((tree, FileType::from_raw_mode(stat.st_mode)));
+    }
+    Ok(())
+}
+
 /// The source is the user's path; what is beneath it belongs to whoever writes there.
 fn open_source(mount: &Mount) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -148,7 +173,10 @@ fn open_source(mount: &Mount) -> Result<OwnedFd, Failure> {
     if mount.subpath.is_empty() {
         return Ok(source);
     }
-    let root = Dir::from_fd(source);
+    find_beneath(mount, &Dir::from_fd(source))
+}
+
+fn find_beneath(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
     root.open_path_beneath(Path::new(&mount.subpath))
         .map_err(|error| {
             let reason = match error.errno {

@@ -1,7 +1,7 @@
 //! The root file system: an overlay of layers, attached only in the container's own namespace.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -49,6 +49,13 @@ pub(crate) fn mount_root(launch: &Launch) -> Result<Dir, Failure> {
 /// Why they cannot be mounted.
 pub fn mount_layers(layers: &Layers) -> Result<OwnedFd, Failure> {
     Ok(detached_overlay(layers)?)
+}
+
+/// Layers that nobody writes to, as a detached mount.
+pub(crate) fn read_only_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, SysError> {
+    let lowers = lowers.iter().map(|path| open_path(path));
+    let lowers = lowers.collect::<Result<Vec<_>, _>>()?;
+    mount::new_overlay(&lowers, None, &OVERLAY_OPTIONS)
 }
 
 /// The overlay as a detached mount.
@@ -110,7 +117,7 @@ fn common_parent(paths: &[std::path::PathBuf]) -> &Path {
     common
 }
 
-fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
+pub(crate) fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .on("open", path.display())
 }

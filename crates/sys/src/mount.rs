@@ -215,6 +215,14 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), SysError> {
         .on("attach mount to", "target")
 }
 
+/// Lets go of the mount at a path, and of those below it.
+///
+/// # Errors
+/// `EINVAL` where nothing is mounted.
+pub fn detach(path: &std::path::Path) -> Result<(), SysError> {
+    rustix::mount::unmount(path, UnmountFlags::DETACH).on("let go of", path.display())
+}
+
 /// Cuts the mounts of this namespace off from the host's: nothing made here shows there.
 /// With `slave`, what the host mounts later still arrives.
 ///

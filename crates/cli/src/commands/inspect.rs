@@ -327,9 +327,16 @@ fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
             .map_or("", |bind| bind.propagation.as_str());
         all.push(MountPoint {
             kind: kind.into(),
-            source: mount.source.clone(),
+            name: match mount.kind {
+                MountKind::Image => mount.source.clone(),
+                _ => String::new(),
+            },
+            source: match stored.record.images.get(&mount.target) {
+                Some(image) => image.clone(),
+                None => mount.source.clone(),
+            },
             destination: mount.target.clone(),
-            read_write: !mount.read_only,
+            read_write: !mount.read_only && mount.kind != MountKind::Image,
             propagation: match (mount.kind, propagation) {
                 (MountKind::Bind, "") => "rprivate".into(),
                 (_, other) => other.into(),

@@ -46,6 +46,14 @@ pub(crate) fn gather(
     }
     let directories = engine.config().cdi_spec_dirs.as_deref();
     facts.edits = crate::cdi::resolve(&record.spec.resources.device_requests, directories)?;
+    for (target, image) in &record.images {
+        let mut lowers = engine.image_lowers(image)?;
+        if lowers.len() == 1 {
+            // Two layers at least make an overlay: the empty directory is beneath.
+            lowers.push(facts.staging.clone());
+        }
+        facts.images.insert(target.clone(), lowers);
+    }
     Ok(facts)
 }
 

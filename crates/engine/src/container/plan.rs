@@ -4,6 +4,7 @@
 //! Everything that depends on the machine comes in as [`HostFacts`], so that the same record and
 //! facts give the same [`Launch`], byte for byte.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use runtime::capabilities::{self, CapSet};
@@ -59,6 +60,8 @@ pub struct HostFacts {
     pub volumes: PathBuf,
     /// Read-only layers, topmost first.
     pub lowers: Vec<PathBuf>,
+    /// Layers of the images that are mounted, by target.
+    pub images: BTreeMap<String, Vec<PathBuf>>,
     /// Parent of our control groups.
     pub cgroup_parent: String,
     /// Only cgroup v2 is there: containers get a cgroup namespace of their own.
@@ -403,10 +406,7 @@ fn masked_paths(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOptio
         .collect()
 }
 
-fn sysctls(
-    spec: &ContainerSpec,
-    network: NetworkMode,
-) -> std::collections::BTreeMap<String, String> {
+fn sysctls(spec: &ContainerSpec, network: NetworkMode) -> BTreeMap<String, String> {
     let mut all = spec.sysctls.clone();
     if matches!(network, NetworkMode::None | NetworkMode::Bridge) {
         // Low ports and ping need no capability in a network namespace of one's own.
@@ -529,7 +529,14 @@ fn asked_mounts(record: &ContainerRecord, host: &HostFacts) -> Result<Vec<Mount>
     }
     for request in &spec.mounts {
         if request.kind != MountKind::Volume {
-            asked.push(super::options::mount_of(request)?);
+            asked.push(Mount {
+                layers: host
+                    .images
+                    .get(&request.target)
+                    .cloned()
+                    .unwrap_or_default(),
+                ..super::options::mount_of(request)?
+            });
         }
     }
     for one in &record.volumes {
