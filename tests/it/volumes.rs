@@ -1,6 +1,8 @@
 //! Volumes as people use them: data that outlives its container.
 
-use testkit::check;
+use std::process::Command;
+
+use testkit::{Sandbox, can_run, check, check_in};
 
 macro_rules! lines {
     ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { check(&format!("{FUNCTIONS}\n{}", $script)); })* };
@@ -116,4 +118,48 @@ lines! {
         caisson run --rm $N -v data:/d -v data2:/d busybox true 2> e; [ $? = 125 ] && grep -q 'Duplicate mount point' e || exit 6
         caisson create --name twice $N busybox true >/dev/null; caisson create --name twice $N -v /anon busybox true 2> /dev/null && exit 7
         [ -z "$(caisson volume ls -q | grep -v '^x$')" ] && caisson volume rm nothing 2> e; [ $? = 1 ] && grep -q 'no such volume' e && caisson volume rm -f nothing"#;
+}
+
+/// Copies on a file system that can share blocks take none of their own, and are still copies.
+fn copies_share_blocks(kind: &str, make: &str) {
+    let image = format!("/var/tmp/caisson-it-{kind}-{}.img", std::process::id());
+    let prepare = format!(
+        "truncate -s 400M {image} && {make} {image} && mkdir {image}.d && mount -o loop {image} {image}.d && umount {image}.d"
+    );
+    let prepared = Command::new("bash")
+        .args(["-c", &prepare])
+        .output()
+        .unwrap();
+    if prepared.status.success() {
+        let script = r#"
+            used() { sync; echo $(( ($(stat -f -c '(%b - %f) * %S' disk)) / 1000000 )); }
+            caisson run --rm $N -v data:/d busybox sh -c 'dd if=/dev/urandom of=/d/f bs=1M count=60; echo old > /d/g' 2>/dev/null || exit 2; before=$(used)
+            for i in 1 2 3; do caisson volume clone data copy$i >/dev/null && caisson volume snapshot data s$i >/dev/null || exit 3; done; after=$(used)
+            caisson run --rm $N -v copy1:/d busybox sh -c 'echo new > /d/g; dd if=/dev/zero of=/d/f bs=1M count=1 conv=notrunc' 2>/dev/null; caisson volume restore data s1 >/dev/null || exit 4
+            echo "$before MB, with six copies $after MB, in the end $(used) MB"; [ $before -ge 60 ] && [ $((after - before)) -le 6 ] && [ $(($(used) - before)) -le 12 ] || exit 5
+            caisson run --rm $N -v data:/d -v copy2:/e busybox sh -c 'cmp /d/f /e/f && cat /d/g' | grep -qx old"#;
+        check_in(&Sandbox::on_disk(&format!("-o loop {image}")), script);
+    } else {
+        let reason = String::from_utf8_lossy(&prepared.stderr);
+        println!(
+            "skipped: cannot mount {kind} on this machine: {}",
+            reason.trim()
+        );
+    }
+    let _ = std::fs::remove_dir(format!("{image}.d"));
+    std::fs::remove_file(&image).unwrap();
+}
+
+#[test]
+fn copies_share_their_blocks_on_xfs() {
+    if can_run() {
+        copies_share_blocks("xfs", "mkfs.xfs -q -m reflink=1");
+    }
+}
+
+#[test]
+fn copies_share_their_blocks_on_btrfs() {
+    if can_run() {
+        copies_share_blocks("btrfs", "mkfs.btrfs -q");
+    }
 }

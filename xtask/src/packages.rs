@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// A program and the package that has it.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 13] = [
     ("busybox", "busybox-static"),
     ("skopeo", "skopeo"),
     ("docker-registry", "docker-registry"),
@@ -20,6 +20,8 @@ const NEEDED: [(&str, &str); 11] = [
     ("bzip2", "bzip2"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
 ];
 
 /// Installs what is missing.
