@@ -238,6 +238,23 @@ fn a_path_within_a_volume_that_becomes_a_link_stays_inside() {
     );
 }
 
+/// Places that things are mounted on, in a volume whose other user exchanges them all the time.
+#[test]
+fn a_target_in_a_shared_volume_never_leaves_the_root() {
+    attack(
+        r#"
+        tree evil; cp $PROBE evil/bin/probe; pack evil; mkdir b; echo mounted > b/file; echo mounted > file
+        caisson run --rm $N -v vol:/v busybox sh -c "mkdir -p /v/sub/dir; echo x > /v/sub/secret; ln -s ../../../../../../../..$HOST /v/up; ln -s $HOST /v/abs" || die fill
+        caisson run -d $N --name swap -v vol:/v evil sh -c 'probe swap /v/sub /v/up & probe swap /v/sub /v/abs' >/dev/null || die run
+        ours() { grep " $PWD/" /proc/self/mountinfo; }; ours > mounts.before; here=0
+        for i in $(seq 30); do
+            either caisson run --rm $N -v vol:/v -v $PWD/b:/v/sub/dir -v $PWD/file:/v/sub/secret --tmpfs /v/sub/new evil sh -c 'cat /v/sub/dir/file; true'
+            ! grep -qx mounted out || here=$((here + 1)); ours | diff mounts.before - || die 'a mount reached the host'
+        done
+        echo $here of 30; caisson inspect -f '{{.State.Running}}' swap | grep -qx true || die 'nobody exchanged anything'"#,
+    );
+}
+
 attacks! {
     a_working_directory_behind_a_descriptor_stays_inside_for_run_and_exec: r#"
         caisson run -d $N --name cc busybox sleep 100 >/dev/null || die run
