@@ -218,6 +218,43 @@ fn names_that_change_while_they_are_resolved_stay_inside() {
     );
 }
 
+/// What a container mounts from within a volume, another may exchange for a link at any moment.
+#[test]
+fn a_path_within_a_volume_that_becomes_a_link_stays_inside() {
+    attack(
+        r#"
+        sub='type=volume,src=vol,dst=/x,volume-subpath=sub'
+        tree evil; cp $PROBE evil/bin/probe; pack evil
+        caisson run --rm $N -v vol:/v busybox sh -c 'mkdir /v/sub; echo inside > /v/sub/secret; ln -s / /v/link; ln -s ../../../../../.. /v/up; ln -s sub /v/near' || die fill
+        # At an automatic restart nobody but the monitor looks.
+        caisson run -d $N --name again --restart always -v vol:/v --mount $sub busybox sh -c "cat /x$HOST/secret /x/secret; mv /v/sub /v/was; mv /v/link /v/sub; sleep .2" >/dev/null || die run
+        for i in $(seq 50); do caisson inspect -f '{{.RestartCount}}{{.State.Error}}' again > state; grep -qx 0 state || break; sleep .1; done
+        sleep 1; caisson logs again > log 2>&1; cat state log; grep -q inside log || die 'it did not run'; grep -q HOST-SECRET log && die 'the restarted container reads the host'
+        caisson rm -f again >/dev/null; caisson run --rm $N -v vol:/v busybox sh -c 'mv /v/sub /v/link; mv /v/was /v/sub' || die restore
+        caisson run --rm $N --mount type=volume,src=vol,dst=/x,volume-subpath=near busybox cat /x/secret | grep -qx inside || die 'a link that stays inside'
+        caisson run -d $N --name swap -v vol:/v evil sh -c 'probe swap /v/sub /v/link & probe swap /v/sub /v/up' >/dev/null || die run
+        inside=0; for i in $(seq 50); do either caisson run --rm $N --mount $sub busybox sh -c "cat /x$HOST/secret 2>/dev/null; cat /x/secret"; ! grep -qx inside out || inside=$((inside + 1)); done
+        echo $inside of 50; caisson inspect -f '{{.State.Running}}' swap | grep -qx true || die 'nobody exchanged anything'"#,
+    );
+}
+
+/// Places that things are mounted on, in a volume whose other user exchanges them all the time.
+#[test]
+fn a_target_in_a_shared_volume_never_leaves_the_root() {
+    attack(
+        r#"
+        tree evil; cp $PROBE evil/bin/probe; pack evil; mkdir b; echo mounted > b/file; echo mounted > file
+        caisson run --rm $N -v vol:/v busybox sh -c "mkdir -p /v/sub/dir; echo x > /v/sub/secret; ln -s ../../../../../../../..$HOST /v/up; ln -s $HOST /v/abs" || die fill
+        caisson run -d $N --name swap -v vol:/v evil sh -c 'probe swap /v/sub /v/up & probe swap /v/sub /v/abs' >/dev/null || die run
+        ours() { grep " $PWD/" /proc/self/mountinfo; }; ours > mounts.before; here=0
+        for i in $(seq 30); do
+            either caisson run --rm $N -v vol:/v -v $PWD/b:/v/sub/dir -v $PWD/file:/v/sub/secret --tmpfs /v/sub/new evil sh -c 'cat /v/sub/dir/file; true'
+            ! grep -qx mounted out || here=$((here + 1)); ours | diff mounts.before - || die 'a mount reached the host'
+        done
+        echo $here of 30; caisson inspect -f '{{.State.Running}}' swap | grep -qx true || die 'nobody exchanged anything'"#,
+    );
+}
+
 attacks! {
     a_working_directory_behind_a_descriptor_stays_inside_for_run_and_exec: r#"
         caisson run -d $N --name cc busybox sleep 100 >/dev/null || die run
@@ -258,6 +295,20 @@ attacks! {
         mkdir t; ln -s $HOST t/x; tar -C t -cf a.tar x; rm t/x; mkdir t/x; echo y > t/x/new; tar -C t -rf a.tar x/new; tar -C t -P --transform "s,^x/new,$HOST/new," -rf a.tar x/new; tar -C t -P --transform 's,^x/new,../../../../../../tmp/new,' -rf a.tar x/new
         for c in off on; do try caisson cp - $c:/ < a.tar; try caisson cp - $c:/d/rel < a.tar; done; [ ! -e /tmp/new ] || die 'written outside'
         mkdir into; ln -s $HOST into/d; try caisson cp on:/d into; find host | grep -q rel && die 'followed a link of the destination' ; true"#;
+
+    nothing_is_mounted_over_proc: r#"
+        tree evil; mkdir evil/proc; ln -s proc evil/p; ln -s /proc/sys evil/s; pack evil; mkdir b; echo b > b/file; caisson volume create vol >/dev/null
+        for target in /proc /proc/self /proc/self/attr /proc/1/attr/exec /proc/sys /proc/new /x/../proc/sys /p /p/sys /s/kernel /p/../proc; do
+            for mount in type=bind,src=$PWD/b type=volume,src=vol type=tmpfs; do
+                refuse caisson run --rm $N --mount $mount,dst=$target evil true
+                [ $code = 125 ] && grep -q 'cannot be mounted because it is \(inside /proc\|not of type proc\)' err || die "$mount on $target: $code $(cat err)"
+            done
+        done
+        refuse caisson run --rm $N -v $PWD/b/file:/proc/version evil true; refuse caisson run --rm $N -v $PWD/b/file:/p/self/attr/exec evil true
+        try caisson run --rm $N -v $PWD/b/file:/proc/uptime evil cat /proc/uptime && grep -qx b out || die "uptime: $(cat err)"
+        try caisson run --rm $N -v $PWD/b/file:/p/meminfo evil cat /proc/meminfo && grep -qx b out || die "meminfo: $(cat err)"
+        try caisson run --rm $N --pid host -v /proc:/proc evil cat /proc/self/status || die "a procfs: $(cat err)"
+        [ -z "$(caisson ps -aq)" ]"#;
 
     mounts_on_links_of_the_image_stay_inside: r#"
         tree evil; ln -s ../../.. evil/data; ln -s $HOST evil/abs; ln -s /proc evil/p; ln -s / evil/top; pack evil; mkdir b; echo b > b/file

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// A program and the package that has it.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("skopeo", "skopeo"),
     ("docker-registry", "docker-registry"),
@@ -23,11 +23,13 @@ const NEEDED: [(&str, &str); 14] = [
     ("bzip2", "bzip2"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
 ];
 
 /// Installs what is missing.
 pub(crate) fn install() -> anyhow::Result<()> {
-    install_programs(&NEEDED)
+    install_programs(NEEDED)
 }
 
 /// The same for programs of one's own, each with its package.

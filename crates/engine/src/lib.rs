@@ -18,6 +18,7 @@ pub mod volume;
 mod cdi;
 mod events;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use error::EngineError;
@@ -117,15 +118,22 @@ impl Engine {
     /// # Errors
     /// Where containers cannot be listed.
     pub fn image_users(&self) -> Result<Vec<image::ImageUser>, EngineError> {
-        let user = |stored: StoredContainer| {
-            let image = types::digest::Digest::parse(&stored.record.image_id).ok()?;
-            Some(image::ImageUser {
-                container: stored.record.id,
-                image,
-                is_running: stored.state.status.is_live(),
-            })
-        };
-        Ok(self.containers()?.into_iter().filter_map(user).collect())
+        let mut users = Vec::new();
+        for stored in self.containers()? {
+            let record = &stored.record;
+            let mut images: BTreeSet<&str> = record.images.values().map(String::as_str).collect();
+            images.insert(&record.image_id);
+            let ids = images.into_iter();
+            users.extend(
+                ids.filter_map(|id| types::digest::Digest::parse(id).ok())
+                    .map(|image| image::ImageUser {
+                        container: record.id.clone(),
+                        image,
+                        is_running: stored.state.status.is_live(),
+                    }),
+            );
+        }
+        Ok(users)
     }
 
     /// Whether only cgroup v2 is there.

@@ -71,8 +71,9 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         .iter()
         .cloned()
         .partition(|mount| mount.kind == "cgroup");
-    let prepared = mounts::prepare(&early)?;
+    let mut prepared = mounts::prepare(&early)?;
     mount::isolate_namespace(false)?;
+    mounts::take_images(&mut prepared, &launch.staging)?;
     let root = rootfs::mount_root(launch)?;
     let attached = attach_all(prepared, &root)?;
     let slave = match inherited.stdio {
@@ -288,7 +289,7 @@ fn mount_cgroups(
         let tree = clone_directory(path, attributes)?;
         return Ok(mount::attach(tree, &target)?);
     }
-    let tmpfs = mount::new_filesystem("tmpfs", &[("mode", "755")], base)?;
+    let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &[("mode", "755")], base)?;
     for (name, path) in hierarchies {
         rustix::fs::mkdirat(&tmpfs, name.as_str(), Mode::from_raw_mode(0o755)).on("make", name)?;
         for alias in name

@@ -18,6 +18,7 @@ mod init;
 mod join;
 mod limits;
 mod mounts;
+mod procfs;
 mod program;
 mod rootfs;
 mod start;

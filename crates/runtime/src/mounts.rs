@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use sys::mount::{self, Attributes};
 use sys::rootfs::Dir;
@@ -16,6 +17,7 @@ use sys::{Context, SysError};
 
 use crate::failure::Failure;
 use crate::spec::Mount;
+use crate::{procfs, rootfs};
 
 /// The options of one mount, understood.
 #[derive(Debug, Default, PartialEq)]
@@ -110,6 +112,7 @@ fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
         _ if options.bind || mount.kind == "bind" => Some(take_source(mount, &options)?),
         _ => None,
     };
+    procfs::check_path(mount, source.as_ref().map(|(tree, _)| tree))?;
     Ok(Prepared {
         mount,
         options,
@@ -118,9 +121,7 @@ fn prepare_one(mount: &Mount) -> Result<Prepared<'_>, Failure> {
 }
 
 fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), Failure> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let path = rustix::fs::openat(CWD, mount.source.as_str(), flags, Mode::empty())
-        .on("open bind source", &mount.source)?;
+    let path = open_source(mount)?;
     let stat = rustix::fs::fstat(&path).on("read", &mount.source)?;
     let tree = mount::clone_tree(&path, options.recursive)
         .map_err(|error| SysError::new("bind", mount.source.clone(), error.errno))?;
@@ -137,6 +138,56 @@ fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), 
         mount::set_propagation(&tree, propagation, recursive)?;
     }
     Ok((tree, FileType::from_raw_mode(stat.st_mode)))
+}
+
+/// Mounts the images among the sources. A path within one is found while the image is attached at
+/// `staging`: a detached mount cannot be cloned before kernel 6.15. The namespace must be isolated.
+pub(crate) fn take_images(prepared: &mut [Prepared<'_>], staging: &Path) -> Result<(), Failure> {
+    for one in prepared.iter_mut().filter(|one| one.mount.kind == "image") {
+        let mount = one.mount;
+        let image = rootfs::read_only_overlay(&mount.layers).map_err(|error| {
+            Failure::setup(format!("cannot mount image {}: {error}", mount.source))
+        })?;
+        let tree = match mount.subpath.as_str() {
+            "" => image,
+            _ => {
+                mount::attach(&image, rootfs::open_path(staging)?)?;
+                let found = find_beneath(mount, &Dir::from_fd(image))
+                    .and_then(|place| Ok(mount::clone_tree(place, false)?));
+                mount::detach(staging)?;
+                found?
+            }
+        };
+        mount::set_attributes(&tree, one.options.attributes, false)?;
+        let stat = rustix::fs::fstat(&tree).on("read", &mount.source)?;
+        one.source = Some((tree, FileType::from_raw_mode(stat.st_mode)));
+    }
+    Ok(())
+}
+
+/// The source is the user's path; what is beneath it belongs to whoever writes there.
+fn open_source(mount: &Mount) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(CWD, mount.source.as_str(), flags, Mode::empty())
+        .on("open bind source", &mount.source)?;
+    if mount.subpath.is_empty() {
+        return Ok(source);
+    }
+    find_beneath(mount, &Dir::from_fd(source))
+}
+
+fn find_beneath(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
+    root.open_path_beneath(Path::new(&mount.subpath))
+        .map_err(|error| {
+            let reason = match error.errno {
+                Errno::XDEV => "it leads out of it".into(),
+                errno => sys::error::describe(errno).to_lowercase(),
+            };
+            let (subpath, source) = (&mount.subpath, &mount.source);
+            Failure::setup(format!(
+                "cannot access path {subpath:?} beneath {source}: {reason}"
+            ))
+        })
 }
 
 /// A clone of the mount at the same place in another container, whose mount namespace the source
@@ -199,19 +250,17 @@ pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Fail
         options,
         source,
     } = prepared;
-    let destination = Path::new(&mount.destination);
-    let (tree, target) = match source {
-        Some((tree, FileType::Directory)) => (tree, directory_target(mount, root)?),
-        Some((tree, _)) => {
-            let target = root
-                .create_file_for_mount(destination)
-                .map_err(describe(mount))?;
-            (tree, target)
-        }
-        None => {
-            let target = directory_target(mount, root)?;
-            (new_filesystem(mount, &options, &target)?, target)
-        }
+    let target = match &source {
+        Some((_, kind)) if *kind != FileType::Directory => root
+            .create_file_for_mount(Path::new(&mount.destination))
+            .map_err(describe(mount))?,
+        _ => directory_target(mount, root)?,
+    };
+    let source = source.map(|(tree, _)| tree);
+    procfs::check_target(mount, source.as_ref(), root, &target)?;
+    let tree = match source {
+        Some(tree) => tree,
+        None => new_filesystem(mount, &options, &target)?,
     };
     mount::attach(&tree, &target)
         .map_err(|error| SysError::new("mount on", mount.destination.clone(), error.errno))?;
@@ -236,7 +285,19 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
             )));
         }
     }
-    root.mkdir_all(destination, 0o755).map_err(describe(mount))
+    let mut is_made = false;
+    let target = root
+        .mkdir_all_reporting(destination, 0o755, &mut |_| is_made = true)
+        .map_err(describe(mount))?;
+    if is_made && mount.kind == "tmpfs" {
+        // What the image has not is for everybody, as in Docker; at later starts too, when it is
+        // there.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&target, c".", flags, Mode::empty())
+            .and_then(|directory| rustix::fs::fchmod(directory, Mode::from_raw_mode(0o1777)))
+            .on("make", &mount.destination)?;
+    }
+    Ok(target)
 }
 
 fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
@@ -245,16 +306,15 @@ fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
 }
 
 fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<OwnedFd, Failure> {
-    let kind: &'static str = match mount.kind.as_str() {
-        "proc" => "proc",
-        "sysfs" => "sysfs",
-        "tmpfs" => "tmpfs",
-        "devpts" => "devpts",
-        "mqueue" => "mqueue",
-        "cgroup2" => "cgroup2",
-        other => {
+    const OWN: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2"];
+    let kind = mount.kind.as_str();
+    // Of anything else there is a device, which the user named.
+    let source = match OWN.contains(&kind) {
+        true => kind,
+        false if mount.source.starts_with('/') => mount.source.as_str(),
+        false => {
             return Err(Failure::setup(format!(
-                "cannot mount on {}: file system type {other:?} is not known here",
+                "cannot mount on {}: file system type {kind:?} is not known here",
                 mount.destination
             )));
         }
@@ -271,12 +331,13 @@ fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    let tree = mount::new_filesystem(kind, &pairs, options.attributes.set).map_err(|error| {
-        Failure::setup(format!(
-            "cannot mount {kind} on {}: {error}",
-            mount.destination
-        ))
-    })?;
+    let tree =
+        mount::new_filesystem(kind, source, &pairs, options.attributes.set).map_err(|error| {
+            Failure::setup(format!(
+                "cannot mount {kind} on {}: {error}",
+                mount.destination
+            ))
+        })?;
     if let Some((propagation, recursive)) = options.propagation {
         mount::set_propagation(&tree, propagation, recursive)?;
     }
@@ -297,6 +358,7 @@ pub(crate) fn mask(root: &Dir, paths: &[String], null: &OwnedFd) -> Result<(), F
                 // before kernel 6.15.
                 Some(attached) => mount::clone_tree(attached, false)?,
                 None => mount::new_filesystem(
+                    "tmpfs",
                     "tmpfs",
                     &[("nr_inodes", "2"), ("size", "0")],
                     mount::READ_ONLY,

@@ -1,7 +1,7 @@
 //! The root file system: an overlay of layers, attached only in the container's own namespace.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -56,12 +56,15 @@ pub fn mount_layers(layers: &Layers) -> Result<OwnedFd, Failure> {
 ///
 /// # Errors
 /// The kernel's answer.
-pub fn mount_read_only(lowers: &[std::path::PathBuf]) -> Result<OwnedFd, Failure> {
-    let lowers = lowers
-        .iter()
-        .map(|path| open_path(path))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(mount::new_overlay(&lowers, None, &OVERLAY_OPTIONS)?)
+pub fn mount_read_only(lowers: &[PathBuf]) -> Result<OwnedFd, Failure> {
+    Ok(read_only_overlay(lowers)?)
+}
+
+/// Layers that nobody writes to, as a detached mount.
+pub(crate) fn read_only_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, SysError> {
+    let lowers = lowers.iter().map(|path| open_path(path));
+    let lowers = lowers.collect::<Result<Vec<_>, _>>()?;
+    mount::new_overlay(&lowers, None, &OVERLAY_OPTIONS)
 }
 
 /// The overlay as a detached mount.
@@ -123,7 +126,7 @@ fn common_parent(paths: &[std::path::PathBuf]) -> &Path {
     common
 }
 
-fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
+pub(crate) fn open_path(path: &Path) -> Result<OwnedFd, SysError> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .on("open", path.display())
 }

@@ -4,6 +4,7 @@
 //! read and ours can be checked by the specification's own validation.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -177,6 +178,13 @@ pub struct Mount {
     pub kind: String,
     /// Host path, or a name.
     pub source: String,
+    /// A path beneath the source, which is what is bound. Others may write there, so that it is
+    /// resolved at the moment of mounting and by descriptor; not of the specification.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subpath: String,
+    /// Directories of an image that is mounted, topmost first; not of the specification.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<PathBuf>,
     /// Mount options as of mount(8).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use sys::process::{self, Side};
 use sys::{Context, SysError};
 
@@ -217,11 +218,21 @@ pub(crate) fn report(channel: impl AsFd, failure: &Failure) {
 /// Waits until the program runs (the channel closes by exec) or a failure arrives.
 pub(crate) fn listen(channel: impl AsFd) -> Result<Option<OwnedFd>, Failure> {
     let mut terminal = None;
+    let mut was_unread = false;
     let mut buffer = vec![0u8; FAILURE_BYTES_MAX];
     loop {
-        let (length, mut fds) =
-            sys::socket::receive(&channel, &mut buffer).on("hear from", "container")?;
+        let (length, mut fds) = match sys::socket::receive(&channel, &mut buffer) {
+            // It ended without our word, which is told once and before what it said last.
+            Err(Errno::CONNRESET) if !was_unread => {
+                was_unread = true;
+                continue;
+            }
+            other => other.on("hear from", "container")?,
+        };
         match buffer[..length].first() {
+            None if was_unread => {
+                return Err(Failure::setup("the container ended before it could run"));
+            }
             None => return Ok(terminal),
             Some(b'T') => terminal = fds.pop(),
             Some(b'F') => {
@@ -301,5 +312,25 @@ pub(crate) fn seccomp_program(
             None => Ok(None),
             Some(profile) => profile.program(&target).map(Some).map_err(fail),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child that fails before it has read that its groups are made closes a socket with a packet
+    /// unread: its parent is told of that first.
+    #[test]
+    fn a_failure_is_heard_though_our_word_was_not() {
+        let (ours, theirs) = sys::socket::pair().unwrap();
+        sys::socket::send(&ours, b"G", &[]).unwrap();
+        report(&theirs, &Failure::setup("no such place"));
+        drop(theirs);
+        assert_eq!(listen(&ours).unwrap_err().text, "no such place");
+        let (ours, theirs) = sys::socket::pair().unwrap();
+        sys::socket::send(&ours, b"G", &[]).unwrap();
+        drop(theirs);
+        assert!(listen(&ours).is_err());
     }
 }

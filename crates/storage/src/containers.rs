@@ -12,6 +12,7 @@
 //! `names/`, so that a name without its container can only be garbage. It is removed by a rename
 //! back to `tmp/`; bytes go afterwards, without any lock.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,9 @@ pub struct ContainerRecord {
     /// Volumes, by the names that they got.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<VolumeUse>,
+    /// Ids of the images that it mounts, by target.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// A volume in a container.
@@ -64,6 +68,8 @@ pub struct VolumeUse {
     pub name: String,
     /// Path in the container.
     pub target: String,
+    /// The mode of `-v`, as `inspect` shows it.
+    pub mode: String,
     /// Not written by this container.
     pub read_only: bool,
     /// What the image has there is not copied into a new volume.
@@ -489,6 +495,7 @@ mod tests {
             args: vec!["true".into()],
             spec: ContainerSpec::default(),
             volumes: Vec::new(),
+            images: BTreeMap::new(),
         }
     }
 

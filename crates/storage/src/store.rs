@@ -168,8 +168,8 @@ impl Store {
         }))
     }
 
-    /// Removes the temporary directories of commands that no longer run, and run directories of
-    /// containers that are gone. Returns how many went.
+    /// Removes the temporary directories of commands that no longer run, what they left half copied
+    /// in volumes, and run directories of containers that are gone. Returns how many went.
     ///
     /// # Errors
     /// Where `tmp` cannot be listed; an entry that cannot be removed stays for the next sweep.
@@ -190,7 +190,7 @@ impl Store {
         }
         // Names that cannot be swept now are swept later.
         let _ = self.sweep_names();
-        Ok(swept + self.sweep_run_directories())
+        Ok(swept + self.sweep_copies() + self.sweep_run_directories())
     }
 
     /// A run directory is made after its container is in the store, so that one without is garbage.

@@ -11,6 +11,7 @@
 mod copy;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ pub const RECORD_VERSION: u32 = 1;
 const RECORD: &str = "record";
 const DATA: &str = "data";
 const SNAPSHOTS: &str = "snapshots";
+/// A copy on its way.
+const NEW: &str = "new";
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 
 /// What a volume was made to be.
@@ -87,6 +90,9 @@ pub enum VolumeError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// An archive that is damaged, hostile, or compressed in a way that is not known.
+    #[error("cannot unpack the archive")]
+    Archive(#[source] crate::layer::unpack::UnpackError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StorageError),
@@ -99,6 +105,11 @@ type Result<T> = std::result::Result<T, VolumeError>;
 
 fn check(name: &str) -> Result<()> {
     types::volume_flag::check_volume_name(name)
+        .map_err(|error| VolumeError::Name(error.to_string()))
+}
+
+fn check_tag(tag: &str) -> Result<()> {
+    types::volume_flag::check_snapshot_tag(tag)
         .map_err(|error| VolumeError::Name(error.to_string()))
 }
 
@@ -153,6 +164,46 @@ impl Store {
         atomic::sync_directory(atomic::open_directory(&self.path("volumes"))?)?;
         sys::fail::point("storage.volume.published");
         Ok(true)
+    }
+
+    /// Makes a volume from a tar, compressed or not: whole, or not at all.
+    ///
+    /// # Errors
+    /// [`VolumeError::Exists`], [`VolumeError::Archive`].
+    pub fn import_volume(&self, record: &VolumeRecord, source: impl Read + Send) -> Result<()> {
+        use crate::layer::unpack::{ApplyMode, UnpackOptions, Whiteouts, unpack};
+        use crate::tar::TarError;
+        let options = UnpackOptions {
+            mode: ApplyMode::Merged,
+            whiteouts: Whiteouts::Literal,
+            ..UnpackOptions::default()
+        };
+        let made = self.create_with(record, |data| {
+            std::fs::create_dir(data).on("make", data.display())?;
+            let root = sys::rootfs::Dir::open(data).map_err(SysError::from)?;
+            let damaged = |source| VolumeError::Archive(TarError::Read { at: 0, source }.into());
+            let (_, source) = crate::compression::decode(source).map_err(damaged)?;
+            unpack(source, &root, &options).map_err(VolumeError::Archive)?;
+            Ok(rustix::fs::syncfs(&root).on("sync", data.display())?)
+        })?;
+        match made {
+            true => Ok(()),
+            false => Err(VolumeError::Exists(record.name.clone())),
+        }
+    }
+
+    /// Removes copies that a killed command left unfinished beside the data of volumes.
+    pub(crate) fn sweep_copies(&self) -> usize {
+        let entries = std::fs::read_dir(self.path("volumes"));
+        let copies = entries.into_iter().flatten().flatten();
+        let copies = copies.map(|entry| entry.path().join(NEW));
+        let sweep = |copy: &PathBuf| {
+            // Whoever makes one has the volume locked.
+            let lock = copy.parent().map(Lock::try_acquire_directory);
+            let lock = lock.and_then(|lock| lock.ok().flatten());
+            lock.is_some() && remove_tree(copy).is_ok()
+        };
+        copies.filter(|copy| copy.exists()).filter(sweep).count()
     }
 
     /// The volume of a name.
@@ -246,7 +297,7 @@ impl Store {
 
     /// A synced copy of a directory beside a volume's data.
     fn copied(&self, name: &str, from: BorrowedFd<'_>) -> Result<PathBuf> {
-        let new = self.volume_directory(name).join("new");
+        let new = self.volume_directory(name).join(NEW);
         remove_tree(&new)?;
         copy_to(from, &new)?;
         sys::fail::point("storage.volume.copied");
@@ -258,7 +309,7 @@ impl Store {
     /// # Errors
     /// [`VolumeError::SnapshotExists`].
     pub fn snapshot_volume(&self, name: &str, tag: &str, _lock: &Lock) -> Result<()> {
-        check(tag)?;
+        check_tag(tag)?;
         let snapshots = self.volume_directory(name).join(SNAPSHOTS);
         match rustix::fs::mkdir(&snapshots, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -300,7 +351,7 @@ impl Store {
             volume: name.to_owned(),
             tag: tag.to_owned(),
         };
-        check(tag).map_err(|_| no_snapshot())?;
+        check_tag(tag).map_err(|_| no_snapshot())?;
         let path = self.volume_directory(name).join(SNAPSHOTS).join(tag);
         let snapshot = atomic::open_directory(&path).map_err(|_| no_snapshot())?;
         let new = self.copied(name, snapshot.as_fd())?;
@@ -452,5 +503,90 @@ mod tests {
         std::fs::write(source.join("b"), "2").unwrap();
         store.fill_volume("one", from.as_fd(), &lock).unwrap();
         assert_eq!(std::fs::read_to_string(data.join("b")).unwrap(), "1");
+    }
+
+    #[test]
+    fn an_archive_becomes_a_whole_volume_or_none() {
+        let (_kept, store) = store();
+        let mut tar = Vec::new();
+        let mut writer = crate::tar::TarWriter::new(&mut tar);
+        let mut path = Vec::new();
+        for _ in 0..1500 {
+            path.extend_from_slice(b"d/");
+        }
+        for path in [b"./".to_vec(), path] {
+            let entry = crate::tar::Entry {
+                path,
+                kind: crate::tar::Kind::Directory,
+                mode: 0o2751,
+                ..Default::default()
+            };
+            writer.append(&entry).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut packed = Vec::new();
+        let gzip = crate::compression::Compression::Gzip;
+        let mut encoder = crate::compression::Encoder::new(gzip, &mut packed).unwrap();
+        std::io::Write::write_all(&mut encoder, &tar).unwrap();
+        encoder.finish().unwrap();
+        store.import_volume(&record("deep"), &packed[..]).unwrap();
+        let mode = rustix::fs::stat(store.volume_data("deep")).unwrap().st_mode;
+        assert_eq!(mode & 0o7777, 0o2751);
+        let torn = store.import_volume(&record("torn"), &packed[..packed.len() / 2]);
+        assert!(matches!(torn, Err(VolumeError::Archive(_))), "{torn:?}");
+        let again = store.import_volume(&record("deep"), &tar[..]);
+        assert!(matches!(again, Err(VolumeError::Exists(_))), "{again:?}");
+        let lock = store.lock_volume("deep").unwrap();
+        store.clone_volume("deep", &record("too"), &lock).unwrap();
+        store.snapshot_volume("deep", "s", &lock).unwrap();
+        let names = store.volumes().unwrap().into_iter().map(|one| one.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["deep", "too"]);
+        assert_eq!(std::fs::read_dir(store.path("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn trees_of_any_depth_are_copied_with_their_links() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("from");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::create_dir(directory.path().join("to")).unwrap();
+        let from = atomic::open_directory(&source).unwrap();
+        let name = std::ffi::OsString::from("x".repeat(99));
+        let mut ladder = sys::rootfs::Ladder::new(from.as_fd()).unwrap();
+        for _ in 0..2000 {
+            rustix::fs::mkdirat(ladder.current(), &name, Mode::from_raw_mode(0o755)).unwrap();
+            ladder.down(&name).unwrap();
+        }
+        let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+        let odd: &[u8] = b"a\xff";
+        rustix::fs::openat(ladder.current(), odd, flags, Mode::from_raw_mode(0o600)).unwrap();
+        let at = ladder.current();
+        rustix::fs::linkat(at, odd, at, "b", rustix::fs::AtFlags::empty()).unwrap();
+        let to = atomic::open_directory(&directory.path().join("to")).unwrap();
+        copy_tree(from.as_fd(), to.as_fd()).unwrap();
+        let mut ladder = sys::rootfs::Ladder::new(to.as_fd()).unwrap();
+        while ladder.down(&name).is_ok() {}
+        assert_eq!(ladder.depth(), 2000);
+        let flags = rustix::fs::AtFlags::empty();
+        let stat = |name: &[u8]| rustix::fs::statat(ladder.current(), name, flags).unwrap();
+        assert_eq!(stat(odd).st_ino, stat(b"b").st_ino);
+        remove_tree(&source).unwrap();
+        remove_tree(&directory.path().join("to")).unwrap();
+    }
+
+    #[test]
+    fn what_killed_commands_left_half_copied_is_swept_and_a_live_copy_stays() {
+        let (_kept, store) = store();
+        for name in ["dead", "live"] {
+            store.create_volume(&record(name)).unwrap();
+            let copy = store.volume_directory(name).join(NEW).join("deep");
+            std::fs::create_dir_all(copy).unwrap();
+        }
+        let lock = store.lock_volume("live").unwrap();
+        assert_eq!(store.sweep().unwrap(), 1);
+        assert!(store.volume_directory("live").join(NEW).exists());
+        drop(lock);
+        assert_eq!(store.sweep().unwrap(), 1);
+        assert!(store.volume("live").is_ok());
     }
 }

@@ -139,6 +139,20 @@ impl Dir {
         self.resolve("find", path, OFlags::PATH, 0)
     }
 
+    /// As [`Dir::open_path`], but what leads out of the root is refused (EXDEV) and not seen from
+    /// it: absolute links, and `..` above it.
+    pub fn open_path_beneath(&self, path: &Path) -> Result<OwnedFd, RootError> {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        for _ in 0..EAGAIN_RETRIES_MAX {
+            match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), how) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                answer => return answer.map_err(|errno| RootError::new("find", path, errno)),
+            }
+        }
+        Err(RootError::new("find", path, Errno::AGAIN))
+    }
+
     /// As [`Dir::open_path`], but a link at the end is opened itself.
     pub fn open_path_nofollow(&self, path: &Path) -> Result<OwnedFd, RootError> {
         self.resolve("find", path, OFlags::PATH | OFlags::NOFOLLOW, 0)

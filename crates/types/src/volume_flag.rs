@@ -61,6 +61,12 @@ pub enum VolumeError {
          absolute path"
     )]
     NameCharacters(String),
+    /// A text that cannot tell snapshots apart.
+    #[error(
+        "invalid snapshot tag {0:?}: only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed, at most \
+         {VOLUME_NAME_BYTES_MAX} of them"
+    )]
+    SnapshotTag(String),
 }
 
 /// What the engine finds wrong with a mount.
@@ -72,6 +78,9 @@ pub enum MountProblem {
     /// The root itself.
     #[error("invalid specification: destination can't be '/'")]
     Root,
+    /// How mounts travel, for what is no bind.
+    #[error("field BindOptions must not be specified")]
+    Propagation,
 }
 
 /// A volume in the terms of Compose's short syntax.
@@ -317,6 +326,9 @@ impl VolumeFlag {
         let target = check_target(target).map_err(refuse)?;
         if kind == MountKind::Volume && !source.is_empty() {
             check_volume_name(source)?;
+            if !mode.propagation.is_empty() {
+                return Err(refuse(MountProblem::Propagation));
+            }
         }
         Ok(Self {
             kind,
@@ -396,6 +408,20 @@ pub fn check_volume_name(name: &str) -> Result<(), VolumeError> {
         Ok(())
     } else {
         Err(VolumeError::NameCharacters(name.to_owned()))
+    }
+}
+
+/// Checks the tag of a volume's snapshot: as a volume's name, but one character is enough.
+pub fn check_snapshot_tag(tag: &str) -> Result<(), VolumeError> {
+    // With one more character in front, what is left of the rule is that on the rest.
+    let begins_well = tag.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if begins_well
+        && tag.len() <= VOLUME_NAME_BYTES_MAX
+        && crate::id::is_restricted_name(&format!("v{tag}"))
+    {
+        Ok(())
+    } else {
+        Err(VolumeError::SnapshotTag(tag.to_owned()))
     }
 }
 

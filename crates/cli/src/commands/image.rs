@@ -44,8 +44,8 @@ fn fail(invocation: &Invocation, error: &EngineError) -> ExitCode {
 pub(crate) fn resolve_for_run(
     engine: &Engine,
     request: &RunRequest,
+    name: &str,
 ) -> Result<Resolved, EngineError> {
-    let name = &request.spec.image;
     let local = engine.image(name);
     let found = match (local, request.pull) {
         (Ok(record), PullPolicy::Missing | PullPolicy::Never)
@@ -63,7 +63,7 @@ pub(crate) fn resolve_for_run(
         (local, policy) => {
             if local.is_err() && policy == PullPolicy::Missing && !request.quiet {
                 let shown = Reference::parse_normalized(name).map_or_else(
-                    |_| name.clone(),
+                    |_| name.to_owned(),
                     |reference| reference.with_default_tag().familiar(),
                 );
                 errors::complain(&format!("Unable to find image '{shown}' locally"));

@@ -285,6 +285,7 @@ fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
             source: engine.store().volume_data(&one.name).display().to_string(),
             destination: one.target.clone(),
             driver: "local".into(),
+            mode: one.mode.clone(),
             read_write: !one.read_only,
             ..MountPoint::default()
         });
@@ -294,22 +295,19 @@ fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
         let (source, destination) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let mode = parts.next().unwrap_or("");
         let options: Vec<&str> = mode.split(',').collect();
-        let propagation = options
-            .iter()
-            .find(|option| {
-                option.ends_with("private")
-                    || option.ends_with("shared")
-                    || option.ends_with("slave")
-            })
-            .copied()
-            .unwrap_or("rprivate");
+        let is_propagation = |option: &&&str| {
+            ["private", "shared", "slave"]
+                .iter()
+                .any(|end| option.ends_with(end))
+        };
+        let propagation = options.iter().find(is_propagation).unwrap_or(&"rprivate");
         all.push(MountPoint {
             kind: "bind".into(),
             source: source.into(),
             destination: destination.into(),
             mode: mode.into(),
             read_write: !options.contains(&"ro"),
-            propagation: propagation.into(),
+            propagation: (*propagation).into(),
             ..MountPoint::default()
         });
     }
@@ -326,9 +324,16 @@ fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
             .map_or("", |bind| bind.propagation.as_str());
         all.push(MountPoint {
             kind: kind.into(),
-            source: mount.source.clone(),
+            name: match mount.kind {
+                MountKind::Image => mount.source.clone(),
+                _ => String::new(),
+            },
+            source: match stored.record.images.get(&mount.target) {
+                Some(image) => image.clone(),
+                None => mount.source.clone(),
+            },
             destination: mount.target.clone(),
-            read_write: !mount.read_only,
+            read_write: !mount.read_only && mount.kind != MountKind::Image,
             propagation: match (mount.kind, propagation) {
                 (MountKind::Bind, "") => "rprivate".into(),
                 (_, other) => other.into(),

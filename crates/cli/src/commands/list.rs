@@ -373,6 +373,7 @@ fn mounts(stored: &StoredContainer) -> Vec<MountName> {
         });
     let volumes = stored.record.volumes.iter().map(|one| MountName {
         name: one.name.clone(),
+        driver: "local".to_owned(),
         ..MountName::default()
     });
     volumes.chain(binds).collect()

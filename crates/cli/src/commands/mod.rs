@@ -62,6 +62,10 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
 }
 
 fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    if invocation.command.path.first() == Some(&"volume") {
+        // Copies take long, so that their commands are killed; what they leave may be large.
+        let _ = engine.store().sweep();
+    }
     match invocation.command.verb {
         Verb::Run => run::run(engine, invocation),
         Verb::Create => run::create(engine, invocation),

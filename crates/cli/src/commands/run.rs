@@ -7,6 +7,8 @@ use engine::container::create::{CreateRequest, Made, new_id};
 use engine::protocol::{Attach, Kind};
 use engine::{Connection, Engine, EngineError, Waiting};
 
+use types::mount::MountKind;
+
 use super::attach::{end_session, session};
 use super::{image, print_line};
 use crate::client_config::ClientConfig;
@@ -85,7 +87,14 @@ fn make(
         ));
         return Err(ExitCode::from(125));
     }
-    let resolved = image::resolve_for_run(engine, request).map_err(|error| refuse(&error))?;
+    let resolve = |name: &str| image::resolve_for_run(engine, request, name);
+    let resolved = resolve(&request.spec.image).map_err(|error| refuse(&error))?;
+    let mounts = request.spec.mounts.iter();
+    let images = mounts
+        .filter(|mount| mount.kind == MountKind::Image)
+        .map(|mount| Ok((mount.target.clone(), resolve(&mount.source)?.id)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| refuse(&error))?;
     let made = engine
         .create(CreateRequest {
             id,
@@ -94,6 +103,7 @@ fn make(
             image_id: resolved.id,
             defaults: resolved.defaults,
             platform: resolved.platform,
+            images,
         })
         .map_err(|error| refuse(&error))?;
     for warning in &request.warnings {

@@ -10,6 +10,7 @@ use engine::volume::VolumeRequest;
 use engine::{Engine, EngineError};
 use serde_json::{Value, json};
 use types::filter::Filters;
+use types::timestamp::Timestamp;
 
 use super::system::{PruneFilters, confirmed};
 use super::{fail_text, print, print_line};
@@ -55,7 +56,7 @@ pub(crate) fn create(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let request = VolumeRequest {
         name: argument(invocation, 0).to_owned(),
         driver: matches.get_str("driver").to_owned(),
-        options: BTreeMap::new(),
+        options: matches.get_list("opt").iter().map(pair).collect(),
         labels: matches.get_list("label").iter().map(pair).collect(),
     };
     told(
@@ -103,6 +104,10 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(filters) => filters,
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
+    let wants_dangling = match filters.boolean("dangling", false) {
+        Ok(wanted) => filters.contains("dangling").then_some(wanted),
+        Err(error) => return fail_text(invocation, &error.to_string()),
+    };
     let records = match all(engine) {
         Ok(records) => records,
         Err(error) => return fail(invocation, &error),
@@ -111,9 +116,9 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         filters.matches_pattern("name", &record.name)
             && filters.matches_exactly("driver", "local")
             && filters.matches_labels("label", &record.labels)
-            && filters.any("dangling", |wanted| {
+            && wants_dangling.is_none_or(|wanted| {
                 let users = engine.volume_users(&record.name);
-                matches!(wanted, "true" | "1") == users.is_ok_and(|users| users.is_empty())
+                wanted == users.is_ok_and(|users| users.is_empty())
             })
     };
     let rows: Vec<VolumeRow> = records
@@ -137,17 +142,32 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
     }
 }
 
+/// A volume's time as Docker has it.
+fn whole_seconds(time: &str) -> String {
+    Timestamp::parse_rfc3339(time).map_or_else(
+        |_| time.to_owned(),
+        |time| Timestamp::from_unix(time.unix_seconds(), 0).rfc3339(),
+    )
+}
+
+fn map_or_null(map: &BTreeMap<String, String>) -> Value {
+    match map.is_empty() {
+        true => Value::Null,
+        false => json!(map),
+    }
+}
+
 /// Docker's document of a volume, with its snapshots.
 pub(crate) fn document(engine: &Engine, name: &str) -> Result<Value, EngineError> {
     let record = engine.store().volume(name)?;
     let snapshots = engine.store().snapshots(name);
     let mut document = json!({
-        "CreatedAt": record.created,
+        "CreatedAt": whole_seconds(&record.created),
         "Driver": "local",
-        "Labels": record.labels,
+        "Labels": map_or_null(&record.labels),
         "Mountpoint": mountpoint(engine, &record),
         "Name": record.name,
-        "Options": record.options,
+        "Options": map_or_null(&record.options),
         "Scope": "local",
     });
     if !snapshots.is_empty() {
@@ -320,13 +340,13 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
 
 pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let (name, input) = (argument(invocation, 0), invocation.matches.get_str("input"));
-    let source: Result<Box<dyn Read>, std::io::Error> = match input {
-        "" | "-" => Ok(Box::new(std::io::stdin().lock())),
-        path => File::open(path).map(|file| Box::new(file) as Box<dyn Read>),
+    let source: Result<Box<dyn Read + Send>, std::io::Error> = match input {
+        "" | "-" => Ok(Box::new(std::io::stdin())),
+        path => File::open(path).map(|file| Box::new(file) as Box<dyn Read + Send>),
     };
     match source {
-        Ok(mut source) => {
-            let imported = engine.import_volume(name, &mut source);
+        Ok(source) => {
+            let imported = engine.import_volume(name, source);
             told(invocation, imported.map(|()| name.to_owned()))
         }
         Err(error) => fail_text(invocation, &format!("cannot read {input}: {error}")),

@@ -54,13 +54,12 @@ pub(super) fn refuse(spec: &ContainerSpec) -> Result<Vec<String>, FlagError> {
 fn mounts(spec: &ContainerSpec) -> Result<(), FlagError> {
     for mount in &spec.mounts {
         let kind = match mount.kind {
-            MountKind::Bind | MountKind::Tmpfs | MountKind::Volume => continue,
-            MountKind::Image => "image mounts",
+            MountKind::Bind | MountKind::Tmpfs | MountKind::Volume | MountKind::Image => continue,
             MountKind::Npipe => "Windows pipes",
             MountKind::Cluster => "Swarm's cluster volumes",
         };
         return Err(FlagError::NotYet(format!(
-            "--mount at {}: {kind} are not built yet; use type=bind, type=volume or type=tmpfs",
+            "--mount at {}: {kind} are not built yet; use type=bind, type=volume, type=image or type=tmpfs",
             mount.target
         )));
     }

@@ -313,8 +313,8 @@ fn dockers_daemon_refuses_the_rest() {
 fn what_is_not_built_is_refused_by_name() {
     for (words, start) in [
         (
-            &["--mount", "type=image,source=a,target=/x"][..],
-            "--mount at /x: image mounts",
+            &["--mount", "type=cluster,source=a,target=/x"][..],
+            "--mount at /x: Swarm's cluster volumes",
         ),
         (
             &["--log-driver", "syslog"],

@@ -160,6 +160,7 @@ impl DescribedMount {
             kind: kind.to_owned(),
             source: self.host_path.clone(),
             options,
+            ..Mount::default()
         })
     }
 }

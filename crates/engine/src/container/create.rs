@@ -1,5 +1,6 @@
 //! Creating: the image's defaults beneath the request, a name, a record.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use storage::containers::{ContainerError, ContainerRecord, RECORD_VERSION};
@@ -31,6 +32,8 @@ pub struct CreateRequest {
     pub defaults: ContainerDefaults,
     /// The image's platform, `linux/amd64`.
     pub platform: String,
+    /// Ids of the images that it mounts, by target.
+    pub images: BTreeMap<String, String>,
 }
 
 /// A container that this command has just made, and still has locked.
@@ -81,7 +84,11 @@ impl Engine {
             args,
             spec,
             volumes: Vec::new(),
+            images: request.images,
         };
+        for image in record.images.values() {
+            self.image_lowers(image)?;
+        }
         self.make_volumes(&mut record)?;
         // Not promised to outlive a power cut: nothing of it is wanted when it has ended.
         let durability = if record.spec.auto_remove {

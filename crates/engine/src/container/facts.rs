@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runtime::spec::Device;
 use rustix::fs::{FileType, Mode, OFlags};
-use storage::containers::{ContainerRecord, VolumeUse};
+use storage::containers::ContainerRecord;
 use types::container::DeviceMapping;
 
 use super::plan::HostFacts;
@@ -46,29 +46,21 @@ pub(crate) fn gather(
     }
     let directories = engine.config().cdi_spec_dirs.as_deref();
     facts.edits = crate::cdi::resolve(&record.spec.resources.device_requests, directories)?;
-    for one in record.volumes.iter().filter(|one| !one.subpath.is_empty()) {
-        check_subpath(engine, one)?;
+    for one in &record.volumes {
+        let options = engine.store().volume(&one.name)?.options;
+        if !options.is_empty() {
+            facts.volume_options.insert(one.name.clone(), options);
+        }
+    }
+    for (target, image) in &record.images {
+        let mut lowers = engine.image_lowers(image)?;
+        if lowers.len() == 1 {
+            // Two layers at least make an overlay: the empty directory is beneath.
+            lowers.push(facts.staging.clone());
+        }
+        facts.images.insert(target.clone(), lowers);
     }
     Ok(facts)
-}
-
-/// A path within a volume must be there, and no link on the way may lead elsewhere.
-fn check_subpath(engine: &Engine, one: &VolumeUse) -> Result<(), EngineError> {
-    use rustix::fs::ResolveFlags;
-    let data = sys::atomic::open_directory(&engine.store().volume_data(&one.name))?;
-    let subpath = one.subpath.trim_start_matches('/');
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    rustix::fs::openat2(&data, subpath, flags, Mode::empty(), how)
-        .map(drop)
-        .map_err(|errno| {
-            EngineError::invalid(format!(
-                "cannot access path {} of volume {}: {}",
-                one.subpath,
-                one.name,
-                sys::error::describe(errno).to_lowercase()
-            ))
-        })
 }
 
 /// Docker hides how hot neighbours make each CPU.

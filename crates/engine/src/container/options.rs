@@ -84,18 +84,13 @@ pub(crate) fn mount_of(request: &MountSpec) -> Result<Mount, EngineError> {
     match request.kind {
         MountKind::Bind => Ok(bind_of(request)),
         MountKind::Tmpfs => Ok(tmpfs_of(request)),
-        MountKind::Volume => Err(EngineError::invalid(format!(
-            "cannot mount volume on {}: named and anonymous volumes are not built yet; bind a directory: --mount type=bind,source=/path,target={}",
-            request.target, request.target
-        ))),
-        MountKind::Image => Err(EngineError::invalid(format!(
-            "cannot mount image on {}: mounts of type image are not built yet",
-            request.target
-        ))),
-        MountKind::Npipe | MountKind::Cluster => Err(EngineError::invalid(format!(
-            "cannot mount on {}: type {:?} does not exist on Linux without Swarm",
-            request.target, request.kind
-        ))),
+        MountKind::Image => Ok(image_of(request)),
+        MountKind::Volume | MountKind::Npipe | MountKind::Cluster => {
+            Err(EngineError::invalid(format!(
+                "cannot mount on {}: type {:?} does not exist on Linux without Swarm",
+                request.target, request.kind
+            )))
+        }
     }
 }
 
@@ -123,6 +118,20 @@ fn bind_of(request: &MountSpec) -> Mount {
         kind: "bind".into(),
         source: request.source.clone(),
         options,
+        ..Mount::default()
+    }
+}
+
+/// An image is for many: it is only read, whatever was asked for.
+fn image_of(request: &MountSpec) -> Mount {
+    let image = request.image.clone().unwrap_or_default();
+    Mount {
+        destination: request.target.clone(),
+        kind: "image".into(),
+        source: request.source.clone(),
+        subpath: image.subpath,
+        options: vec!["ro".into()],
+        ..Mount::default()
     }
 }
 
@@ -150,6 +159,7 @@ fn tmpfs_of(request: &MountSpec) -> Mount {
         kind: "tmpfs".into(),
         source: "tmpfs".into(),
         options,
+        ..Mount::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //! Everything that depends on the machine comes in as [`HostFacts`], so that the same record and
 //! facts give the same [`Launch`], byte for byte.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use runtime::capabilities::{self, CapSet};
@@ -57,8 +58,12 @@ pub struct HostFacts {
     pub staging: PathBuf,
     /// Where volumes are.
     pub volumes: PathBuf,
+    /// Options of those volumes that have some.
+    pub volume_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Read-only layers, topmost first.
     pub lowers: Vec<PathBuf>,
+    /// Layers of the images that are mounted, by target.
+    pub images: BTreeMap<String, Vec<PathBuf>>,
     /// Parent of our control groups.
     pub cgroup_parent: String,
     /// Only cgroup v2 is there: containers get a cgroup namespace of their own.
@@ -403,10 +408,7 @@ fn masked_paths(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOptio
         .collect()
 }
 
-fn sysctls(
-    spec: &ContainerSpec,
-    network: NetworkMode,
-) -> std::collections::BTreeMap<String, String> {
+fn sysctls(spec: &ContainerSpec, network: NetworkMode) -> BTreeMap<String, String> {
     let mut all = spec.sysctls.clone();
     if matches!(network, NetworkMode::None | NetworkMode::Bridge) {
         // Low ports and ping need no capability in a network namespace of one's own.
@@ -427,6 +429,7 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
         kind: kind.into(),
         source: kind.into(),
         options: options.iter().map(|option| (*option).to_string()).collect(),
+        ..Mount::default()
     }
 }
 
@@ -528,11 +531,21 @@ fn asked_mounts(record: &ContainerRecord, host: &HostFacts) -> Result<Vec<Mount>
     }
     for request in &spec.mounts {
         if request.kind != MountKind::Volume {
-            asked.push(super::options::mount_of(request)?);
+            asked.push(Mount {
+                layers: host
+                    .images
+                    .get(&request.target)
+                    .cloned()
+                    .unwrap_or_default(),
+                ..super::options::mount_of(request)?
+            });
         }
     }
     for one in &record.volumes {
-        asked.push(volume_mount(one, &host.volumes));
+        asked.push(match host.volume_options.get(&one.name) {
+            Some(options) => crate::volume::local::mount(options, one)?,
+            None => volume_mount(one, &host.volumes),
+        });
     }
     for (target, options) in &spec.tmpfs {
         let given: Vec<&str> = options
@@ -600,16 +613,14 @@ fn mounts(
 }
 
 fn volume_mount(one: &VolumeUse, volumes: &Path) -> Mount {
-    let data = volumes.join(&one.name).join("data");
-    let source = match one.subpath.as_str() {
-        "" => data,
-        subpath => data.join(subpath.trim_start_matches('/')),
-    };
     let options: &[&str] = match one.read_only {
         true => &["rbind", "rro", "rprivate"],
         false => &["rbind", "rprivate"],
     };
-    bind(&source, &one.target, options)
+    Mount {
+        subpath: one.subpath.clone(),
+        ..bind(&volumes.join(&one.name).join("data"), &one.target, options)
+    }
 }
 
 fn bind_mount(text: &str) -> Result<Mount, EngineError> {

@@ -1,24 +1,42 @@
 //! Copies of whole trees, sharing blocks where the file system can (reflink).
+//!
+//! Both trees are walked by ladders: a tree may be as deep as its maker likes, and whoever moves
+//! directories in the source meanwhile gets an error and not the host's files copied.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+use sys::rootfs::Ladder;
 use sys::{Context, SysError};
 
-/// Directories within one another; each holds two descriptors meanwhile.
-const DEPTH_MAX: usize = 400;
 const XATTR_BYTES_MAX: usize = 64 * 1024;
+/// A path from the root is followed in pieces of at most so many bytes; the kernel takes 4096.
+const PIECE_BYTES_MAX: usize = 2048;
 
 struct Copy<'a> {
     root: BorrowedFd<'a>,
+    from: Ladder,
+    to: Ladder,
+    /// From the root to the object that is copied.
+    path: Vec<u8>,
     /// Files with several names: where their first copy is, from the root.
-    links: HashMap<(u64, u64), CString>,
+    links: HashMap<(u64, u64), Vec<u8>>,
+}
+
+/// A directory that is being copied.
+struct Level {
+    stat: Stat,
+    /// Names still to copy.
+    names: Vec<OsString>,
+    /// Length of its path.
+    length: usize,
 }
 
 /// Copies what is in a directory, and the directory's own mode, owner, times and attributes, into
@@ -30,113 +48,151 @@ struct Copy<'a> {
 pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), SysError> {
     let mut copy = Copy {
         root: to,
+        from: Ladder::new(from).on("open", "directory")?,
+        to: Ladder::new(to).on("open", "directory")?,
+        path: Vec::new(),
         links: HashMap::new(),
     };
-    copy.directory(from, to, "", 0)?;
-    let stat = rustix::fs::fstat(from).on("read", "directory")?;
-    attributes(from, to)?;
-    own(to, &stat)
+    copy.tree()
 }
 
 impl Copy<'_> {
-    fn directory(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        path: &str,
-        depth: usize,
-    ) -> Result<(), SysError> {
-        if depth > DEPTH_MAX {
-            return Err(SysError::new("copy", path, Errno::NAMETOOLONG));
-        }
-        for entry in Dir::read_from(from).on("list", path)? {
-            let entry = entry.on("list", path)?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
+    fn tree(&mut self) -> Result<(), SysError> {
+        let mut levels = vec![self.level()?];
+        while let Some(level) = levels.last_mut() {
+            self.path.truncate(level.length);
+            let Some(name) = level.names.pop() else {
+                attributes(self.from.current(), self.to.current())?;
+                own(self.to.current(), &level.stat)?;
+                levels.pop();
+                self.from.up().on("leave", self.shown())?;
+                self.to.up().on("leave", self.shown())?;
                 continue;
+            };
+            if !self.path.is_empty() {
+                self.path.push(b'/');
             }
-            self.object(from, to, name, path, depth)?;
+            self.path.extend_from_slice(name.as_bytes());
+            if self.object(&name)? && self.enter(&name)? {
+                levels.push(self.level()?);
+            }
         }
         Ok(())
     }
 
-    fn object(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &CStr,
-        parent: &str,
-        depth: usize,
-    ) -> Result<(), SysError> {
-        let shown = format!("{parent}/{}", name.to_string_lossy());
-        let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
-            // Removed meanwhile: a running container's data is copied as it is found.
-            Err(Errno::NOENT) => return Ok(()),
-            other => other.on("read", &shown)?,
-        };
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::Directory && stat.st_nlink > 1 && self.is_linked(to, name, &stat)? {
-            return Ok(());
-        }
-        match kind {
-            FileType::Directory => {
-                let source = open(from, name, OFlags::DIRECTORY).on("open", &shown)?;
-                rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)).on("make", &shown)?;
-                let target = open(to, name, OFlags::DIRECTORY).on("open", &shown)?;
-                self.directory(source.as_fd(), target.as_fd(), &shown, depth + 1)?;
-                attributes(source.as_fd(), target.as_fd())?;
-                own(target.as_fd(), &stat)?;
-            }
-            FileType::RegularFile => {
-                let source = open(from, name, OFlags::empty()).on("open", &shown)?;
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                let target = rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o600))
-                    .on("make", &shown)?;
-                let target = content(source.as_fd(), target, &shown)?;
-                attributes(source.as_fd(), target.as_fd())?;
-                own(target.as_fd(), &stat)?;
-            }
-            FileType::Symlink => {
-                let link = rustix::fs::readlinkat(from, name, Vec::new()).on("read", &shown)?;
-                rustix::fs::symlinkat(link, to, name).on("make", &shown)?;
-                own_link(to, name, &stat).on("own", &shown)?;
-            }
-            // Nobody listens on the copy of a socket.
-            FileType::Socket => return Ok(()),
-            other => {
-                rustix::fs::mknodat(
-                    to,
-                    name,
-                    other,
-                    Mode::from_raw_mode(stat.st_mode),
-                    stat.st_rdev,
-                )
-                .on("make", &shown)?;
-                let mode = Mode::from_raw_mode(stat.st_mode);
-                rustix::fs::chmodat(to, name, mode, AtFlags::empty()).on("own", &shown)?;
-                own_link(to, name, &stat).on("own", &shown)?;
-            }
-        }
-        if stat.st_nlink > 1 && kind != FileType::Directory {
-            let path = CString::new(shown.trim_start_matches('/')).unwrap_or_default();
-            self.links.insert((stat.st_dev, stat.st_ino), path);
-        }
-        Ok(())
+    /// What there is to copy in the current directory.
+    fn level(&self) -> Result<Level, SysError> {
+        let directory = self.from.current();
+        let items = sys::rootfs::list(directory).on("list", self.shown())?;
+        Ok(Level {
+            stat: rustix::fs::fstat(directory).on("read", self.shown())?,
+            names: items.into_iter().rev().map(|item| item.name).collect(),
+            length: self.path.len(),
+        })
     }
 
-    fn is_linked(&self, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<bool, SysError> {
-        let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) else {
-            return Ok(false);
-        };
-        rustix::fs::linkat(self.root, first.as_c_str(), to, name, AtFlags::empty())
-            .on("link", name.to_string_lossy())?;
+    /// Goes into a directory and makes its copy; `false` where it is gone.
+    fn enter(&mut self, name: &OsStr) -> Result<bool, SysError> {
+        match self.from.down(name) {
+            Ok(()) => {}
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            Err(errno) => return Err(SysError::new("open", self.shown(), errno)),
+        }
+        rustix::fs::mkdirat(self.to.current(), name, Mode::from_raw_mode(0o700))
+            .on("make", self.shown())?;
+        self.to.down(name).on("open", self.shown())?;
         Ok(true)
     }
-}
 
-fn open(at: BorrowedFd<'_>, name: &CStr, more: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | more;
-    rustix::fs::openat(at, name, flags, Mode::empty())
+    /// Copies anything but a directory, for which it answers `true`.
+    fn object(&mut self, name: &OsStr) -> Result<bool, SysError> {
+        let (from, to) = (self.from.current(), self.to.current());
+        let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // Removed meanwhile: a running container's data is copied as it is found.
+            Err(Errno::NOENT) => return Ok(false),
+            other => other.on("read", self.shown())?,
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory {
+            return Ok(true);
+        }
+        let identity = (stat.st_dev, stat.st_ino);
+        if let Some(first) = self.links.get(&identity) {
+            self.link(first, name).on("link", self.shown())?;
+            return Ok(false);
+        }
+        match kind {
+            FileType::RegularFile => self.file(name)?,
+            FileType::Symlink => {
+                let link = rustix::fs::readlinkat(from, name, Vec::new());
+                let link = link.on("read", self.shown())?;
+                rustix::fs::symlinkat(link, to, name).on("make", self.shown())?;
+                own_link(to, name, &stat).on("own", self.shown())?;
+            }
+            // Nobody listens on the copy of a socket.
+            FileType::Socket => return Ok(false),
+            other => {
+                let mode = Mode::from_raw_mode(stat.st_mode);
+                rustix::fs::mknodat(to, name, other, mode, stat.st_rdev)
+                    .on("make", self.shown())?;
+                rustix::fs::chmodat(to, name, mode, AtFlags::empty()).on("own", self.shown())?;
+                own_link(to, name, &stat).on("own", self.shown())?;
+            }
+        }
+        if stat.st_nlink > 1 {
+            self.links.insert(identity, self.path.clone());
+        }
+        Ok(false)
+    }
+
+    fn file(&self, name: &OsStr) -> Result<(), SysError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let source = rustix::fs::openat(self.from.current(), name, flags, Mode::empty());
+        let source = source.on("open", self.shown())?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600);
+        let target = rustix::fs::openat(self.to.current(), name, flags, mode);
+        let target = target.on("make", self.shown())?;
+        let target = content(source.as_fd(), target, &self.shown())?;
+        attributes(source.as_fd(), target.as_fd())?;
+        let stat = rustix::fs::fstat(&source).on("read", self.shown())?;
+        own(target.as_fd(), &stat)
+    }
+
+    /// Another name for a file that was copied as `first`, whose path may be of any length.
+    fn link(&self, first: &[u8], name: &OsStr) -> Result<(), Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (mut place, mut rest): (Option<OwnedFd>, &[u8]) = (None, first);
+        fn at<'a>(place: &'a Option<OwnedFd>, root: BorrowedFd<'a>) -> BorrowedFd<'a> {
+            place.as_ref().map_or(root, OwnedFd::as_fd)
+        }
+        while rest.len() > PIECE_BYTES_MAX {
+            let slash = rest[..PIECE_BYTES_MAX]
+                .iter()
+                .rposition(|byte| *byte == b'/');
+            let slash = slash.ok_or(Errno::NAMETOOLONG)?;
+            let next =
+                rustix::fs::openat(at(&place, self.root), &rest[..slash], flags, Mode::empty())?;
+            (place, rest) = (Some(next), &rest[slash + 1..]);
+        }
+        rustix::fs::linkat(
+            at(&place, self.root),
+            rest,
+            self.to.current(),
+            name,
+            AtFlags::empty(),
+        )
+    }
+
+    /// The path, for an error; names are the container's.
+    fn shown(&self) -> String {
+        const BYTES_MAX: usize = 200;
+        let path = String::from_utf8_lossy(&self.path);
+        match path.char_indices().nth(BYTES_MAX) {
+            Some((end, _)) => format!("{}…", &path[..end]),
+            None => path.into_owned(),
+        }
+    }
 }
 
 /// Shares the blocks, else copies them.
@@ -206,7 +262,7 @@ fn own(to: BorrowedFd<'_>, stat: &Stat) -> Result<(), SysError> {
     rustix::fs::futimens(to, &times(stat)).on("own", "copy")
 }
 
-fn own_link(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+fn own_link(to: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)

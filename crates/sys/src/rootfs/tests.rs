@@ -111,6 +111,28 @@ fn openat2_and_the_walk_find_the_same_and_never_leave_the_root() {
 }
 
 #[test]
+fn beneath_a_root_links_that_stay_are_followed_and_others_refused() {
+    let fixture = Fixture::new("beneath");
+    let root = fixture.root();
+    symlink("a/b", fixture.base.join("root/near")).unwrap();
+    let found = root.open_path_beneath(Path::new("near/../tofile")).unwrap();
+    let file = std::fs::File::open(fixture.base.join("root/a/file")).unwrap();
+    assert_eq!(id(&found), id(&file.into()));
+    for (path, errno) in [
+        ("escape/secret", Errno::XDEV),
+        ("host/secret", Errno::XDEV),
+        ("abs/b", Errno::XDEV),
+        ("magic/etc", Errno::XDEV),
+        ("a/../..", Errno::XDEV),
+        ("none", Errno::NOENT),
+        ("loop1", Errno::LOOP),
+    ] {
+        let error = root.open_path_beneath(Path::new(path)).unwrap_err();
+        assert_eq!(error.errno, errno, "{path}");
+    }
+}
+
+#[test]
 fn directories_and_mount_places_are_made_where_links_lead_within_the_root() {
     let fixture = Fixture::new("make");
     let root = fixture.root();
