@@ -126,7 +126,7 @@ impl Engine {
             warnings = job
                 .attachment
                 .as_ref()
-                .map_or_else(Vec::new, crate::network::warnings);
+                .map_or_else(Vec::new, crate::network::make_way_or_warn);
             let places = self.places(&record.id);
             files::write(
                 &job.directory,

@@ -16,7 +16,7 @@ use storage::networks::{NetworkError, NetworkRecord, RECORD_VERSION, SubnetRecor
 pub use attach::Place;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use verbs::{NetworkUser, NetworkView};
-pub(crate) use warn::warnings;
+pub(crate) use warn::make_way_or_warn;
 
 use crate::Engine;
 use crate::error::{EngineError, text};

@@ -1,61 +1,43 @@
 //! What stands in the way of a container's packets, and who has a port.
 
 use network::Socket;
-use network::attachment::Attachment;
+use network::attachment::{Attachment, Endpoint};
 use network::nft::Table;
-use network::nft::foreign::{Foreign, ForeignChain, foreign, mentions};
+use network::nft::foreign::{ForeignChain, mentions};
+use network::nft::way::make_way;
 
 use crate::Engine;
 use crate::error::EngineError;
 
-/// Warns of other firewalls that drop what published ports need, with the commands that help.
-pub(crate) fn warnings(attachment: &Attachment) -> Vec<String> {
-    if attachment.ports.is_empty() {
-        return Vec::new();
-    }
+/// Has other firewalls let a container's networks pass, and warns of those that only their owner can
+/// open, with the command that helps.
+pub(crate) fn make_way_or_warn(attachment: &Attachment) -> Vec<String> {
     let look = || {
         let table = Table::new(&attachment.firewall.table).ok()?;
         let socket = Socket::netfilter().ok()?;
-        let found = foreign(&socket, &table).ok()?;
-        let bridge = &attachment.endpoints.first()?.network.bridge;
-        let is_in_the_way = |chain: &&ForeignChain| {
-            chain.drops_by_policy
-                && !mentions(&socket, chain, bridge).unwrap_or(false)
-                && !docker_user_mentions(&socket, &found, bridge)
-        };
-        let chain = found.forward.iter().find(is_in_the_way)?;
-        Some(text(&found, chain, bridge.as_str()))
+        let leads_outside = |one: &&Endpoint| !one.network.is_internal;
+        let mut warning = None;
+        for endpoint in attachment.endpoints.iter().filter(leads_outside) {
+            let bridge = &endpoint.network.bridge;
+            let is_in_the_way =
+                |chain: &&ForeignChain| !mentions(&socket, chain, bridge).unwrap_or(false);
+            let left = make_way(&socket, &table, bridge).ok()?;
+            let chain = left.iter().find(is_in_the_way);
+            warning = warning.or(chain.map(|chain| text(chain, bridge.as_str())));
+        }
+        warning
     };
-    look().into_iter().collect()
+    let warning = look();
+    // Nobody is told who publishes nothing: most such containers never ask for the outside.
+    warning
+        .filter(|_| !attachment.ports.is_empty())
+        .into_iter()
+        .collect()
 }
 
-fn docker_user_mentions(
-    socket: &Socket,
-    found: &Foreign,
-    bridge: &network::link::InterfaceName,
-) -> bool {
-    found.docker_user.iter().any(|(family, table)| {
-        let chain = ForeignChain {
-            family,
-            table: table.clone(),
-            name: "DOCKER-USER".into(),
-            priority: 0,
-            drops_by_policy: false,
-        };
-        mentions(socket, &chain, bridge).unwrap_or(false)
-    })
-}
-
-fn text(found: &Foreign, chain: &ForeignChain, bridge: &str) -> String {
-    let is_iptables = chain.family != "inet" && chain.table == "filter" && chain.name == "FORWARD";
-    let help = if !found.docker_user.is_empty() {
-        format!(
-            "iptables -I DOCKER-USER -i {bridge} -j ACCEPT; iptables -I DOCKER-USER -o {bridge} -j ACCEPT"
-        )
-    } else if is_iptables {
-        format!(
-            "iptables -I FORWARD -i {bridge} -j ACCEPT; iptables -I FORWARD -o {bridge} -j ACCEPT"
-        )
+fn text(chain: &ForeignChain, bridge: &str) -> String {
+    let help = if chain.table == "firewalld" {
+        format!("firewall-cmd --permanent --zone=trusted --add-interface={bridge}; firewall-cmd --reload")
     } else {
         let place = format!("{} {} {}", chain.family, chain.table, chain.name);
         format!(
