@@ -136,4 +136,21 @@ hosts! {
     unused_networks_are_pruned: r#"
         caisson network create a >/dev/null; caisson network create b >/dev/null; caisson create --network b --name cc busybox true >/dev/null
         caisson network prune -f | grep -qx a && [ $(caisson network ls -q --filter type=custom | wc -l) = 1 ] && caisson rm cc >/dev/null && caisson system prune -f | grep -qx b"#;
+    networks_of_one_store_never_share_a_subnet_or_a_bridge: r#"
+        for i in $(seq 12); do caisson network create n$i > /dev/null 2> e$i & done; wait
+        S=$(for i in $(seq 12); do caisson network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' n$i; done | sort -u | wc -l); [ $S = 12 ] || { cat e*; exit 2; }
+        for i in $(seq 8); do caisson network create --subnet 10.9.0.0/24 s$i > o$i 2> e$i & done; wait
+        [ $(cat o? | wc -l) = 1 ] && [ $(cat e? | grep -c 'Pool overlaps') = 7 ] || exit 3
+        caisson network create -o com.docker.network.bridge.name=br7 one >/dev/null && caisson network create -o com.docker.network.bridge.name=br7 two 2> e; grep -q "conflicts with network [0-9a-f]* (one): networks have same bridge name" e || exit 4
+        for i in $(seq 8); do caisson network create -o com.docker.network.bridge.name=br8 b$i > o$i 2> e$i & done; wait; [ $(cat o? | wc -l) = 1 ]"#;
+    interfaces_of_the_host_are_never_taken_or_removed: r#"
+        ip link add bup0 type bridge; ip link set bup0 up
+        caisson network create -o com.docker.network.bridge.name=bup0 up 2> e; grep -q 'bup0 exists already and is not ours (bridge)' e || exit 2
+        caisson network create -o com.docker.network.bridge.name=up0 up 2> e; grep -q 'up0 exists already and is not ours (veth)' e || exit 3
+        for with in true false; do for how in 'rm up' 'prune -f'; do
+            caisson network create -o com.docker.network.bridge.name=late up > /dev/null && ip link add late type bridge || exit 4
+            $with && { caisson run --rm --network up busybox true 2> e; grep -q 'late exists already and is not ours' e || exit 5; nft list ruleset | grep late && exit 6; }
+            caisson network $how > /dev/null && ip link show late > /dev/null || exit 7; ip link del late
+        done; done
+        caisson network create -o com.docker.network.bridge.name=late up > /dev/null && caisson run --rm --network up busybox true && ip link show late > /dev/null && caisson network rm up && ! ip link show late 2> /dev/null"#;
 }

@@ -132,6 +132,12 @@ impl NetworkPlan {
     /// The first step that failed; what was made before stays, to be found by the next attempt.
     pub fn up(&self, firewall: &Firewall) -> Result<(), BridgeError> {
         let (route, netfilter) = (Socket::route()?, Socket::netfilter()?);
+        // Before anything is said about it in the tables: it may be the host's uplink.
+        if let Some(link) = listing::link(&route, &self.bridge)?
+            && !link::is_ours(&link, &self.owner(), self.mac())
+        {
+            return Err(link::not_ours(&self.bridge, &link).into());
+        }
         let table = Table::new(&firewall.table)?;
         if table.presence(&netfilter)? != Presence::Current {
             table.ensure(&netfilter)?;
@@ -165,16 +171,23 @@ impl NetworkPlan {
         Ok(())
     }
 
-    /// Removes its bridge and its elements; those that are not there are fine.
+    /// Removes its bridge and its elements; those that are not there are fine. An interface that
+    /// has the bridge's name and is not this network's is left alone.
     ///
     /// # Errors
     /// The kernel's answer.
     pub fn down(&self, firewall: &Firewall) -> Result<(), BridgeError> {
+        let route = Socket::route()?;
+        let found = listing::link(&route, &self.bridge)?;
+        let is_ours = |link: &listing::Link| link::is_ours(link, &self.owner(), self.mac());
+        if found.as_ref().is_some_and(|link| !is_ours(link)) {
+            return Ok(());
+        }
         let mut elements = Elements::new();
         elements.whole_network(&self.bridge, &self.subnets());
         Table::new(&firewall.table)?.take_out(&Socket::netfilter()?, &elements)?;
-        if self.index().is_some() {
-            link::delete(&Socket::route()?, &self.bridge)?;
+        if found.is_some() {
+            link::delete(&route, &self.bridge)?;
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use network::link::InterfaceName;
+use network::Socket;
+use network::link::{InterfaceName, InvalidName, LinkError, check_free};
 use network::subnet::{self, Prefix};
 use storage::networks::{NetworkRecord, RECORD_VERSION, SubnetRecord, check_network_name};
 
@@ -75,8 +76,8 @@ impl Engine {
             Some(bridge) => bridge.clone(),
             None => format!("cs-{}", id.get(..12).unwrap_or(&id)),
         };
-        let checked: Result<InterfaceName, _> = bridge.parse();
-        checked.map_err(|error| EngineError::invalid(error.to_string()))?;
+        let lock = self.store().lock_networks()?;
+        self.check_bridge(&bridge)?;
         let taken = taken_networks(self)?;
         let record = NetworkRecord {
             version: RECORD_VERSION,
@@ -96,9 +97,32 @@ impl Engine {
             labels: request.labels,
         };
         self.network_plan(&record)?;
-        self.store().create_network(&record)?;
+        self.store().create_network(&record, &lock)?;
+        drop(lock);
         self.announce_network(&record, "create", &[]);
         Ok(record)
+    }
+
+    /// A bridge is one network's, and none that the host has already.
+    fn check_bridge(&self, bridge: &str) -> Result<(), EngineError> {
+        let name: InterfaceName = bridge
+            .parse()
+            .map_err(|error: InvalidName| EngineError::invalid(error.to_string()))?;
+        let conflict = |id: &str, name: &str| {
+            Err(EngineError::conflict(format!(
+                "conflicts with network {id} ({name}): networks have same bridge name"
+            )))
+        };
+        let all = self.store().networks()?;
+        if let Some(other) = all.iter().find(|other| other.bridge == bridge) {
+            return conflict(&other.id, &other.name);
+        }
+        // The default network may not have been made yet.
+        if bridge == self.default_bridge() {
+            return conflict(DEFAULT, DEFAULT);
+        }
+        let look = || -> Result<(), LinkError> { check_free(&Socket::route()?, &name) };
+        look().map_err(|error| EngineError::conflict(error.to_string()))
     }
 }
 

@@ -55,6 +55,7 @@ impl Engine {
     }
 
     fn make_default(&self) -> Result<NetworkRecord, EngineError> {
+        let lock = self.store().lock_networks()?;
         let taken = taken_networks(self)?;
         let subnet =
             subnet::choose_default(&taken).map_err(|error| text("choose a subnet", &error))?;
@@ -69,7 +70,7 @@ impl Engine {
             has_chosen_subnets: true,
             ..NetworkRecord::default()
         };
-        match self.store().create_network(&record) {
+        match self.store().create_network(&record, &lock) {
             Err(NetworkError::NameTaken(_)) => Ok(self.store().network(DEFAULT)?),
             other => Ok(other.map(|()| record)?),
         }
@@ -163,6 +164,7 @@ impl Engine {
                 record.name, record.subnets[0].subnet
             )));
         }
+        let _all = self.store().lock_networks()?;
         let all = taken_networks(self)?;
         let chosen = if record.name == DEFAULT {
             subnet::choose_default(&all)
