@@ -153,4 +153,24 @@ hosts! {
             caisson network $how > /dev/null && ip link show late > /dev/null || exit 7; ip link del late
         done; done
         caisson network create -o com.docker.network.bridge.name=late up > /dev/null && caisson run --rm --network up busybox true && ip link show late > /dev/null && caisson network rm up && ! ip link show late 2> /dev/null"#;
+    a_network_may_publish_on_one_address: r#"
+        caisson network create -o com.docker.network.bridge.host_binding_ipv4=127.0.0.1 lo >/dev/null
+        serve --network lo --name web -p 8080:80 -p 0.0.0.0:8081:80 -P --expose 81
+        ask 127.0.0.1 8080 && refused 192.0.2.2 8080 && refused ::1 8080 && ask 192.0.2.2 8081 || exit 2
+        [ "$(caisson port web 80 | sort)" = "$(printf '0.0.0.0:8081\n127.0.0.1:8080')" ] && caisson port web 81 | grep -q '^127.0.0.1:' && [ $(caisson port web 81 | wc -l) = 1 ]"#;
+    the_highest_priority_has_the_default_route_at_any_time: r#"
+        for n in na nb nc; do caisson network create $n >/dev/null; done; serve --network na --name cc -p 8080:80
+        caisson network connect nb cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1' || exit 2
+        caisson network connect --gw-priority 10 nc cc && caisson exec cc ip r > r; [ $(grep -c default r) = 1 ] && grep -q 'default via 172.18.2.1 dev eth2' r && ask 127.0.0.1 8080 || exit 3
+        caisson network disconnect nc cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1' && ask 127.0.0.1 8080 || exit 4
+        caisson network connect --gw-priority -1 nc cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1'"#;
+    interfaces_have_the_names_and_parameters_that_are_asked_for: r#"
+        caisson network create -o com.docker.network.container_iface_prefix=foo nf >/dev/null; caisson network create nb >/dev/null
+        O=com.docker.network.endpoint
+        caisson run -d --name cc --network nf --network name=nb,driver-opt=$O.ifname=bar0,driver-opt=$O.sysctls=net.ipv4.conf.IFNAME.log_martians=1 busybox sleep 99 >/dev/null
+        caisson exec cc ip a > a; grep -q ' foo0@' a && grep -q ' bar0@' a && ! grep eth0 a || exit 2
+        [ "$(caisson exec cc cat /proc/sys/net/ipv4/conf/bar0/log_martians /proc/sys/net/ipv4/conf/foo0/log_martians)" = "$(printf '1\n0')" ] || exit 3
+        caisson network create nc >/dev/null && caisson network connect --driver-opt $O.ifname=baz7 nc cc && caisson exec cc ip a | grep -q ' baz7@' || exit 4
+        caisson network create nd >/dev/null && caisson network connect --driver-opt $O.unknown=1 nd cc 2> e; grep -q "$O.unknown is not built" e || exit 5
+        caisson run --rm --network name=nb,driver-opt=a.b=c busybox true 2> e; [ $? = 125 ] && grep -q 'a.b is not built' e"#;
 }

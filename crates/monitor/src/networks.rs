@@ -117,10 +117,13 @@ impl Networks {
             .connect_one(&self.netfilter, &endpoint, namespace);
         connected.map_err(|error| failure(job, &error))?;
         self.attachment.endpoints.push(endpoint);
+        let rerouted = self.attachment.reroute(namespace);
         let redirected = self.attachment.redirect_ports(&self.netfilter);
         self.learn();
         self.save(job)?;
-        redirected.map_err(|error| failure(job, &error))
+        rerouted
+            .and(redirected)
+            .map_err(|error| failure(job, &error))
     }
 
     /// Takes the running container out of a network.

@@ -1,6 +1,6 @@
 //! A network's part on the host: its bridge, its place in the tables, the switches it needs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct NetworkPlan {
     pub has_icc: bool,
     /// Packets leave under the host's address.
     pub masquerades: bool,
+    /// Where ports are published that name no address; `None` is everywhere.
+    #[serde(default)]
+    pub host_binding: Option<Ipv4Addr>,
 }
 
 /// The tables, and where it is kept on which interfaces we switched forwarding on.

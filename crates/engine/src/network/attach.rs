@@ -11,12 +11,13 @@ use network::names::Names;
 use network::nft::Table;
 use network::subnet::{HostAddress, Prefix};
 use storage::containers::ContainerRecord;
-use storage::networks::NetworkRecord;
+use storage::networks::{NetworkRecord, SubnetRecord};
 use sys::atomic::Durability;
 use types::container::NetworkAttachment;
 use types::port::{ContainerPort, PortMapping, parse_publish};
 
 use super::DEFAULT;
+use super::options::{EndpointOptions, NetworkOptions};
 use crate::Engine;
 use crate::container::plan::{NetworkMode, network_mode};
 use crate::error::{EngineError, text};
@@ -130,18 +131,25 @@ impl Engine {
             given => given,
         };
         let mut is_all_internal = true;
-        for (index, one) in asked.iter().enumerate() {
+        // Names that were given go before those that are found.
+        let mut interfaces: Vec<InterfaceName> = Vec::new();
+        for one in asked {
+            interfaces.extend(EndpointOptions::parse(one)?.interface);
+        }
+        for one in asked {
             let network = self.network(target(one))?;
             is_all_internal &= network.internal;
-            let endpoint = self.place_in(record, one, &network, index)?;
+            let endpoint = self.place_in(record, one, &network, &interfaces)?;
+            interfaces.push(endpoint.inside.clone());
             attachment.endpoints.push(endpoint);
         }
-        route_by_priority(&mut attachment.endpoints, asked);
+        attachment.choose_route();
         let has_ipv6 = attachment
             .endpoints
             .iter()
             .any(|endpoint| endpoint.ips().iter().any(IpAddr::is_ipv6));
-        attachment.ports = ports(record, has_ipv6)?;
+        let binding = attachment.host_binding();
+        attachment.ports = ports(record, has_ipv6, binding)?;
         self.look_at_claims(attachment);
         if !is_all_internal {
             attachment.servers = crate::container::files::name_servers(&record.spec);
@@ -183,20 +191,20 @@ impl Engine {
         Ok(sys::atomic::write(&path, &bytes, Durability::Volatile)?)
     }
 
-    /// Reserves addresses in one network, which is brought up.
+    /// Reserves addresses in one network, which is brought up. `interfaces` are the names of others.
     pub(crate) fn place_in(
         &self,
         record: &ContainerRecord,
         asked: &NetworkAttachment,
         network: &NetworkRecord,
-        index: usize,
+        interfaces: &[InterfaceName],
     ) -> Result<Endpoint, EngineError> {
-        if network.name == DEFAULT && !(asked.ipv4.is_empty() && asked.ipv6.is_empty()) {
-            return Err(EngineError::invalid(
-                "invalid config for network bridge: user specified IP address is supported on user \
-                 defined networks only",
-            ));
-        }
+        check_addresses(asked, network)?;
+        let options = EndpointOptions::parse(asked)?;
+        let inside = match options.interface {
+            Some(name) => name,
+            None => free_interface(network, interfaces)?,
+        };
         let plan = self.network_up(network)?;
         // The record as it is after it was brought up: its subnet may have changed.
         let network = self.store().network(&network.name)?;
@@ -227,7 +235,9 @@ impl Engine {
                 .map(|gateway| gateway.address)
                 .collect(),
             veth: name(format!("ve{}", id.get(..10).unwrap_or(&id)))?,
-            inside: name(format!("eth{index}"))?,
+            inside,
+            priority: asked.gateway_priority,
+            sysctls: options.sysctls,
             names: names(record, asked),
             network: plan,
             id,
@@ -344,6 +354,56 @@ fn place(endpoint: Endpoint) -> Place {
     }
 }
 
+/// The lowest number that is free behind the network's word for interfaces.
+fn free_interface(
+    network: &NetworkRecord,
+    taken: &[InterfaceName],
+) -> Result<InterfaceName, EngineError> {
+    let prefix = NetworkOptions::parse(&network.options)?.interfaces;
+    let names = (0..=taken.len()).map(|number| format!("{prefix}{number}"));
+    let is_free = |name: &String| taken.iter().all(|other| other.as_str() != name);
+    let name = names.into_iter().find(is_free).unwrap_or_default();
+    name.parse()
+        .map_err(|_| EngineError::invalid(format!("{name} names no interface")))
+}
+
+/// Whether the network has what addresses are asked for, as far as its record tells.
+pub(crate) fn check_addresses(
+    asked: &NetworkAttachment,
+    network: &NetworkRecord,
+) -> Result<(), EngineError> {
+    let refuse = |why: String| {
+        Err(EngineError::invalid(format!(
+            "invalid config for network {}: invalid endpoint settings: {why}",
+            network.name
+        )))
+    };
+    for (given, family) in [(&asked.ipv4, "IPv4"), (&asked.ipv6, "IPv6")] {
+        if given.is_empty() {
+            continue;
+        }
+        if network.name == DEFAULT || network.driver != "bridge" {
+            let why = "user specified IP address is supported on user defined networks only";
+            return refuse(why.to_owned());
+        }
+        let address: Option<IpAddr> = given.parse().ok();
+        let is_of_family = |one: &IpAddr| one.is_ipv4() == (family == "IPv4");
+        let Some(address) = address.filter(is_of_family) else {
+            return refuse(format!("invalid {family} address: {given}"));
+        };
+        let contains = |one: &SubnetRecord| {
+            let subnet: Option<Prefix> = one.subnet.parse().ok();
+            subnet.is_some_and(|subnet| subnet.is_host(address))
+        };
+        if !network.subnets.iter().any(contains) {
+            return refuse(format!(
+                "no configured subnet or ip-range contain the IP address {address}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The network that an attachment means.
 pub(crate) fn target(attachment: &NetworkAttachment) -> &str {
     match attachment.target.as_str() {
@@ -365,21 +425,12 @@ fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
     all
 }
 
-/// Only one network has the default route: that of the highest priority, the first of those; an
-/// internal one has none.
-fn route_by_priority(endpoints: &mut [Endpoint], asked: &[NetworkAttachment]) {
-    let priority = |index: usize| asked.get(index).map_or(0, |one| one.gateway_priority);
-    let best = (0..endpoints.len())
-        .filter(|index| !endpoints[*index].network.is_internal)
-        .max_by_key(|index| (priority(*index), std::cmp::Reverse(*index)));
-    for (index, endpoint) in endpoints.iter_mut().enumerate() {
-        if Some(index) != best {
-            endpoint.gateways.clear();
-        }
-    }
-}
-
-fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineError> {
+/// `binding` is where ports go that name no address; `None` is everywhere.
+fn ports(
+    record: &ContainerRecord,
+    has_ipv6: bool,
+    binding: Option<IpAddr>,
+) -> Result<Vec<Port>, EngineError> {
     let spec = &record.spec;
     let mut mappings: Vec<PortMapping> = Vec::new();
     for text in &spec.publish {
@@ -406,7 +457,7 @@ fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineEr
     }
     let mut all = Vec::new();
     for mapping in mappings {
-        let hosts = match mapping.host_address() {
+        let hosts = match mapping.host_address().or(binding) {
             Some(address) => vec![address],
             None => every_address(mapping.container.protocol, has_ipv6),
         };

@@ -48,23 +48,12 @@ impl Engine {
         };
         record.spec.networks.push(asked.clone());
         if stored.state.status.is_live() {
-            let free = |index: &usize| {
-                let name = format!("eth{index}");
-                let attachment = self.attachment(&record.id);
-                let mut endpoints = attachment.into_iter().flat_map(|all| all.endpoints);
-                !endpoints.any(|endpoint| endpoint.inside.as_str() == name)
-            };
-            let index = (0..).find(free).unwrap_or(0);
-            let mut endpoint = self.place_in(&record, &asked, &network, index)?;
-            let places = self
-                .attachment(&record.id)
-                .into_iter()
-                .flat_map(|all| all.endpoints);
-            let is_routed = places.into_iter().any(|place| !place.gateways.is_empty());
-            // The default route stays where it is.
-            if is_routed || network.internal {
-                endpoint.gateways.clear();
-            }
+            let places = self.attachment(&record.id);
+            let places = places.map_or_else(Vec::new, |all| all.endpoints);
+            let interfaces: Vec<_> = places.into_iter().map(|one| one.inside).collect();
+            let mut endpoint = self.place_in(&record, &asked, &network, &interfaces)?;
+            // Its monitor decides which network has the default route.
+            endpoint.gateways.clear();
             let names = Names::of(&endpoint.network.directory);
             names.add(&record.id, &endpoint.names, &endpoint.ips())?;
             let (_, mut connection) = self.connect_running(&record.id)?;

@@ -8,12 +8,10 @@ use network::link::{InterfaceName, InvalidName, LinkError, check_free};
 use network::subnet::{self, Prefix};
 use storage::networks::{NetworkRecord, RECORD_VERSION, SubnetRecord, check_network_name};
 
-use super::{DEFAULT, PREDEFINED, option, taken_networks};
+use super::options::NetworkOptions;
+use super::{DEFAULT, PREDEFINED, taken_networks};
 use crate::Engine;
 use crate::error::{EngineError, text};
-
-const MTU_MIN: u32 = 68;
-const MTU_MAX: u32 = 65_535;
 
 /// What a network shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,8 +70,9 @@ impl Engine {
             )));
         }
         let id = crate::container::create::new_id();
-        let bridge = match request.options.get(option::NAME) {
-            Some(bridge) => bridge.clone(),
+        let options = NetworkOptions::parse(&request.options)?;
+        let bridge = match options.bridge {
+            Some(bridge) => bridge,
             None => format!("cs-{}", id.get(..12).unwrap_or(&id)),
         };
         let lock = self.store().lock_networks()?;
@@ -84,7 +83,7 @@ impl Engine {
             created: self.now(),
             driver: "bridge".into(),
             bridge,
-            mtu: mtu(&request)?,
+            mtu: options.mtu,
             has_chosen_subnets: request.subnets.is_empty(),
             subnets: subnets(&request, &taken, &id)?,
             id,
@@ -124,19 +123,6 @@ impl Engine {
         let look = || -> Result<(), LinkError> { check_free(&Socket::route()?, &name) };
         look().map_err(|error| EngineError::conflict(error.to_string()))
     }
-}
-
-fn mtu(request: &NetworkRequest) -> Result<u32, EngineError> {
-    let Some(value) = request.options.get(option::MTU) else {
-        return Ok(0);
-    };
-    let mtu: Option<u32> = value.parse().ok();
-    mtu.filter(|mtu| (MTU_MIN..=MTU_MAX).contains(mtu))
-        .ok_or_else(|| {
-            EngineError::invalid(format!(
-                "invalid MTU \"{value}\": {MTU_MIN} to {MTU_MAX} are possible"
-            ))
-        })
 }
 
 fn subnets(

@@ -3,6 +3,7 @@
 mod attach;
 mod connect;
 mod create;
+mod options;
 mod verbs;
 mod warn;
 
@@ -20,19 +21,12 @@ pub(crate) use warn::warnings;
 
 use crate::Engine;
 use crate::error::{EngineError, text};
+use options::NetworkOptions;
 
 /// The network of containers that ask for none.
 pub const DEFAULT: &str = "bridge";
 /// Networks that are none of ours and always there.
 pub const PREDEFINED: [&str; 2] = ["host", "none"];
-
-/// Docker's names for what `--opt` may say about a bridge.
-mod option {
-    pub(super) const NAME: &str = "com.docker.network.bridge.name";
-    pub(super) const MTU: &str = "com.docker.network.driver.mtu";
-    pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
-    pub(super) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-}
 
 impl Engine {
     /// The tables of this store.
@@ -93,7 +87,7 @@ impl Engine {
                 record.name
             ))
         };
-        let is_on = |key: &str| record.options.get(key).is_none_or(|value| value != "false");
+        let options = NetworkOptions::parse(&record.options)?;
         let mut gateways = Vec::new();
         for one in &record.subnets {
             let subnet: Prefix = one.subnet.parse().map_err(|_| damaged("subnet"))?;
@@ -112,8 +106,9 @@ impl Engine {
             },
             gateways,
             is_internal: record.internal,
-            has_icc: is_on(option::ICC),
-            masquerades: is_on(option::MASQUERADE) && !record.internal,
+            has_icc: options.has_icc,
+            masquerades: options.masquerades && !record.internal,
+            host_binding: options.host_binding,
         })
     }
 
