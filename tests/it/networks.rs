@@ -173,4 +173,35 @@ hosts! {
         caisson network create nc >/dev/null && caisson network connect --driver-opt $O.ifname=baz7 nc cc && caisson exec cc ip a | grep -q ' baz7@' || exit 4
         caisson network create nd >/dev/null && caisson network connect --driver-opt $O.unknown=1 nd cc 2> e; grep -q "$O.unknown is not built" e || exit 5
         caisson run --rm --network name=nb,driver-opt=a.b=c busybox true 2> e; [ $? = 125 ] && grep -q 'a.b is not built' e"#;
+    a_taken_port_is_told_in_dockers_words: r#"
+        serve --name web -p 8080:80
+        caisson run --name two -p 8080:80 busybox true 2> e; [ $? = 125 ] && grep -q 'failed to set up container networking: driver failed programming external connectivity on endpoint two ([0-9a-f]\{64\}): Bind for 0.0.0.0:8080 failed: port is already allocated (by container web)' e || { cat e; exit 2; }
+        busybox nc -l -p 8081 > /dev/null & until_true 'ss -lnt | grep -q :8081' || exit 3
+        caisson run --name three -p 8081:80 busybox true 2> e; grep -q 'endpoint three ([0-9a-f]\{64\}): failed to bind host port for 0.0.0.0:8081:172.17.0.[0-9]*:80/tcp: address already in use (by busybox, process [0-9]*)' e || { cat e; exit 4; }
+        kill %1"#;
+    lists_show_ports_where_there_are_any: r#"
+        for n in host none; do caisson run -d --network $n --name $n --expose 80 -p 80:80 busybox sleep 99 2>/dev/null; done; serve --name web --expose 81 -p 8080:80
+        [ "$(caisson ps --format '{{.Names}}={{.Ports}}' | sort)" = "$(printf 'host=\nnone=\nweb=81/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp')" ] || { caisson ps; exit 2; }
+        for c in host none; do [ -z "$(caisson port $c)" ] && [ "$(caisson inspect -f '{{json .NetworkSettings.Ports}}' $c)" = '{}' ] || exit 3; done
+        caisson stop -t 0 web; caisson create --name new -p 80:80 busybox true; for c in web new; do [ "$(caisson inspect -f '{{json .NetworkSettings.Ports}}' $c)" = '{}' ] || exit 4; done"#;
+    documents_have_dockers_shape: r#"
+        caisson network create -o a=b nb >/dev/null; serve --name web --network nb --hostname hosty; serve --name plain; caisson create --name new --network nb busybox true >/dev/null
+        see() { caisson inspect -f "{{json .NetworkSettings.$2}}" $1; }; N=$(caisson network inspect -f '{{.Id}}' nb)
+        see web SandboxID | grep -qx '"[0-9a-f]\{64\}"' && see web SandboxKey | grep -q ns/net && [ "$(see new SandboxID)" = '""' ] || exit 2
+        caisson stop -t 0 web; for c in web new; do see $c Networks.nb.NetworkID | grep -q $N && see $c Networks.nb.DNSNames | grep -q "\"$c\"" && [ "$(see $c Networks.nb.EndpointID)" = '""' ] || exit 3; done; caisson start web
+        for n in host none; do caisson run -d --name $n --network $n busybox sleep 99; see $n Networks.$n.NetworkID | grep -q $(caisson network inspect -f '{{.Id}}' $n) && see $n Networks.$n.EndpointID | grep -q '[0-9a-f]\{64\}' || exit 4; done
+        for n in host none nb; do caisson network inspect -f '{{range .Containers}}{{.Name}} {{.EndpointID}} {{.IPv4Address}}{{end}}' $n > o; grep -q '[0-9a-f]\{64\}' o && [ $(wc -l < o) = 1 ] || exit 5; done; grep -q '^web .* 172.18.0.2/24' o || exit 6
+        [ "$(caisson network inspect -f '{{json .Options}} {{json .IPAM.Options}}' nb)" = '{"a":"b"} {}' ] || exit 7
+        [ "$(caisson network inspect -f '{{range $k, $v := .Options}}{{$k}}={{$v}} {{end}}{{json .IPAM.Options}}' bridge | sed 's/com.docker.network.//g; s/name=[^ ]*/name=X/')" = 'bridge.default_bridge=true bridge.enable_icc=true bridge.enable_ip_masquerade=true bridge.host_binding_ipv4=0.0.0.0 bridge.name=X driver.mtu=1500 null' ] || exit 8
+        caisson exec web tail -1 /etc/hosts | grep -qx '172.18.0.2	hosty' && caisson exec plain tail -1 /etc/hosts | grep -qx "172.17.0.2	$(caisson exec plain hostname)""#;
+    who_left_all_networks_may_join_again: r#"
+        caisson network create nb >/dev/null; serve --name web; caisson run -d --name alone --network none busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null
+        nets() { caisson inspect -f '{{json .NetworkSettings.Networks}}' $1; }
+        caisson network disconnect bridge web && [ "$(nets web)" = '{}' ] && caisson network connect nb web && caisson exec web ip r | grep -q 'default via 172.18.0.1' || exit 2
+        caisson network connect nb alone 2> e; grep -q 'one of the networks in private (none) mode' e || exit 3
+        caisson network disconnect none alone && [ "$(nets alone)" = '{}' ] && caisson network connect nb alone || exit 4
+        ask $(caisson inspect -f '{{.NetworkSettings.Networks.nb.IPAddress}}' alone) 80 && caisson exec alone nslookup -type=a web | grep -q 172.18 || exit 5
+        caisson restart -t 0 alone && caisson exec web nslookup -type=a alone | grep -q 172.18 || exit 6
+        caisson network disconnect nb alone && caisson stop -t 0 alone && [ "$(nets alone)" = '{}' ] && caisson network connect nb alone && caisson start alone && caisson exec alone ip r | grep default || exit 7
+        caisson run -d --name hh --network host busybox sleep 99 > /dev/null; caisson network connect nb hh 2> e; grep -q 'connected to host network' e"#;
 }

@@ -120,7 +120,15 @@ impl Resolver {
 
     /// Takes over which networks and servers there are.
     pub(crate) fn learn(&mut self, attachment: &Attachment) {
-        self.servers.clone_from(&attachment.servers);
+        // Where no network leads outside, no question does either.
+        let leads_outside = attachment
+            .endpoints
+            .iter()
+            .any(|one| !one.network.is_internal);
+        self.servers.clear();
+        if leads_outside {
+            self.servers.clone_from(&attachment.servers);
+        }
         let zone = |endpoint: &network::attachment::Endpoint| Zone {
             name: endpoint.network.name.to_ascii_lowercase(),
             names: Names::of(&endpoint.network.directory),

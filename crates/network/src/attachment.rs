@@ -41,7 +41,7 @@ pub struct Attachment {
     pub endpoints: Vec<Endpoint>,
     /// Published ports.
     pub ports: Vec<Port>,
-    /// Where names that no network knows are asked for; none where no network leads outside.
+    /// Where names that no network knows are asked for, while a network leads outside.
     pub servers: Vec<IpAddr>,
 }
 
@@ -369,7 +369,7 @@ impl Attachment {
 
     /// Where a port leads: the address of its family in the network with the default route, else in
     /// the first that leads outside.
-    fn target(&self, port: &Port) -> Option<SocketAddr> {
+    pub fn target(&self, port: &Port) -> Option<SocketAddr> {
         self.address(port.host.is_ipv4())
             .map(|address| SocketAddr::new(address, port.container))
     }

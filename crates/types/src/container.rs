@@ -136,6 +136,10 @@ pub struct ContainerSpec {
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
+/// The target that stands alone in [`ContainerSpec::networks`] after a container left its last network.
+/// No network can be called so.
+pub const NO_NETWORK: &str = "-";
+
 /// One network a container shall join.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -250,7 +250,7 @@ pub(crate) fn document(view: &NetworkView) -> Value {
         "EnableIPv6": record.ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": record.ipam_options,
+            "Options": if is_predefined(record) { Value::Null } else { json!(record.ipam_options) },
             "Config": config,
         },
         "Internal": record.internal,
@@ -259,7 +259,7 @@ pub(crate) fn document(view: &NetworkView) -> Value {
         "ConfigFrom": { "Network": "" },
         "ConfigOnly": false,
         "Containers": containers,
-        "Options": options(record),
+        "Options": options(view),
         "Labels": record.labels,
     })
 }
@@ -277,14 +277,23 @@ fn subnet(one: &engine::storage_networks::SubnetRecord) -> Value {
     members.into()
 }
 
-/// What was asked for, and the bridge's name, which people look for here.
-fn options(record: &NetworkRecord) -> BTreeMap<String, String> {
-    let mut options = record.options.clone();
-    if !record.bridge.is_empty() {
-        let key = "com.docker.network.bridge.name".to_owned();
-        options.entry(key).or_insert_with(|| record.bridge.clone());
+/// What was asked for; of the default network all that Docker tells, people look for it there.
+fn options(view: &NetworkView) -> BTreeMap<String, String> {
+    let record = &view.record;
+    if record.name != "bridge" {
+        return record.options.clone();
     }
-    options
+    let told = [
+        ("bridge.default_bridge", "true"),
+        ("bridge.enable_icc", "true"),
+        ("bridge.enable_ip_masquerade", "true"),
+        ("bridge.host_binding_ipv4", "0.0.0.0"),
+        ("bridge.name", &record.bridge),
+        ("driver.mtu", &view.mtu.to_string()),
+    ];
+    told.iter()
+        .map(|(key, value)| (format!("com.docker.network.{key}"), (*value).to_owned()))
+        .collect()
 }
 
 pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {

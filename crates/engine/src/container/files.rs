@@ -32,6 +32,17 @@ pub(crate) fn write(
     let hostname = &launch.spec.hostname;
     put(directory, "hostname", &format!("{hostname}\n"))?;
     put(directory, "hosts", &hosts(record, hostname, places, links))?;
+    write_resolv_conf(directory, record)
+}
+
+/// Writes the file that says who answers for names.
+///
+/// # Errors
+/// The disk's answer.
+pub(crate) fn write_resolv_conf(
+    directory: &Path,
+    record: &ContainerRecord,
+) -> Result<(), EngineError> {
     put(directory, "resolv.conf", &resolv_conf(record))
 }
 
@@ -64,19 +75,12 @@ fn hosts(
     for (address, names) in links {
         text.push_str(&format!("{address}\t{names}\n"));
     }
-    let short: String = record.id.chars().take(12).collect();
     let full = match record.spec.domainname.as_str() {
         "" => hostname.to_string(),
         domain => format!("{hostname}.{domain} {hostname}"),
     };
     for (address, _) in places.iter().flat_map(|place| &place.addresses) {
-        let also = if hostname == short {
-            ""
-        } else {
-            short.as_str()
-        };
-        text.push_str(format!("{address}\t{full} {also}").trim_end());
-        text.push('\n');
+        text.push_str(&format!("{address}\t{full}\n"));
     }
     text
 }

@@ -152,7 +152,7 @@ impl Engine {
                 if !adopt {
                     self.detach(&record.id);
                 }
-                Err(self.with_port_holder(error))
+                Err(self.with_port_holder(error, &record.name, job.attachment.as_ref()))
             }
         }
     }

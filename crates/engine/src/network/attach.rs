@@ -97,13 +97,7 @@ impl Engine {
             return Ok(None);
         }
         self.detach(&record.id);
-        let mut attachment = Attachment {
-            owner: record.id.clone(),
-            firewall: self.firewall(),
-            endpoints: Vec::new(),
-            ports: Vec::new(),
-            servers: Vec::new(),
-        };
+        let mut attachment = self.empty_attachment(record);
         // Written before the first address is taken: what nothing is written about is swept.
         self.save_attachment(&attachment)?;
         sys::fail::point("engine.network.begun");
@@ -120,6 +114,17 @@ impl Engine {
         }
     }
 
+    /// A container's place in no network yet.
+    pub(super) fn empty_attachment(&self, record: &ContainerRecord) -> Attachment {
+        Attachment {
+            owner: record.id.clone(),
+            firewall: self.firewall(),
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            servers: crate::container::files::name_servers(&record.spec),
+        }
+    }
+
     fn plan_attachment(
         &self,
         record: &ContainerRecord,
@@ -130,7 +135,6 @@ impl Engine {
             [] => &default[..],
             given => given,
         };
-        let mut is_all_internal = true;
         // Names that were given go before those that are found.
         let mut interfaces: Vec<InterfaceName> = Vec::new();
         for one in asked {
@@ -138,7 +142,6 @@ impl Engine {
         }
         for one in asked {
             let network = self.network(target(one))?;
-            is_all_internal &= network.internal;
             let endpoint = self.place_in(record, one, &network, &interfaces)?;
             interfaces.push(endpoint.inside.clone());
             attachment.endpoints.push(endpoint);
@@ -151,9 +154,6 @@ impl Engine {
         let binding = attachment.host_binding();
         attachment.ports = ports(record, has_ipv6, binding)?;
         self.look_at_claims(attachment);
-        if !is_all_internal {
-            attachment.servers = crate::container::files::name_servers(&record.spec);
-        }
         self.save_attachment(attachment)?;
         sys::fail::point("engine.network.reserved");
         for endpoint in &attachment.endpoints {
@@ -413,7 +413,7 @@ pub(crate) fn target(attachment: &NetworkAttachment) -> &str {
 }
 
 /// Name, short id, aliases, host name: each once.
-fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
+pub(super) fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
     let short: String = record.id.chars().take(12).collect();
     let mut all = vec![record.name.clone(), short];
     all.extend(asked.aliases.iter().cloned());

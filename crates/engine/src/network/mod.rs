@@ -4,6 +4,7 @@ mod attach;
 mod connect;
 mod create;
 mod options;
+mod places;
 mod verbs;
 mod warn;
 
