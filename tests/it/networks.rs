@@ -97,7 +97,7 @@ hosts! {
         for ip in 10.9.0.7 10.9.0.9 10.8.0.1; do caisson run --rm --network n --ip $ip busybox true 2> e; [ $? = 125 ] || exit 4; cat e; done
         caisson run --rm --ip 10.9.0.8 busybox true 2> e; grep -q 'user defined networks only' e"#;
     bad_networks_are_refused_without_a_trace: r#"
-        for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet fd00::/64 a'; do
+        for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 a' '--subnet 10.9.0.0/24 --aux-address a=10.9.0.1 a' '--subnet 224.1.0.0/24 a' '--subnet 240.0.0.0/24 a' '--subnet 127.5.0.0/24 a' '--subnet 169.254.1.0/24 a' '--subnet 255.255.255.0/24 a' '--subnet 0.0.0.0/8 a' '--subnet 0.0.0.0/0 a' '--subnet 10.9.0.0/24 --ip-range 10.9.0.77/28 a' '--ipam-driver other a' '--ipv6 --subnet ff05::/64 a' '--opt com.docker.network.bridge.gateway_mode_ipv4=routed a' '--opt com.docker.network.bridge.inhibit_ipv4=true a'; do
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
         caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'invalid MAC address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4
         caisson run --rm -p '[::1]:80:80/sctp' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
@@ -204,4 +204,22 @@ hosts! {
         caisson restart -t 0 alone && caisson exec web nslookup -type=a alone | grep -q 172.18 || exit 6
         caisson network disconnect nb alone && caisson stop -t 0 alone && [ "$(nets alone)" = '{}' ] && caisson network connect nb alone && caisson start alone && caisson exec alone ip r | grep default || exit 7
         caisson run -d --name hh --network host busybox sleep 99 > /dev/null; caisson network connect nb hh 2> e; grep -q 'connected to host network' e"#;
+    bad_places_are_refused_before_anything_is_made: r#"
+        caisson network create nb >/dev/null; caisson network create --subnet fd00:9::/64 v4 >/dev/null && [ "$(caisson network inspect -f '{{.EnableIPv6}} {{len .IPAM.Config}}' v4)" = 'false 1' ] || exit 2
+        serve --name web
+        bad() { W="$1"; shift; caisson create "$@" busybox true > o 2> e; [ $? = 125 ] || [ $? = 1 ] || { echo "taken: $*"; exit 3; }; grep -qF -- "$W" e || { echo "$*"; cat e; exit 4; }; [ $(caisson ps -aq | wc -l) = 1 ] || exit 5; }
+        bad 'invalid config for network nb: invalid endpoint settings: invalid IPv4 address: bad' --network name=nb,ip=bad
+        bad 'invalid IPv4 address: fd00::1' --network name=nb,ip=fd00::1
+        bad 'invalid config for network nb: invalid endpoint settings: no configured subnet or ip-range contain the IP address fd00::9' --network nb --ip6 fd00::9
+        for n in host none bridge; do bad 'user specified IP address is supported on user defined networks only' --network $n --ip 1.2.3.4; done
+        bad 'conflicting options: host type networking' --network host --link web:db
+        for f in '--mac-address 02:00:00:00:00:01' '--hostname x' '-p 80:80' '--dns 1.1.1.1' '--dns-search x' '--add-host a:1.2.3.4' '--link web:db' '--expose 80' '--ip 1.2.3.4' '--network-alias x'; do bad 'conflicting options: ' --network container:web $f; done
+        bad 'a.b is not built' --network name=nb,driver-opt=a.b=c
+        bad 'invalid hostname format' --hostname $'a\n6.6.6.6 evil'
+        bad 'invalid hostname format' --add-host $'a\n6.6.6.6 evil:1.2.3.4'
+        bad 'invalid alias format' --network nb --network-alias $'a b'
+        bad 'is not a valid domain' --dns-search $'a\nnameserver 6.6.6.6'
+        caisson network ls --filter type=foo 2> e; grep -q "invalid filter 'type=foo'" e || exit 6
+        caisson network ls --filter dangling=maybe 2> e; grep -q "invalid filter 'dangling=.maybe.'" e || exit 7
+        caisson network create --ipam-opt a=b io >/dev/null && [ "$(caisson network inspect -f '{{json .IPAM.Options}}' io)" = '{"a":"b"}' ]"#;
 }

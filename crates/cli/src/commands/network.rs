@@ -9,6 +9,7 @@ use engine::{Engine, EngineError};
 use serde_json::{Map, Value, json};
 use types::container::NetworkAttachment;
 use types::filter::Filters;
+use types::go_syntax::parse_bool;
 
 use super::list::time_ns;
 use super::system::{PruneFilters, confirmed};
@@ -127,6 +128,10 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(filters) => filters,
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
+    let values = filters.boolean("dangling", false).map(drop);
+    if let Err(error) = values.and_then(|()| filters.check_values("type", &["builtin", "custom"])) {
+        return fail_text(invocation, &error.to_string());
+    }
     let all = match engine.networks() {
         Ok(all) => all,
         Err(error) => return fail(invocation, &error),
@@ -170,9 +175,7 @@ fn is_wanted(filters: &Filters, record: &NetworkRecord, used: &[String]) -> bool
         && filters.matches_exactly("scope", "local")
         && filters.matches_exactly("type", kind)
         && filters.matches_labels("label", &record.labels)
-        && filters.any("dangling", |wanted| {
-            matches!(wanted, "true" | "1") == is_dangling
-        })
+        && filters.any("dangling", |wanted| parse_bool(wanted) == Ok(is_dangling))
 }
 
 fn row(record: &NetworkRecord) -> NetworkRow {

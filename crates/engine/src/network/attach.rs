@@ -11,7 +11,7 @@ use network::names::Names;
 use network::nft::Table;
 use network::subnet::{HostAddress, Prefix};
 use storage::containers::ContainerRecord;
-use storage::networks::{NetworkRecord, SubnetRecord};
+use storage::networks::NetworkRecord;
 use sys::atomic::Durability;
 use types::container::NetworkAttachment;
 use types::port::{ContainerPort, PortMapping, parse_publish};
@@ -199,7 +199,7 @@ impl Engine {
         network: &NetworkRecord,
         interfaces: &[InterfaceName],
     ) -> Result<Endpoint, EngineError> {
-        check_addresses(asked, network)?;
+        super::check::check_addresses(asked, network)?;
         let options = EndpointOptions::parse(asked)?;
         let inside = match options.interface {
             Some(name) => name,
@@ -365,43 +365,6 @@ fn free_interface(
     let name = names.into_iter().find(is_free).unwrap_or_default();
     name.parse()
         .map_err(|_| EngineError::invalid(format!("{name} names no interface")))
-}
-
-/// Whether the network has what addresses are asked for, as far as its record tells.
-pub(crate) fn check_addresses(
-    asked: &NetworkAttachment,
-    network: &NetworkRecord,
-) -> Result<(), EngineError> {
-    let refuse = |why: String| {
-        Err(EngineError::invalid(format!(
-            "invalid config for network {}: invalid endpoint settings: {why}",
-            network.name
-        )))
-    };
-    for (given, family) in [(&asked.ipv4, "IPv4"), (&asked.ipv6, "IPv6")] {
-        if given.is_empty() {
-            continue;
-        }
-        if network.name == DEFAULT || network.driver != "bridge" {
-            let why = "user specified IP address is supported on user defined networks only";
-            return refuse(why.to_owned());
-        }
-        let address: Option<IpAddr> = given.parse().ok();
-        let is_of_family = |one: &IpAddr| one.is_ipv4() == (family == "IPv4");
-        let Some(address) = address.filter(is_of_family) else {
-            return refuse(format!("invalid {family} address: {given}"));
-        };
-        let contains = |one: &SubnetRecord| {
-            let subnet: Option<Prefix> = one.subnet.parse().ok();
-            subnet.is_some_and(|subnet| subnet.is_host(address))
-        };
-        if !network.subnets.iter().any(contains) {
-            return refuse(format!(
-                "no configured subnet or ip-range contain the IP address {address}"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// The network that an attachment means.

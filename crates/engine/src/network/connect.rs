@@ -18,6 +18,7 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is connected already or shares another's network.
     pub fn connect_network(&self, key: &str, asked: NetworkAttachment) -> Result<(), EngineError> {
+        self.check_place(&asked)?;
         let stored = self.container(key)?;
         let mut record = stored.record;
         let network = self.bridge_network(&asked.target)?;

@@ -133,7 +133,18 @@ fn subnets(
     let mut all = Vec::new();
     let mut prefixes = taken.to_vec();
     for one in &request.subnets {
+        // As Docker does: it takes such a subnet and has no use for it.
+        if one.subnet.contains(':') && !request.ipv6 {
+            continue;
+        }
         let (record, subnet) = subnet(one)?;
+        let is_same_family =
+            |one: &SubnetRecord| one.subnet.contains(':') == subnet.address().is_ipv6();
+        if all.iter().any(is_same_family) {
+            return Err(EngineError::invalid(
+                "bridge driver doesn't support multiple subnets: one for IPv4 and one for IPv6",
+            ));
+        }
         if let Some(other) = prefixes.iter().find(|other| other.overlaps(&subnet)) {
             return Err(EngineError::conflict(format!(
                 "invalid pool request: Pool overlaps with other one on this address space: {subnet} overlaps {other}"
@@ -147,9 +158,6 @@ fn subnets(
     if !has(&all, false) {
         let chosen = subnet::choose(&prefixes).map_err(|error| text("choose a subnet", &error))?;
         all.insert(0, super::subnet_record(chosen));
-    }
-    if has(&all, true) && !request.ipv6 {
-        return Err(EngineError::invalid("an IPv6 subnet needs --ipv6"));
     }
     if request.ipv6 && !has(&all, true) {
         let byte =
@@ -173,6 +181,10 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
         .map_err(|error: subnet::SubnetError| {
             invalid("subnet", &request.subnet, error.to_string())
         })?;
+    if let Some(reserved) = reserved(&subnet) {
+        let why = format!("{reserved} is reserved");
+        return Err(invalid("subnet", &request.subnet, why));
+    }
     let within = |what: &str, value: &str| -> Result<IpAddr, EngineError> {
         let address: IpAddr = value
             .parse()
@@ -208,8 +220,18 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
             return Err(invalid("ip-range", &request.ip_range, why));
         }
     }
-    for value in request.auxiliary.values() {
-        within("aux-address", value)?;
+    let mut taken = vec![gateway];
+    for (name, value) in &request.auxiliary {
+        let address = within("aux-address", value)?;
+        if taken.contains(&address) {
+            let what = match address == gateway {
+                true => format!("gateway ({gateway})"),
+                false => format!("secondary ip address ({name}:{value})"),
+            };
+            let text = format!("failed to allocate {what}: Address already in use");
+            return Err(EngineError::conflict(text));
+        }
+        taken.push(address);
     }
     let record = SubnetRecord {
         subnet: subnet.to_string(),
@@ -218,4 +240,23 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
         auxiliary: request.auxiliary.clone(),
     };
     Ok((record, subnet))
+}
+
+/// The range that no network can be in: this host's own, of links, of groups, of the future.
+fn reserved(subnet: &Prefix) -> Option<&'static str> {
+    const RESERVED: [&str; 8] = [
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/8",
+        "fe80::/10",
+        "ff00::/8",
+    ];
+    let is_met = |range: &&str| {
+        let range: Option<Prefix> = range.parse().ok();
+        range.is_some_and(|range| range.overlaps(subnet))
+    };
+    RESERVED.into_iter().find(|range| is_met(range))
 }

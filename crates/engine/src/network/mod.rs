@@ -1,6 +1,7 @@
 //! Networks: records, their bridges, and containers' places in them.
 
 mod attach;
+mod check;
 mod connect;
 mod create;
 mod options;
@@ -208,8 +209,8 @@ pub fn is_within(subnet: &str, text: &str) -> bool {
     let Ok(subnet) = subnet.parse::<Prefix>() else {
         return false;
     };
-    match text.parse::<Prefix>() {
-        Ok(prefix) => subnet.covers(&prefix),
+    match text.parse::<HostAddress>() {
+        Ok(address) => subnet.covers(&address.network()),
         Err(_) => text.parse().is_ok_and(|address| subnet.contains(address)),
     }
 }
