@@ -222,4 +222,14 @@ hosts! {
         caisson network ls --filter type=foo 2> e; grep -q "invalid filter 'type=foo'" e || exit 6
         caisson network ls --filter dangling=maybe 2> e; grep -q "invalid filter 'dangling=.maybe.'" e || exit 7
         caisson network create --ipam-opt a=b io >/dev/null && [ "$(caisson network inspect -f '{{json .IPAM.Options}}' io)" = '{"a":"b"}' ]"#;
+    links_name_other_containers_for_one_alone: r#"
+        serve --name l1 --expose 80 -e COLOR=red; I=$(caisson exec l1 hostname); A=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' l1)
+        caisson run -d --name web --link l1:my-db -e OWN=1 busybox sleep 99 >/dev/null
+        caisson exec web cat /etc/hosts | grep -qx "$A	my-db $I l1" && caisson exec web nslookup -type=a my-db | grep -q $A && ! caisson exec l1 nslookup -type=a my-db || exit 2
+        for w in exec; do caisson exec web env > env; for v in MY_DB_NAME=/web/my-db MY_DB_PORT=tcp://$A:80 MY_DB_PORT_80_TCP_ADDR=$A MY_DB_ENV_COLOR=red OWN=1; do grep -qx "$v" env || { cat env; exit 3; }; done; done
+        caisson network create nb >/dev/null; caisson network connect nb l1; caisson run -d --name two --network nb --link l1:db busybox sleep 99 >/dev/null
+        caisson exec two nslookup -type=a db | grep -q 172.18 && ! caisson exec two env | grep DB_ || exit 4
+        caisson network connect --link l1:later nb web && caisson exec web nslookup -type=a later | grep -q 172.18 && ! caisson exec two nslookup -type=a later || exit 5
+        caisson create --link nobody:x busybox true 2> e; [ $? = 1 -o $? = 125 ] && grep -q 'could not get container for nobody: No such container: nobody' e || exit 6
+        caisson stop -t 0 l1; caisson run --link l1:db --name last busybox true 2> e; grep -q 'Cannot link to a non running container: /l1 AS /last/db' e"#;
 }

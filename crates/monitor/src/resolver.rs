@@ -38,6 +38,7 @@ struct Zone {
     names: Names,
     addresses: PathBuf,
     subnets: Vec<Prefix>,
+    links: Vec<(String, String)>,
 }
 
 /// Who asked.
@@ -134,6 +135,7 @@ impl Resolver {
             names: Names::of(&endpoint.network.directory),
             addresses: endpoint.network.directory.join("addresses"),
             subnets: endpoint.network.subnets(),
+            links: endpoint.links.clone(),
         };
         self.zones = attachment.endpoints.iter().map(zone).collect();
     }
@@ -283,7 +285,10 @@ impl Resolver {
             let short = name
                 .strip_suffix(&zone.name)
                 .and_then(|short| short.strip_suffix('.'));
-            let found = zone.names.look_up(&name);
+            let is_linked = |(alias, _): &&(String, String)| alias.eq_ignore_ascii_case(&name);
+            let linked = zone.links.iter().find(is_linked);
+            let found = linked.and_then(|(_, target)| zone.names.look_up(target));
+            let found = found.or_else(|| zone.names.look_up(&name));
             found.or_else(|| zone.names.look_up(short?))
         })
     }

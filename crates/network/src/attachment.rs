@@ -71,6 +71,9 @@ pub struct Endpoint {
     /// interface, and the value.
     #[serde(default)]
     pub sysctls: Vec<(String, String)>,
+    /// Names that only this container knows, and whose they are.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 /// A published port.

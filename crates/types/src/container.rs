@@ -154,6 +154,9 @@ pub struct NetworkAttachment {
     pub ipv6: String,
     /// Fixed MAC address, or empty.
     pub mac_address: String,
+    /// Containers that shall have names of this one's own there, `NAME[:ALIAS]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
     /// Link-local addresses.
     pub link_local_ips: Vec<String>,
     /// Driver options.

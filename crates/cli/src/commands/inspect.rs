@@ -240,6 +240,7 @@ fn endpoints(engine: &Engine, stored: &StoredContainer) -> BTreeMap<String, Endp
             requested_ipv4: asked.ipv4.clone(),
             requested_ipv6: asked.ipv6.clone(),
             link_local_ips: asked.link_local_ips.clone(),
+            links: asked.links.clone(),
             aliases: asked.aliases.clone(),
             driver_options: asked.driver_options.clone(),
             gateway_priority: asked.gateway_priority,

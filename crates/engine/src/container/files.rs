@@ -9,6 +9,7 @@ use sys::Context;
 
 use types::container::ContainerSpec;
 
+use super::links::Link;
 use super::plan::{NetworkMode, network_mode};
 use crate::error::EngineError;
 use crate::network::Place;
@@ -27,7 +28,7 @@ pub(crate) fn write(
     record: &ContainerRecord,
     launch: &Launch,
     places: &[Place],
-    links: &[(String, String)],
+    links: &[Link],
 ) -> Result<(), EngineError> {
     let hostname = &launch.spec.hostname;
     put(directory, "hostname", &format!("{hostname}\n"))?;
@@ -52,12 +53,7 @@ fn put(directory: &Path, name: &str, text: &str) -> Result<(), EngineError> {
     Ok(std::fs::write(&path, text).on("write", path.display())?)
 }
 
-fn hosts(
-    record: &ContainerRecord,
-    hostname: &str,
-    places: &[Place],
-    links: &[(String, String)],
-) -> String {
+fn hosts(record: &ContainerRecord, hostname: &str, places: &[Place], links: &[Link]) -> String {
     let mut text = match network_mode(&record.spec) {
         NetworkMode::Host => sys::host::read_text("/etc/hosts"),
         _ => HOSTS.to_string(),
@@ -72,8 +68,13 @@ fn hosts(
             text.push_str(&format!("{address}\t{name}\n"));
         }
     }
-    for (address, names) in links {
-        text.push_str(&format!("{address}\t{names}\n"));
+    for link in links.iter().filter(|link| !link.address.is_empty()) {
+        let other = &link.other.record;
+        let mut names = vec![link.alias.clone(), own_name(other)];
+        if other.name != link.alias {
+            names.push(other.name.clone());
+        }
+        text.push_str(&format!("{}\t{}\n", link.address, names.join(" ")));
     }
     let full = match record.spec.domainname.as_str() {
         "" => hostname.to_string(),
@@ -83,6 +84,14 @@ fn hosts(
         text.push_str(&format!("{address}\t{full}\n"));
     }
     text
+}
+
+/// What a container calls itself.
+fn own_name(record: &ContainerRecord) -> String {
+    match record.spec.hostname.as_str() {
+        "" => record.id.chars().take(12).collect(),
+        name => name.to_owned(),
+    }
 }
 
 fn host_resolv_conf() -> String {

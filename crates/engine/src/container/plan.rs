@@ -73,6 +73,8 @@ pub struct HostFacts {
     pub devices: Vec<Device>,
     /// Control group rules for those devices.
     pub device_rules: Vec<String>,
+    /// Variables that tell of linked containers.
+    pub link_variables: Vec<String>,
     /// What devices asked for by name need.
     pub edits: Edits,
     /// Pids of the containers whose namespaces are joined, by mode: network, pid, ipc.
@@ -299,7 +301,8 @@ fn environment(record: &ContainerRecord, host: &HostFacts) -> Vec<String> {
     if record.spec.tty {
         all.push("TERM=xterm".into());
     }
-    for pair in record.spec.env.iter().chain(&host.edits.env) {
+    let given = host.link_variables.iter().chain(&record.spec.env);
+    for pair in given.chain(&host.edits.env) {
         set_variable(&mut all, pair);
     }
     all

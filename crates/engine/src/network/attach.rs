@@ -216,6 +216,11 @@ impl Engine {
             },
             None => None,
         };
+        let mut links = Vec::new();
+        for text in record.spec.links.iter().chain(&asked.links) {
+            let link = self.link(text)?;
+            links.push((link.alias, link.other.record.name));
+        }
         // Nothing that may fail comes after: what is reserved here is given back by its endpoint.
         let addresses = self.reserve(record, asked, &network)?;
         let ipv4 = addresses.iter().find_map(|one| match one.address {
@@ -238,6 +243,7 @@ impl Engine {
             inside,
             priority: asked.gateway_priority,
             sysctls: options.sysctls,
+            links,
             names: names(record, asked),
             network: plan,
             id,

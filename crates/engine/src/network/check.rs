@@ -21,6 +21,9 @@ impl Engine {
     /// Docker's words.
     pub(crate) fn check_networks(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
         check_words(spec)?;
+        for link in &spec.links {
+            self.link(link)?;
+        }
         for one in &spec.networks {
             self.check_place(one)?;
         }
@@ -32,6 +35,15 @@ impl Engine {
         EndpointOptions::parse(one)?;
         for alias in &one.aliases {
             check_word("alias", alias)?;
+        }
+        for link in &one.links {
+            check_word("link", link)?;
+            self.link(link)?;
+        }
+        if !one.link_local_ips.is_empty() {
+            return Err(EngineError::invalid(
+                "link-local addresses are not built yet",
+            ));
         }
         let name = target(one);
         let network = match self.store().find_network(name) {

@@ -17,6 +17,7 @@ use network::{Socket, listing};
 use storage::networks::{NetworkError, NetworkRecord, RECORD_VERSION, SubnetRecord};
 
 pub use attach::Place;
+pub(crate) use attach::target as attachment_target;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use verbs::{NetworkUser, NetworkView};
 pub(crate) use warn::warnings;
