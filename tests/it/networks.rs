@@ -12,6 +12,10 @@ fn on_a_host(script: &str) {
         serve() { caisson run -d \"$@\" busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null; }; \
         ask() { for i in $(seq 20); do eval \"$GET\" | timeout 2 busybox nc $1 $2 2>/dev/null | grep hello && return; sleep .05; done; false; }; \
         refused() { ! eval \"$GET\" | timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }; \
+        neighbour() { unshare -n sleep 999 & N=$!; until_true '[ $(readlink /proc/$N/ns/net) != $(readlink /proc/self/ns/net) ]' && \
+          ip link set far0 netns $N && far ip addr add 192.0.2.1/24 dev far0 && far ip link set far0 up; trap 'kill $N' EXIT; }; \
+        far() { nsenter -t $N -n \"$@\"; }; \
+        far_get() { eval \"$GET\" | far timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }; \
         until_true() { for i in $(seq 100); do eval \"$1\" && return; sleep .1; done; echo \"never true: $1\"; false; }";
     check(&format!(
         "cat > s.sh <<'EOS'\n{HOST}\n{script}\nEOS\nunshare -n bash s.sh"
@@ -232,4 +236,78 @@ hosts! {
         caisson network connect --link l1:later nb web && caisson exec web nslookup -type=a later | grep -q 172.18 && ! caisson exec two nslookup -type=a later || exit 5
         caisson create --link nobody:x busybox true 2> e; [ $? = 1 -o $? = 125 ] && grep -q 'could not get container for nobody: No such container: nobody' e || exit 6
         caisson stop -t 0 l1; caisson run --link l1:db --name last busybox true 2> e; grep -q 'Cannot link to a non running container: /l1 AS /last/db' e"#;
+    a_full_bridge_says_so_and_leaves_nothing: r#"
+        caisson run --rm busybox true; until_true '! ip link | grep -q "ve[0-9a-f]*@"' || exit 4; B=$(caisson network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge)
+        for i in $(seq 512); do echo "link add d$i type veth peer name p$i"; echo "link set d$i master $B"; echo "link set p$i master $B"; done > batch; ip -force -batch batch 2> /dev/null
+        caisson run --name cc busybox true 2> e; [ $? = 125 ] && grep -q 'network bridge is full: a Linux bridge takes 1,023 containers' e || { cat e; exit 2; }
+        [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] && ip link del d7 && caisson start cc"#;
+    clients_outside_reach_what_is_published_under_their_own_address: r#"
+        neighbour; serve --name web -p 8080:80
+        caisson run -d --name app -p 8081:81 -p 8082:82/udp busybox sleep 99 > /dev/null; P=$(caisson inspect -f '{{.State.Pid}}' app)
+        cat > serve.py <<'PY'
+import socket, threading
+def tcp():
+    s = socket.create_server(("0.0.0.0", 81))
+    while True:
+        c, a = s.accept()
+        c.sendall(a[0].encode())
+        c.close()
+threading.Thread(target=tcp, daemon=True).start()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("0.0.0.0", 82))
+while True:
+    m, a = u.recvfrom(999)
+    u.sendto(a[0].encode(), a)
+PY
+        cat > ask.py <<'PY'
+import socket
+t = socket.create_connection(("192.0.2.2", 8081), 1)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(1)
+u.sendto(b"hello", ("192.0.2.2", 8082))
+print(t.recv(99), u.recvfrom(99))
+PY
+        nsenter -t $P -n python3 serve.py & S=$!; until_true 'far python3 ask.py > o 2> e'; kill $S; cat o; grep -qF "b'192.0.2.1' (b'192.0.2.1', ('192.0.2.2', 8082))" o"#;
+    neighbours_reach_nothing_that_is_not_published: r#"
+        neighbour; ip addr add fd00:5::2/64 nodad dev up0; far ip addr add fd00:5::1/64 nodad dev far0
+        caisson network create --ipv6 six > /dev/null; serve --name web -p 8080:80; serve --name hidden -p 127.0.0.1:8081:80; serve --name six6 --network six
+        mkdir w; echo hello > w/h; busybox httpd -f -p 127.0.0.1:9000 -h w & H=$!; trap "kill $N $H" EXIT; ask 127.0.0.1 9000 && ask 127.0.0.1 8081 || exit 2
+        A=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' hidden); S=$(caisson inspect -f '{{.NetworkSettings.Networks.six.IPAddress}}' six6); S6=$(caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' six6)
+        ask $A 80 && ask $S 80 && ask $S6 80 && far_get 192.0.2.2 8080 || exit 3
+        for net in 172.17.0.0/16 172.18.0.0/24 127.0.0.0/8; do far ip route add $net via 192.0.2.2 || exit 4; done; far ip route add fd00::/8 via fd00:5::2 || exit 4
+        far sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.far0.route_localnet=1
+        for to in "$A 80" "$S 80" "$S6 80" '127.0.0.1 9000' '127.0.0.1 8081' '192.0.2.2 8081' '192.0.2.2 9000' '172.17.0.1 8081'; do far_get $to && { echo "reached: $to"; exit 5; }; done
+        far ip addr add 172.17.0.99/32 dev far0 && far ip addr add 127.0.0.5/32 dev far0
+        cat > spoof.py <<'PY'
+import socket, sys
+s = socket.socket()
+s.settimeout(1)
+s.bind((sys.argv[1], 0))
+s.connect((sys.argv[2], int(sys.argv[3])))
+PY
+        far python3 spoof.py 192.0.2.1 192.0.2.2 8080 || exit 6
+        for from in 172.17.0.99 127.0.0.5; do for to in "$A 80" '127.0.0.1 9000' '127.0.0.1 8081'; do far python3 spoof.py $from $to 2> /dev/null && { echo "reached: $to from $from"; exit 7; }; done; done; true"#;
+    a_container_cannot_send_as_another: r#"
+        serve --name web; A=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' web); G=172.17.0.1
+        caisson run -d --name liar --cap-add NET_ADMIN busybox sleep 99 > /dev/null; L=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' liar)
+        caisson exec liar ping -c 1 -W 2 -I $L $G > /dev/null || exit 2
+        caisson stop -t 0 web; caisson exec liar ip addr add $A/16 dev eth0; caisson exec liar ping -c 2 -W 1 -I $A $G && exit 3
+        caisson exec liar ip addr del $A/16 dev eth0; caisson exec liar ping -c 1 -W 2 $G > /dev/null"#;
+    an_internal_network_leaks_no_names: r#"
+        cat > d.py <<'PY'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("192.0.2.2", 53))
+while True:
+    s.recvfrom(999)
+    open("asked", "a").write("x")
+PY
+        python3 d.py & D=$!; until_true 'ss -lnu | grep -q 192.0.2.2:53' || exit 2
+        caisson network create --internal in > /dev/null
+        timeout 5 caisson run --rm --network in --dns 192.0.2.2 busybox nslookup -type=a secret.example > o 2>&1; grep -q SERVFAIL o && [ ! -e asked ] || { cat o; exit 3; }
+        timeout 5 caisson run --rm --dns 192.0.2.2 busybox nslookup -type=a open.example > /dev/null 2>&1; [ -e asked ] || exit 4; kill $D"#;
+    flushed_rules_are_back_within_a_second_under_load: r#"
+        serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2
+        for i in 1 2 3 4; do while [ ! -e stop ]; do refused 127.0.0.1 8080; done > /dev/null 2>&1 & done
+        for i in 1 2 3 4 5; do nft flush ruleset; sleep 1; eval "$GET" | timeout 1 busybox nc 192.0.2.2 8080 | grep -q hello || { touch stop; exit 3; }; done; touch stop; wait"#;
 }

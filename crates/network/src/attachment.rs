@@ -100,6 +100,12 @@ pub enum AttachError {
     /// A link.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// Its bridge takes no more.
+    #[error(
+        "network {0} is full: a Linux bridge takes 1,023 containers; make another network for more \
+         (network create)"
+    )]
+    Full(String),
     /// The container's namespace.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
@@ -145,17 +151,18 @@ impl Endpoint {
         inner: &Socket,
         namespace: BorrowedFd<'_>,
     ) -> Result<(), AttachError> {
-        link::create_veth(
-            route,
-            &VethSpec {
-                host: &self.veth,
-                bridge: &self.network.bridge,
-                inside: &self.inside,
-                namespace,
-                mac: self.mac,
-                mtu: self.network.mtu,
-            },
-        )?;
+        let spec = VethSpec {
+            host: &self.veth,
+            bridge: &self.network.bridge,
+            inside: &self.inside,
+            namespace,
+            mac: self.mac,
+            mtu: self.network.mtu,
+        };
+        link::create_veth(route, &spec).map_err(|error| match error {
+            LinkError::BridgeFull(_) => AttachError::Full(self.network.name.clone()),
+            other => other.into(),
+        })?;
         route::configure(
             inner,
             &InsideSpec {
