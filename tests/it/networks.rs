@@ -12,6 +12,10 @@ fn on_a_host(script: &str) {
         serve() { caisson run -d \"$@\" busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null; }; \
         ask() { for i in $(seq 20); do eval \"$GET\" | timeout 2 busybox nc $1 $2 2>/dev/null | grep hello && return; sleep .05; done; false; }; \
         refused() { ! eval \"$GET\" | timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }; \
+        neighbour() { unshare -n sleep 999 & N=$!; until_true '[ $(readlink /proc/$N/ns/net) != $(readlink /proc/self/ns/net) ]' && \
+          ip link set far0 netns $N && far ip addr add 192.0.2.1/24 dev far0 && far ip link set far0 up; trap 'kill $N' EXIT; }; \
+        far() { nsenter -t $N -n \"$@\"; }; \
+        far_get() { eval \"$GET\" | far timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }; \
         until_true() { for i in $(seq 100); do eval \"$1\" && return; sleep .1; done; echo \"never true: $1\"; false; }";
     check(&format!(
         "cat > s.sh <<'EOS'\n{HOST}\n{script}\nEOS\nunshare -n bash s.sh"
@@ -97,17 +101,27 @@ hosts! {
         for ip in 10.9.0.7 10.9.0.9 10.8.0.1; do caisson run --rm --network n --ip $ip busybox true 2> e; [ $? = 125 ] || exit 4; cat e; done
         caisson run --rm --ip 10.9.0.8 busybox true 2> e; grep -q 'user defined networks only' e"#;
     bad_networks_are_refused_without_a_trace: r#"
-        for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet fd00::/64 a'; do
+        for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 a' '--subnet 10.9.0.0/24 --aux-address a=10.9.0.1 a' '--subnet 224.1.0.0/24 a' '--subnet 240.0.0.0/24 a' '--subnet 127.5.0.0/24 a' '--subnet 169.254.1.0/24 a' '--subnet 255.255.255.0/24 a' '--subnet 0.0.0.0/8 a' '--subnet 0.0.0.0/0 a' '--subnet 10.9.0.0/24 --ip-range 10.9.0.77/28 a' '--ipam-driver other a' '--ipv6 --subnet ff05::/64 a' '--opt com.docker.network.bridge.gateway_mode_ipv4=routed a' '--opt com.docker.network.bridge.inhibit_ipv4=true a'; do
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
         caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'invalid MAC address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4
         caisson run --rm -p '[::1]:80:80/sctp' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
         [ $(caisson network ls -q | wc -l) = 3 ] && [ $(ls $CAISSON_ROOT/networks | wc -l) = 1 ] || exit 3
         caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
+    a_firewall_of_iptables_lets_ours_pass: r#"
+        nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }; add chain ip filter DOCKER-USER; add rule ip filter FORWARD jump DOCKER-USER'
+        neighbour; mkdir -p w; echo far > w/h; far busybox httpd -f -p 192.0.2.1:80 -h w & S=$!
+        caisson network create mine >/dev/null; serve --name web --network mine -p 8080:80 2> e; cat e; [ ! -s e ] || exit 2
+        far sh -c "$GET | busybox nc -w 2 192.0.2.2 8080" | grep -q hello || exit 3
+        caisson run --rm --network mine busybox sh -c "$GET | nc -w 2 192.0.2.1 80" | grep -q far && caisson run --rm busybox sh -c "$GET | nc -w 2 192.0.2.1 80" | grep -q far || exit 4
+        caisson run --rm --network mine busybox sh -c "$GET | nc -w 2 web 80" | grep -q hello || exit 5
+        far ip route add 172.18.0.0/16 via 192.0.2.2; far sh -c "$GET | busybox nc -w 1 $(caisson inspect -f '{{.NetworkSettings.Networks.mine.IPAddress}}' web) 80" | grep hello && exit 6
+        [ $(nft list chain ip filter DOCKER-USER | grep -c accept) = 4 ] || exit 7
+        caisson rm -f web >/dev/null; caisson network rm mine >/dev/null; kill $S; [ $(nft list chain ip filter DOCKER-USER | grep -c accept) = 2 ]"#;
     a_firewall_in_the_way_is_told_with_what_helps: r#"
-        nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'
-        caisson run -d --name web -p 8080:80 busybox sleep 99 2> e; grep -q 'another firewall (chain FORWARD of table ip filter)' e || exit 2
-        B=$(caisson network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge); grep -q "iptables -I FORWARD -i $B -j ACCEPT" e || exit 3
-        nft insert rule ip filter FORWARD iifname $B accept; caisson run --rm -p 8081:80 busybox true 2> e; ! grep firewall e || exit 4
+        nft 'add table inet own; add chain inet own f { type filter hook forward priority 0; policy drop; }'
+        caisson run -d --name web -p 8080:80 busybox sleep 99 2> e; grep -q 'another firewall (chain f of table inet own)' e || exit 2
+        B=cs0-$(ip -br link | sed -n 's/^cs0-\([0-9a-f]*\).*/\1/p'); grep -q "nft insert rule inet own f iifname $B accept" e || exit 3
+        nft insert rule inet own f iifname $B accept; caisson run --rm -p 8081:80 busybox true 2> e; ! grep firewall e || exit 4
         caisson run --rm -p 8080:80 busybox true 2> e; grep -q '(by container web)' e"#;
     flushed_rules_come_back: r#"
         serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2
@@ -136,4 +150,174 @@ hosts! {
     unused_networks_are_pruned: r#"
         caisson network create a >/dev/null; caisson network create b >/dev/null; caisson create --network b --name cc busybox true >/dev/null
         caisson network prune -f | grep -qx a && [ $(caisson network ls -q --filter type=custom | wc -l) = 1 ] && caisson rm cc >/dev/null && caisson system prune -f | grep -qx b"#;
+    networks_of_one_store_never_share_a_subnet_or_a_bridge: r#"
+        for i in $(seq 12); do caisson network create n$i > /dev/null 2> e$i & done; wait
+        S=$(for i in $(seq 12); do caisson network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' n$i; done | sort -u | wc -l); [ $S = 12 ] || { cat e*; exit 2; }
+        for i in $(seq 8); do caisson network create --subnet 10.9.0.0/24 s$i > o$i 2> e$i & done; wait
+        [ $(cat o? | wc -l) = 1 ] && [ $(cat e? | grep -c 'Pool overlaps') = 7 ] || exit 3
+        caisson network create -o com.docker.network.bridge.name=br7 one >/dev/null && caisson network create -o com.docker.network.bridge.name=br7 two 2> e; grep -q "conflicts with network [0-9a-f]* (one): networks have same bridge name" e || exit 4
+        for i in $(seq 8); do caisson network create -o com.docker.network.bridge.name=br8 b$i > o$i 2> e$i & done; wait; [ $(cat o? | wc -l) = 1 ]"#;
+    interfaces_of_the_host_are_never_taken_or_removed: r#"
+        ip link add bup0 type bridge; ip link set bup0 up
+        caisson network create -o com.docker.network.bridge.name=bup0 up 2> e; grep -q 'bup0 exists already and is not ours (bridge)' e || exit 2
+        caisson network create -o com.docker.network.bridge.name=up0 up 2> e; grep -q 'up0 exists already and is not ours (veth)' e || exit 3
+        for with in true false; do for how in 'rm up' 'prune -f'; do
+            caisson network create -o com.docker.network.bridge.name=late up > /dev/null && ip link add late type bridge || exit 4
+            $with && { caisson run --rm --network up busybox true 2> e; grep -q 'late exists already and is not ours' e || exit 5; nft list ruleset | grep late && exit 6; }
+            caisson network $how > /dev/null && ip link show late > /dev/null || exit 7; ip link del late
+        done; done
+        caisson network create -o com.docker.network.bridge.name=late up > /dev/null && caisson run --rm --network up busybox true && ip link show late > /dev/null && caisson network rm up && ! ip link show late 2> /dev/null"#;
+    a_network_may_publish_on_one_address: r#"
+        caisson network create -o com.docker.network.bridge.host_binding_ipv4=127.0.0.1 lo >/dev/null
+        serve --network lo --name web -p 8080:80 -p 0.0.0.0:8081:80 -P --expose 81
+        ask 127.0.0.1 8080 && refused 192.0.2.2 8080 && refused ::1 8080 && ask 192.0.2.2 8081 || exit 2
+        [ "$(caisson port web 80 | sort)" = "$(printf '0.0.0.0:8081\n127.0.0.1:8080')" ] && caisson port web 81 | grep -q '^127.0.0.1:' && [ $(caisson port web 81 | wc -l) = 1 ]"#;
+    the_highest_priority_has_the_default_route_at_any_time: r#"
+        for n in na nb nc; do caisson network create $n >/dev/null; done; serve --network na --name cc -p 8080:80
+        caisson network connect nb cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1' || exit 2
+        caisson network connect --gw-priority 10 nc cc && caisson exec cc ip r > r; [ $(grep -c default r) = 1 ] && grep -q 'default via 172.18.2.1 dev eth2' r && ask 127.0.0.1 8080 || exit 3
+        caisson network disconnect nc cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1' && ask 127.0.0.1 8080 || exit 4
+        caisson network connect --gw-priority -1 nc cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1'"#;
+    interfaces_have_the_names_and_parameters_that_are_asked_for: r#"
+        caisson network create -o com.docker.network.container_iface_prefix=foo nf >/dev/null; caisson network create nb >/dev/null
+        O=com.docker.network.endpoint
+        caisson run -d --name cc --network nf --network name=nb,driver-opt=$O.ifname=bar0,driver-opt=$O.sysctls=net.ipv4.conf.IFNAME.log_martians=1 busybox sleep 99 >/dev/null
+        caisson exec cc ip a > a; grep -q ' foo0@' a && grep -q ' bar0@' a && ! grep eth0 a || exit 2
+        [ "$(caisson exec cc cat /proc/sys/net/ipv4/conf/bar0/log_martians /proc/sys/net/ipv4/conf/foo0/log_martians)" = "$(printf '1\n0')" ] || exit 3
+        caisson network create nc >/dev/null && caisson network connect --driver-opt $O.ifname=baz7 nc cc && caisson exec cc ip a | grep -q ' baz7@' || exit 4
+        caisson network create nd >/dev/null && caisson network connect --driver-opt $O.unknown=1 nd cc 2> e; grep -q "$O.unknown is not built" e || exit 5
+        caisson run --rm --network name=nb,driver-opt=a.b=c busybox true 2> e; [ $? = 125 ] && grep -q 'a.b is not built' e"#;
+    a_taken_port_is_told_in_dockers_words: r#"
+        serve --name web -p 8080:80
+        caisson run --name two -p 8080:80 busybox true 2> e; [ $? = 125 ] && grep -q 'failed to set up container networking: driver failed programming external connectivity on endpoint two ([0-9a-f]\{64\}): Bind for 0.0.0.0:8080 failed: port is already allocated (by container web)' e || { cat e; exit 2; }
+        busybox nc -l -p 8081 > /dev/null & until_true 'ss -lnt | grep -q :8081' || exit 3
+        caisson run --name three -p 8081:80 busybox true 2> e; grep -q 'endpoint three ([0-9a-f]\{64\}): failed to bind host port for 0.0.0.0:8081:172.17.0.[0-9]*:80/tcp: address already in use (by busybox, process [0-9]*)' e || { cat e; exit 4; }
+        kill %1"#;
+    lists_show_ports_where_there_are_any: r#"
+        for n in host none; do caisson run -d --network $n --name $n --expose 80 -p 80:80 busybox sleep 99 2>/dev/null; done; serve --name web --expose 81 -p 8080:80
+        [ "$(caisson ps --format '{{.Names}}={{.Ports}}' | sort)" = "$(printf 'host=\nnone=\nweb=81/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp')" ] || { caisson ps; exit 2; }
+        for c in host none; do [ -z "$(caisson port $c)" ] && [ "$(caisson inspect -f '{{json .NetworkSettings.Ports}}' $c)" = '{}' ] || exit 3; done
+        caisson stop -t 0 web; caisson create --name new -p 80:80 busybox true; for c in web new; do [ "$(caisson inspect -f '{{json .NetworkSettings.Ports}}' $c)" = '{}' ] || exit 4; done"#;
+    documents_have_dockers_shape: r#"
+        caisson network create -o a=b nb >/dev/null; serve --name web --network nb --hostname hosty; serve --name plain; caisson create --name new --network nb busybox true >/dev/null
+        see() { caisson inspect -f "{{json .NetworkSettings.$2}}" $1; }; N=$(caisson network inspect -f '{{.Id}}' nb)
+        see web SandboxID | grep -qx '"[0-9a-f]\{64\}"' && see web SandboxKey | grep -q ns/net && [ "$(see new SandboxID)" = '""' ] || exit 2
+        caisson stop -t 0 web; for c in web new; do see $c Networks.nb.NetworkID | grep -q $N && see $c Networks.nb.DNSNames | grep -q "\"$c\"" && [ "$(see $c Networks.nb.EndpointID)" = '""' ] || exit 3; done; caisson start web
+        for n in host none; do caisson run -d --name $n --network $n busybox sleep 99; see $n Networks.$n.NetworkID | grep -q $(caisson network inspect -f '{{.Id}}' $n) && see $n Networks.$n.EndpointID | grep -q '[0-9a-f]\{64\}' || exit 4; done
+        for n in host none nb; do caisson network inspect -f '{{range .Containers}}{{.Name}} {{.EndpointID}} {{.IPv4Address}}{{end}}' $n > o; grep -q '[0-9a-f]\{64\}' o && [ $(wc -l < o) = 1 ] || exit 5; done; grep -q '^web .* 172.18.0.2/24' o || exit 6
+        [ "$(caisson network inspect -f '{{json .Options}} {{json .IPAM.Options}}' nb)" = '{"a":"b"} {}' ] || exit 7
+        [ "$(caisson network inspect -f '{{range $k, $v := .Options}}{{$k}}={{$v}} {{end}}{{json .IPAM.Options}}' bridge | sed 's/com.docker.network.//g; s/name=[^ ]*/name=X/')" = 'bridge.default_bridge=true bridge.enable_icc=true bridge.enable_ip_masquerade=true bridge.host_binding_ipv4=0.0.0.0 bridge.name=X driver.mtu=1500 null' ] || exit 8
+        caisson exec web tail -1 /etc/hosts | grep -qx '172.18.0.2	hosty' && caisson exec plain tail -1 /etc/hosts | grep -qx "172.17.0.2	$(caisson exec plain hostname)""#;
+    who_left_all_networks_may_join_again: r#"
+        caisson network create nb >/dev/null; serve --name web; caisson run -d --name alone --network none busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null
+        nets() { caisson inspect -f '{{json .NetworkSettings.Networks}}' $1; }
+        caisson network disconnect bridge web && [ "$(nets web)" = '{}' ] && caisson network connect nb web && caisson exec web ip r | grep -q 'default via 172.18.0.1' || exit 2
+        caisson network connect nb alone 2> e; grep -q 'one of the networks in private (none) mode' e || exit 3
+        caisson network disconnect none alone && [ "$(nets alone)" = '{}' ] && caisson network connect nb alone || exit 4
+        ask $(caisson inspect -f '{{.NetworkSettings.Networks.nb.IPAddress}}' alone) 80 && caisson exec alone nslookup -type=a web | grep -q 172.18 || exit 5
+        caisson restart -t 0 alone && caisson exec web nslookup -type=a alone | grep -q 172.18 || exit 6
+        caisson network disconnect nb alone && caisson stop -t 0 alone && [ "$(nets alone)" = '{}' ] && caisson network connect nb alone && caisson start alone && caisson exec alone ip r | grep default || exit 7
+        caisson run -d --name hh --network host busybox sleep 99 > /dev/null; caisson network connect nb hh 2> e; grep -q 'connected to host network' e"#;
+    bad_places_are_refused_before_anything_is_made: r#"
+        caisson network create nb >/dev/null; caisson network create --subnet fd00:9::/64 v4 >/dev/null && [ "$(caisson network inspect -f '{{.EnableIPv6}} {{len .IPAM.Config}}' v4)" = 'false 1' ] || exit 2
+        serve --name web
+        bad() { W="$1"; shift; caisson create "$@" busybox true > o 2> e; [ $? = 125 ] || [ $? = 1 ] || { echo "taken: $*"; exit 3; }; grep -qF -- "$W" e || { echo "$*"; cat e; exit 4; }; [ $(caisson ps -aq | wc -l) = 1 ] || exit 5; }
+        bad 'invalid config for network nb: invalid endpoint settings: invalid IPv4 address: bad' --network name=nb,ip=bad
+        bad 'invalid IPv4 address: fd00::1' --network name=nb,ip=fd00::1
+        bad 'invalid config for network nb: invalid endpoint settings: no configured subnet or ip-range contain the IP address fd00::9' --network nb --ip6 fd00::9
+        for n in host none bridge; do bad 'user specified IP address is supported on user defined networks only' --network $n --ip 1.2.3.4; done
+        bad 'conflicting options: host type networking' --network host --link web:db
+        for f in '--mac-address 02:00:00:00:00:01' '--hostname x' '-p 80:80' '--dns 1.1.1.1' '--dns-search x' '--add-host a:1.2.3.4' '--link web:db' '--expose 80' '--ip 1.2.3.4' '--network-alias x'; do bad 'conflicting options: ' --network container:web $f; done
+        bad 'a.b is not built' --network name=nb,driver-opt=a.b=c
+        bad 'invalid hostname format' --hostname $'a\n6.6.6.6 evil'
+        bad 'invalid hostname format' --add-host $'a\n6.6.6.6 evil:1.2.3.4'
+        bad 'invalid alias format' --network nb --network-alias $'a b'
+        bad 'is not a valid domain' --dns-search $'a\nnameserver 6.6.6.6'
+        caisson network ls --filter type=foo 2> e; grep -q "invalid filter 'type=foo'" e || exit 6
+        caisson network ls --filter dangling=maybe 2> e; grep -q "invalid filter 'dangling=.maybe.'" e || exit 7
+        caisson network create --ipam-opt a=b io >/dev/null && [ "$(caisson network inspect -f '{{json .IPAM.Options}}' io)" = '{"a":"b"}' ]"#;
+    links_name_other_containers_for_one_alone: r#"
+        serve --name l1 --expose 80 -e COLOR=red; I=$(caisson exec l1 hostname); A=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' l1)
+        caisson run -d --name web --link l1:my-db -e OWN=1 busybox sleep 99 >/dev/null
+        caisson exec web cat /etc/hosts | grep -qx "$A	my-db $I l1" && caisson exec web nslookup -type=a my-db | grep -q $A && ! caisson exec l1 nslookup -type=a my-db || exit 2
+        for w in exec; do caisson exec web env > env; for v in MY_DB_NAME=/web/my-db MY_DB_PORT=tcp://$A:80 MY_DB_PORT_80_TCP_ADDR=$A MY_DB_ENV_COLOR=red OWN=1; do grep -qx "$v" env || { cat env; exit 3; }; done; done
+        caisson network create nb >/dev/null; caisson network connect nb l1; caisson run -d --name two --network nb --link l1:db busybox sleep 99 >/dev/null
+        caisson exec two nslookup -type=a db | grep -q 172.18 && ! caisson exec two env | grep DB_ || exit 4
+        caisson network connect --link l1:later nb web && caisson exec web nslookup -type=a later | grep -q 172.18 && ! caisson exec two nslookup -type=a later || exit 5
+        caisson create --link nobody:x busybox true 2> e; [ $? = 1 -o $? = 125 ] && grep -q 'could not get container for nobody: No such container: nobody' e || exit 6
+        caisson stop -t 0 l1; caisson run --link l1:db --name last busybox true 2> e; grep -q 'Cannot link to a non running container: /l1 AS /last/db' e"#;
+    a_full_bridge_says_so_and_leaves_nothing: r#"
+        caisson run --rm busybox true; until_true '! ip link | grep -q "ve[0-9a-f]*@"' || exit 4; B=$(caisson network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge)
+        for i in $(seq 512); do echo "link add d$i type veth peer name p$i"; echo "link set d$i master $B"; echo "link set p$i master $B"; done > batch; ip -force -batch batch 2> /dev/null
+        caisson run --name cc busybox true 2> e; [ $? = 125 ] && grep -q 'network bridge is full: a Linux bridge takes 1,023 containers' e || { cat e; exit 2; }
+        [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] && ip link del d7 && caisson start cc"#;
+    clients_outside_reach_what_is_published_under_their_own_address: r#"
+        neighbour; serve --name web -p 8080:80
+        caisson run -d --name app -p 8081:81 -p 8082:82/udp busybox sleep 99 > /dev/null; P=$(caisson inspect -f '{{.State.Pid}}' app)
+        cat > serve.py <<'PY'
+import socket, threading
+def tcp():
+    s = socket.create_server(("0.0.0.0", 81))
+    while True:
+        c, a = s.accept()
+        c.sendall(a[0].encode())
+        c.close()
+threading.Thread(target=tcp, daemon=True).start()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("0.0.0.0", 82))
+while True:
+    m, a = u.recvfrom(999)
+    u.sendto(a[0].encode(), a)
+PY
+        cat > ask.py <<'PY'
+import socket
+t = socket.create_connection(("192.0.2.2", 8081), 1)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(1)
+u.sendto(b"hello", ("192.0.2.2", 8082))
+print(t.recv(99), u.recvfrom(99))
+PY
+        nsenter -t $P -n python3 serve.py & S=$!; until_true 'far python3 ask.py > o 2> e'; kill $S; cat o; grep -qF "b'192.0.2.1' (b'192.0.2.1', ('192.0.2.2', 8082))" o"#;
+    neighbours_reach_nothing_that_is_not_published: r#"
+        neighbour; ip addr add fd00:5::2/64 nodad dev up0; far ip addr add fd00:5::1/64 nodad dev far0
+        caisson network create --ipv6 six > /dev/null; serve --name web -p 8080:80; serve --name hidden -p 127.0.0.1:8081:80; serve --name six6 --network six
+        mkdir w; echo hello > w/h; busybox httpd -f -p 127.0.0.1:9000 -h w & H=$!; trap "kill $N $H" EXIT; ask 127.0.0.1 9000 && ask 127.0.0.1 8081 || exit 2
+        A=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' hidden); S=$(caisson inspect -f '{{.NetworkSettings.Networks.six.IPAddress}}' six6); S6=$(caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' six6)
+        ask $A 80 && ask $S 80 && ask $S6 80 && far_get 192.0.2.2 8080 || exit 3
+        for net in 172.17.0.0/16 172.18.0.0/24 127.0.0.0/8; do far ip route add $net via 192.0.2.2 || exit 4; done; far ip route add fd00::/8 via fd00:5::2 || exit 4
+        far sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.far0.route_localnet=1
+        for to in "$A 80" "$S 80" "$S6 80" '127.0.0.1 9000' '127.0.0.1 8081' '192.0.2.2 8081' '192.0.2.2 9000' '172.17.0.1 8081'; do far_get $to && { echo "reached: $to"; exit 5; }; done
+        far ip addr add 172.17.0.99/32 dev far0 && far ip addr add 127.0.0.5/32 dev far0
+        cat > spoof.py <<'PY'
+import socket, sys
+s = socket.socket()
+s.settimeout(1)
+s.bind((sys.argv[1], 0))
+s.connect((sys.argv[2], int(sys.argv[3])))
+PY
+        far python3 spoof.py 192.0.2.1 192.0.2.2 8080 || exit 6
+        for from in 172.17.0.99 127.0.0.5; do for to in "$A 80" '127.0.0.1 9000' '127.0.0.1 8081'; do far python3 spoof.py $from $to 2> /dev/null && { echo "reached: $to from $from"; exit 7; }; done; done; true"#;
+    a_container_cannot_send_as_another: r#"
+        serve --name web; A=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' web); G=172.17.0.1
+        caisson run -d --name liar --cap-add NET_ADMIN busybox sleep 99 > /dev/null; L=$(caisson inspect -f '{{.NetworkSettings.IPAddress}}' liar)
+        caisson exec liar ping -c 1 -W 2 -I $L $G > /dev/null || exit 2
+        caisson stop -t 0 web; caisson exec liar ip addr add $A/16 dev eth0; caisson exec liar ping -c 2 -W 1 -I $A $G && exit 3
+        caisson exec liar ip addr del $A/16 dev eth0; caisson exec liar ping -c 1 -W 2 $G > /dev/null"#;
+    an_internal_network_leaks_no_names: r#"
+        cat > d.py <<'PY'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("192.0.2.2", 53))
+while True:
+    s.recvfrom(999)
+    open("asked", "a").write("x")
+PY
+        python3 d.py & D=$!; until_true 'ss -lnu | grep -q 192.0.2.2:53' || exit 2
+        caisson network create --internal in > /dev/null
+        timeout 5 caisson run --rm --network in --dns 192.0.2.2 busybox nslookup -type=a secret.example > o 2>&1; grep -q SERVFAIL o && [ ! -e asked ] || { cat o; exit 3; }
+        timeout 5 caisson run --rm --dns 192.0.2.2 busybox nslookup -type=a open.example > /dev/null 2>&1; [ -e asked ] || exit 4; kill $D"#;
+    flushed_rules_are_back_within_a_second_under_load: r#"
+        serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2
+        for i in 1 2 3 4; do while [ ! -e stop ]; do refused 127.0.0.1 8080; done > /dev/null 2>&1 & done
+        for i in 1 2 3 4 5; do nft flush ruleset; sleep 1; eval "$GET" | timeout 1 busybox nc 192.0.2.2 8080 | grep -q hello || { touch stop; exit 3; }; done; touch stop; wait"#;
 }

@@ -13,6 +13,9 @@ use crate::job::{ATTACHMENT, Job};
 use crate::proxy::{Proxied, Proxy};
 use crate::resolver::Resolver;
 
+/// So long is the document of a container's places, at most.
+const ATTACHMENT_BYTES_MAX: u64 = 16 << 20;
+
 /// The container's networks.
 pub(crate) struct Networks {
     attachment: Attachment,
@@ -58,6 +61,13 @@ impl Networks {
         let netfilter = Socket::netfilter().ok()?;
         let held = attachment.resume(&netfilter).unwrap_or_default();
         Self::watching(attachment, netfilter, held, namespace).ok()
+    }
+
+    /// The networks of a running container that has been in none: the document lies there already.
+    pub(crate) fn begin(job: &Job, namespace: &OwnedFd) -> Option<Self> {
+        let path = job.directory.join(ATTACHMENT);
+        let bytes = sys::atomic::read_limited(&path, ATTACHMENT_BYTES_MAX).ok()?;
+        Self::resume(serde_json::from_slice(&bytes).ok()?, namespace)
     }
 
     fn watching(
@@ -117,10 +127,13 @@ impl Networks {
             .connect_one(&self.netfilter, &endpoint, namespace);
         connected.map_err(|error| failure(job, &error))?;
         self.attachment.endpoints.push(endpoint);
+        let rerouted = self.attachment.reroute(namespace);
         let redirected = self.attachment.redirect_ports(&self.netfilter);
         self.learn();
         self.save(job)?;
-        redirected.map_err(|error| failure(job, &error))
+        rerouted
+            .and(redirected)
+            .map_err(|error| failure(job, &error))
     }
 
     /// Takes the running container out of a network.

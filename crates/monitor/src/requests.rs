@@ -3,6 +3,7 @@
 use types::state::Status;
 
 use crate::joined::{self, Process, Purpose};
+use crate::networks::Networks;
 use crate::protocol::{
     self, Attach, Disconnect, Execute, Kind, PACKET_BYTES_MAX, Resize, Signal, Started, Stop,
     Update,
@@ -181,6 +182,9 @@ impl Monitor {
         let Some(endpoint) = parse(body) else {
             return self.refuse(index, "the request names no network");
         };
+        if let (None, Some(namespace)) = (&self.networks, &self.network) {
+            self.networks = Networks::begin(&self.job, namespace);
+        }
         let (Some(networks), Some(namespace)) = (&mut self.networks, &self.network) else {
             return self.refuse(index, "the container has no networks of its own");
         };

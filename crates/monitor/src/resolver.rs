@@ -38,6 +38,7 @@ struct Zone {
     names: Names,
     addresses: PathBuf,
     subnets: Vec<Prefix>,
+    links: Vec<(String, String)>,
 }
 
 /// Who asked.
@@ -120,12 +121,21 @@ impl Resolver {
 
     /// Takes over which networks and servers there are.
     pub(crate) fn learn(&mut self, attachment: &Attachment) {
-        self.servers.clone_from(&attachment.servers);
+        // Where no network leads outside, no question does either.
+        let leads_outside = attachment
+            .endpoints
+            .iter()
+            .any(|one| !one.network.is_internal);
+        self.servers.clear();
+        if leads_outside {
+            self.servers.clone_from(&attachment.servers);
+        }
         let zone = |endpoint: &network::attachment::Endpoint| Zone {
             name: endpoint.network.name.to_ascii_lowercase(),
             names: Names::of(&endpoint.network.directory),
             addresses: endpoint.network.directory.join("addresses"),
             subnets: endpoint.network.subnets(),
+            links: endpoint.links.clone(),
         };
         self.zones = attachment.endpoints.iter().map(zone).collect();
     }
@@ -275,7 +285,10 @@ impl Resolver {
             let short = name
                 .strip_suffix(&zone.name)
                 .and_then(|short| short.strip_suffix('.'));
-            let found = zone.names.look_up(&name);
+            let is_linked = |(alias, _): &&(String, String)| alias.eq_ignore_ascii_case(&name);
+            let linked = zone.links.iter().find(is_linked);
+            let found = linked.and_then(|(_, target)| zone.names.look_up(target));
+            let found = found.or_else(|| zone.names.look_up(&name));
             found.or_else(|| zone.names.look_up(short?))
         })
     }

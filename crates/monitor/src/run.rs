@@ -275,6 +275,7 @@ impl Monitor {
         } else if self.rest_at_ns.is_some_and(|at| at <= now_ns) {
             self.rest_at_ns = None;
             self.rests = true;
+            self.log.rest();
         }
     }
 

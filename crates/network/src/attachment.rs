@@ -21,6 +21,7 @@ use crate::nft::elements::{Elements, EndpointRules, PublishedPort};
 use crate::ports::{self, HoldError};
 use crate::route::{self, InsideSpec, NamespaceError};
 use crate::subnet::HostAddress;
+use crate::sysctl;
 use crate::{NetlinkError, Socket};
 
 const CONNECT_ATTEMPTS: u32 = 4;
@@ -40,7 +41,7 @@ pub struct Attachment {
     pub endpoints: Vec<Endpoint>,
     /// Published ports.
     pub ports: Vec<Port>,
-    /// Where names that no network knows are asked for; none where no network leads outside.
+    /// Where names that no network knows are asked for, while a network leads outside.
     pub servers: Vec<IpAddr>,
 }
 
@@ -63,6 +64,16 @@ pub struct Endpoint {
     pub gateways: Vec<IpAddr>,
     /// Names by which the network's containers find it.
     pub names: Vec<String>,
+    /// The highest of all networks that lead outside has the default route.
+    #[serde(default)]
+    pub priority: i64,
+    /// Kernel parameters of the interface inside: the path below /proc/sys/net, where `IFNAME` is the
+    /// interface, and the value.
+    #[serde(default)]
+    pub sysctls: Vec<(String, String)>,
+    /// Names that only this container knows, and whose they are.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 /// A published port.
@@ -89,6 +100,12 @@ pub enum AttachError {
     /// A link.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// Its bridge takes no more.
+    #[error(
+        "network {0} is full: a Linux bridge takes 1,023 containers; make another network for more \
+         (network create)"
+    )]
+    Full(String),
     /// The container's namespace.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
@@ -134,17 +151,18 @@ impl Endpoint {
         inner: &Socket,
         namespace: BorrowedFd<'_>,
     ) -> Result<(), AttachError> {
-        link::create_veth(
-            route,
-            &VethSpec {
-                host: &self.veth,
-                bridge: &self.network.bridge,
-                inside: &self.inside,
-                namespace,
-                mac: self.mac,
-                mtu: self.network.mtu,
-            },
-        )?;
+        let spec = VethSpec {
+            host: &self.veth,
+            bridge: &self.network.bridge,
+            inside: &self.inside,
+            namespace,
+            mac: self.mac,
+            mtu: self.network.mtu,
+        };
+        link::create_veth(route, &spec).map_err(|error| match error {
+            LinkError::BridgeFull(_) => AttachError::Full(self.network.name.clone()),
+            other => other.into(),
+        })?;
         route::configure(
             inner,
             &InsideSpec {
@@ -156,7 +174,14 @@ impl Endpoint {
                 gateways: &self.gateways,
             },
         )?;
-        Ok(())
+        if self.sysctls.is_empty() {
+            return Ok(());
+        }
+        let set = || {
+            let mut all = self.sysctls.iter();
+            all.try_for_each(|(path, value)| sysctl::set_of(&self.inside, path, value))
+        };
+        Ok(route::within(namespace, set)??)
     }
 }
 
@@ -227,30 +252,59 @@ impl Attachment {
         let table = Table::new(&self.firewall.table)?;
         table.take_out(netfilter, &elements)?;
         if !endpoint.gateways.is_empty() {
-            self.take_over_route(namespace)?;
+            self.reroute(namespace)?;
         }
         self.put_in(netfilter)
     }
 
-    fn take_over_route(&mut self, namespace: impl AsFd) -> Result<(), AttachError> {
-        let heir = self
+    /// Gives the running container the default routes of the network that shall have them.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn reroute(&mut self, namespace: impl AsFd) -> Result<(), AttachError> {
+        let before: Vec<(InterfaceName, IpAddr)> = self
             .endpoints
-            .iter_mut()
-            .find(|one| !one.network.is_internal);
-        let Some(heir) = heir else {
-            return Ok(());
-        };
-        heir.gateways = heir
-            .network
-            .gateways
             .iter()
-            .map(|one| one.address)
+            .flat_map(|one| one.gateways.iter().map(|it| (one.inside.clone(), *it)))
             .collect();
+        self.choose_route();
         let inner = route::in_namespace(namespace)?;
-        for gateway in &heir.gateways {
-            route::set_default_route(&inner, &heir.inside, *gateway)?;
+        for endpoint in &self.endpoints {
+            for gateway in &endpoint.gateways {
+                // Takes the place of the family's old one.
+                route::set_default_route(&inner, &endpoint.inside, *gateway)?;
+            }
+        }
+        for (interface, gateway) in before {
+            let is_kept = |one: &Endpoint| one.gateways.contains(&gateway);
+            if !self.endpoints.iter().any(is_kept) {
+                route::remove_default_route(&inner, &interface, gateway)?;
+            }
         }
         Ok(())
+    }
+
+    /// Only one network has the default route: that of the highest priority; of those the one that
+    /// has it already, else the first. An internal one has none.
+    pub fn choose_route(&mut self) {
+        let rank = |index: &usize| {
+            let one = &self.endpoints[*index];
+            (
+                one.priority,
+                !one.gateways.is_empty(),
+                std::cmp::Reverse(*index),
+            )
+        };
+        let best = (0..self.endpoints.len())
+            .filter(|index| !self.endpoints[*index].network.is_internal)
+            .max_by_key(rank);
+        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+            endpoint.gateways.clear();
+            if Some(index) == best {
+                let gateways = endpoint.network.gateways.iter();
+                endpoint.gateways = gateways.map(|one| one.address).collect();
+            }
+        }
     }
 
     /// Holds the ports of a container that is plugged in already: its monitor was killed.
@@ -325,17 +379,29 @@ impl Attachment {
 
     /// Where a port leads: the address of its family in the network with the default route, else in
     /// the first that leads outside.
-    fn target(&self, port: &Port) -> Option<SocketAddr> {
+    pub fn target(&self, port: &Port) -> Option<SocketAddr> {
         self.address(port.host.is_ipv4())
             .map(|address| SocketAddr::new(address, port.container))
     }
 
     fn address(&self, is_ipv4: bool) -> Option<IpAddr> {
+        let endpoints = self.publishing();
+        let mut addresses = endpoints.iter().flat_map(|one| one.ips());
+        addresses.find(|address| address.is_ipv4() == is_ipv4)
+    }
+
+    /// The networks that published ports may lead to, the one with the default route first.
+    fn publishing(&self) -> Vec<&Endpoint> {
         let leads_outside = |one: &&Endpoint| !one.network.is_internal;
         let mut endpoints: Vec<&Endpoint> = self.endpoints.iter().filter(leads_outside).collect();
         endpoints.sort_by_key(|one| one.gateways.is_empty());
-        let mut addresses = endpoints.iter().flat_map(|one| one.ips());
-        addresses.find(|address| address.is_ipv4() == is_ipv4)
+        endpoints
+    }
+
+    /// The host's address for ports that name none, where the network that they lead to has one.
+    pub fn host_binding(&self) -> Option<IpAddr> {
+        let first = self.publishing().into_iter().next()?;
+        first.network.host_binding.map(IpAddr::V4)
     }
 
     /// Ports whose connections the kernel cannot translate: on `[::1]` always, on any other IPv6

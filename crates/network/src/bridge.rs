@@ -1,6 +1,6 @@
 //! A network's part on the host: its bridge, its place in the tables, the switches it needs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::link::{self, BridgeSpec, InterfaceName, LinkError};
 use crate::listing;
 use crate::mac::Mac;
 use crate::nft::elements::{Elements, Guard, NetworkRules, Within};
-use crate::nft::{Presence, Table};
+use crate::nft::{Presence, Table, way};
 use crate::subnet::{HostAddress, Prefix};
 use crate::sysctl::{self, Switched};
 use crate::{NetlinkError, Socket};
@@ -40,6 +40,9 @@ pub struct NetworkPlan {
     pub has_icc: bool,
     /// Packets leave under the host's address.
     pub masquerades: bool,
+    /// Where ports are published that name no address; `None` is everywhere.
+    #[serde(default)]
+    pub host_binding: Option<Ipv4Addr>,
 }
 
 /// The tables, and where it is kept on which interfaces we switched forwarding on.
@@ -132,6 +135,12 @@ impl NetworkPlan {
     /// The first step that failed; what was made before stays, to be found by the next attempt.
     pub fn up(&self, firewall: &Firewall) -> Result<(), BridgeError> {
         let (route, netfilter) = (Socket::route()?, Socket::netfilter()?);
+        // Before anything is said about it in the tables: it may be the host's uplink.
+        if let Some(link) = listing::link(&route, &self.bridge)?
+            && !link::is_ours(&link, &self.owner(), self.mac())
+        {
+            return Err(link::not_ours(&self.bridge, &link).into());
+        }
         let table = Table::new(&firewall.table)?;
         if table.presence(&netfilter)? != Presence::Current {
             table.ensure(&netfilter)?;
@@ -165,16 +174,25 @@ impl NetworkPlan {
         Ok(())
     }
 
-    /// Removes its bridge and its elements; those that are not there are fine.
+    /// Removes its bridge and its elements; those that are not there are fine. An interface that
+    /// has the bridge's name and is not this network's is left alone.
     ///
     /// # Errors
     /// The kernel's answer.
     pub fn down(&self, firewall: &Firewall) -> Result<(), BridgeError> {
+        let route = Socket::route()?;
+        let found = listing::link(&route, &self.bridge)?;
+        let is_ours = |link: &listing::Link| link::is_ours(link, &self.owner(), self.mac());
+        if found.as_ref().is_some_and(|link| !is_ours(link)) {
+            return Ok(());
+        }
         let mut elements = Elements::new();
         elements.whole_network(&self.bridge, &self.subnets());
-        Table::new(&firewall.table)?.take_out(&Socket::netfilter()?, &elements)?;
-        if self.index().is_some() {
-            link::delete(&Socket::route()?, &self.bridge)?;
+        let netfilter = Socket::netfilter()?;
+        Table::new(&firewall.table)?.take_out(&netfilter, &elements)?;
+        way::close_way(&netfilter, &self.bridge)?;
+        if found.is_some() {
+            link::delete(&route, &self.bridge)?;
         }
         Ok(())
     }

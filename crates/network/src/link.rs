@@ -168,23 +168,38 @@ pub fn create_bridge(socket: &Socket, spec: &BridgeSpec<'_>) -> Result<u32, Link
     listing::ask_link(&mut batch, name.as_str());
     let replies = socket.exchange(batch)?;
     let found = replies.iter().find_map(listing::parse_link);
-    let Some(link) = found.filter(|link| is_ours(link, spec.owner)) else {
-        let kind = replies
-            .iter()
-            .find_map(listing::parse_link)
-            .map_or_else(String::new, |link| link.describe());
-        return Err(LinkError::NotOurs {
-            name: name.clone(),
-            kind,
-        });
-    };
+    let link = found.ok_or_else(|| SysError::new("find link", name.as_str(), Errno::NODEV));
+    let link = link.map_err(NetlinkError::from)?;
+    if !is_ours(&link, spec.owner, spec.mac) {
+        return Err(not_ours(name, &link));
+    }
     configure_bridge(socket, link.index, spec)?;
     Ok(link.index)
 }
 
-/// A bridge of ours, or one that was cut off half-made: without an owner and never up.
-fn is_ours(link: &Link, owner: &str) -> bool {
-    link.kind == "bridge" && (link.alias == owner || link.alias.is_empty() && !link.is_up)
+/// A bridge that says so, or one that was cut off half-made: without an owner and never up, but with
+/// the hardware address that we make it with.
+pub(crate) fn is_ours(link: &Link, owner: &str, mac: Mac) -> bool {
+    let is_half_made = link.alias.is_empty() && !link.is_up && link.mac == Some(mac);
+    link.kind == "bridge" && (link.alias == owner || is_half_made)
+}
+
+pub(crate) fn not_ours(name: &InterfaceName, link: &Link) -> LinkError {
+    LinkError::NotOurs {
+        name: name.clone(),
+        kind: link.describe(),
+    }
+}
+
+/// Refuses a name that an interface of this host has.
+///
+/// # Errors
+/// [`LinkError::NotOurs`].
+pub fn check_free(socket: &Socket, name: &InterfaceName) -> Result<(), LinkError> {
+    match listing::link(socket, name)? {
+        None => Ok(()),
+        Some(link) => Err(not_ours(name, &link)),
+    }
 }
 
 fn configure_bridge(

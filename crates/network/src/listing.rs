@@ -3,9 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rustix::io::Errno;
+
 use crate::link::{
     IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_MTU, RTM_GETLINK, RTM_NEWLINK, link_header,
+    IFLA_MTU, InterfaceName, RTM_GETLINK, RTM_NEWLINK, link_header,
 };
 use crate::mac::Mac;
 use crate::netlink::{Attributes, Batch, NetlinkError, Reply, Socket, Step};
@@ -99,6 +101,16 @@ pub fn links(socket: &Socket) -> Result<Vec<Link>, NetlinkError> {
     Ok(replies.iter().filter_map(parse_link).collect())
 }
 
+/// The link of a name; `None` where there is none.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn link(socket: &Socket, name: &InterfaceName) -> Result<Option<Link>, NetlinkError> {
+    let mut batch = Batch::new();
+    ask_link_that_may_be_missing(&mut batch, name.as_str());
+    Ok(socket.exchange(batch)?.iter().find_map(parse_link))
+}
+
 /// Every address.
 ///
 /// # Errors
@@ -153,7 +165,15 @@ pub fn taken_networks(socket: &Socket) -> Result<Vec<Prefix>, NetlinkError> {
 
 /// Asks for one link by name, as part of a batch.
 pub(crate) fn ask_link(batch: &mut Batch, name: &str) {
-    let step = Step::new("find link", name);
+    push_question(batch, Step::new("find link", name), name);
+}
+
+fn ask_link_that_may_be_missing(batch: &mut Batch, name: &str) {
+    let step = Step::new("find link", name).unless(&[Errno::NODEV]);
+    push_question(batch, step, name);
+}
+
+fn push_question(batch: &mut Batch, step: Step, name: &str) {
     batch.push((RTM_GETLINK, 0), &link_header(0, 0, 0), step, |link| {
         link.put_text(IFLA_IFNAME, name);
     });

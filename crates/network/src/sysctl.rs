@@ -104,6 +104,14 @@ pub fn filters_bridged_frames() -> bool {
     get("bridge/bridge-nf-call-iptables").is_ok_and(|value| value == "1")
 }
 
+/// Sets a parameter of one interface, whose name stands as `IFNAME` in the path below /proc/sys/net.
+///
+/// # Errors
+/// `ENOENT` where there is no such parameter, `EINVAL` where it takes no such value.
+pub(crate) fn set_of(interface: &InterfaceName, path: &str, value: &str) -> Result<(), SysError> {
+    set(&path.replace("IFNAME", interface.as_str()), value).map(drop)
+}
+
 fn get(switch: &str) -> Result<String, SysError> {
     let path = format!("{ROOT}/{switch}");
     let text = std::fs::read_to_string(&path).on("read", &path)?;

@@ -133,11 +133,11 @@ impl Store {
         self.path("networks").join(name)
     }
 
-    /// Makes a network.
+    /// Makes a network; all networks must be locked.
     ///
     /// # Errors
     /// [`NetworkError::NameTaken`].
-    pub fn create_network(&self, record: &NetworkRecord) -> Result<()> {
+    pub fn create_network(&self, record: &NetworkRecord, _lock: &Lock) -> Result<()> {
         check_network_name(&record.name)?;
         let half_made = self.tmp_named(&record.id, 0o700)?;
         let directory = atomic::open_directory(half_made.path())?;
@@ -221,6 +221,15 @@ impl Store {
         }
     }
 
+    /// Waits for the lock of all networks, under which subnets and bridges' names are chosen, and
+    /// nobody else makes a network. Whoever wants a network's own lock too takes that first.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn lock_networks(&self) -> Result<Lock> {
+        Ok(Lock::acquire_directory(&self.path("networks"))?)
+    }
+
     /// Waits for the lock of a network, which serialises what makes and removes its bridge.
     ///
     /// # Errors
@@ -282,15 +291,16 @@ mod tests {
     fn networks_are_made_found_and_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("s"), &directory.path().join("r")).unwrap();
-        store.create_network(&record('a', "one")).unwrap();
-        store.create_network(&record('b', "two")).unwrap();
-        let again = store.create_network(&record('c', "one"));
+        let all = store.lock_networks().unwrap();
+        store.create_network(&record('a', "one"), &all).unwrap();
+        store.create_network(&record('b', "two"), &all).unwrap();
+        let again = store.create_network(&record('c', "one"), &all);
         assert!(matches!(again, Err(NetworkError::NameTaken(_))));
         assert_eq!(store.find_network("bbb").unwrap().name, "two");
         for name in ["", "..", "-x", "a/b", "none-such"] {
             assert!(store.find_network(name).is_err(), "{name}");
         }
-        assert!(store.create_network(&record('d', "../x")).is_err());
+        assert!(store.create_network(&record('d', "../x"), &all).is_err());
         let lock = store.lock_network("one").unwrap();
         store.remove_network(&record('a', "one"), &lock).unwrap();
         drop(lock);

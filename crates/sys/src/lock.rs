@@ -104,6 +104,20 @@ pub fn is_held(path: &Path) -> bool {
     )
 }
 
+/// Whether no other descriptor of a file, opened for writing alone here, is open anywhere. `false`
+/// where the kernel cannot tell. It is asked by a lease, which is given back at once.
+pub fn has_no_other_opener(fd: &OwnedFd) -> bool {
+    use std::os::fd::AsRawFd;
+    let lease = |kind: libc::c_int| {
+        // SAFETY: the descriptor is open, and the command takes a number.
+        // WHY: rustix has no leases.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, kind) }
+    };
+    let is_alone = lease(libc::F_WRLCK) == 0;
+    let _ = lease(libc::F_UNLCK);
+    is_alone
+}
+
 fn open(path: &Path) -> Result<OwnedFd, SysError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600)).on("open", path.display())

@@ -136,6 +136,10 @@ pub struct ContainerSpec {
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
+/// The target that stands alone in [`ContainerSpec::networks`] after a container left its last network.
+/// No network can be called so.
+pub const NO_NETWORK: &str = "-";
+
 /// One network a container shall join.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -150,6 +154,9 @@ pub struct NetworkAttachment {
     pub ipv6: String,
     /// Fixed MAC address, or empty.
     pub mac_address: String,
+    /// Containers that shall have names of this one's own there, `NAME[:ALIAS]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
     /// Link-local addresses.
     pub link_local_ips: Vec<String>,
     /// Driver options.

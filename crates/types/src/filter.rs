@@ -85,6 +85,18 @@ impl Filters {
         }
     }
 
+    /// Refuses values that a key does not know, in Docker's words.
+    pub fn check_values(&self, key: &str, known: &[&str]) -> Result<(), FilterError> {
+        let unknown = |value: &&String| !known.contains(&value.as_str());
+        match self.values(key).iter().find(unknown) {
+            Some(value) => Err(FilterError::Value {
+                key: key.to_owned(),
+                values: value.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether there is no filter at all.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -191,6 +203,9 @@ mod tests {
             filters.boolean("dangling", false).unwrap_err().to_string(),
             "invalid filter 'dangling=[foo]'"
         );
+        let unknown = filters.check_values("dangling", &["true"]).unwrap_err();
+        assert_eq!(unknown.to_string(), "invalid filter 'dangling=foo'");
+        assert!(filters.check_values("type", &["custom"]).is_ok());
         let many: Vec<_> = (0..=FILTERS_MAX)
             .map(|number| format!("a={number}"))
             .collect();

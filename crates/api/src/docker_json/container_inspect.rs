@@ -101,6 +101,8 @@ pub struct EndpointView {
     pub requested_ipv6: String,
     /// The link-local addresses asked for.
     pub link_local_ips: Vec<String>,
+    /// Other containers, as this one calls them.
+    pub links: Vec<String>,
     /// Extra names.
     pub aliases: Vec<String>,
     /// MAC address.
@@ -394,7 +396,7 @@ fn endpoint(place: &EndpointView) -> Value {
     let options = &place.driver_options;
     Members::default()
         .add("IPAMConfig", if is_unasked { Value::Null } else { asked })
-        .add("Links", Value::Null)
+        .add("Links", list_or_null(&place.links))
         .add("Aliases", list_or_null(&place.aliases))
         .add("MacAddress", place.mac_address.as_str())
         .add(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use types::container::{ContainerSpec, Resources, RestartKind};
+use types::container::{ContainerSpec, NO_NETWORK, Resources, RestartKind};
 use types::mount::{MountKind, MountSpec};
 use types::port::parse_publish;
 
@@ -80,6 +80,7 @@ fn log_config(spec: &ContainerSpec) -> Value {
 fn network_mode(spec: &ContainerSpec) -> &str {
     match spec.networks.first().map(|network| network.target.as_str()) {
         None | Some("" | "default") => "bridge",
+        Some(NO_NETWORK) => "none",
         Some(target) => target,
     }
 }

@@ -10,6 +10,7 @@ use api::docker_json::container_inspect::{
 use engine::container::plan::{MASKED_PATHS, NetworkMode, READONLY_PATHS, network_mode};
 use engine::{Engine, EngineError, StoredContainer};
 use serde_json::Value;
+use types::container::NetworkAttachment;
 use types::mount::MountKind;
 
 use super::list::published;
@@ -203,58 +204,52 @@ fn network(engine: &Engine, stored: &StoredContainer) -> NetworkView {
         0 => String::new(),
         pid => format!("/proc/{pid}/ns/net"),
     };
-    let networks = match network_mode(spec) {
-        NetworkMode::Bridge => endpoints(engine, stored),
-        NetworkMode::None => BTreeMap::from([("none".into(), EndpointView::default())]),
-        NetworkMode::Host => BTreeMap::from([("host".into(), EndpointView::default())]),
-        NetworkMode::Container => return NetworkView::default(),
-    };
-    let exposed = spec.exposed_ports.iter();
-    let mut ports: BTreeMap<String, Vec<PortBinding>> =
-        exposed.map(|port| (port.clone(), Vec::new())).collect();
+    if network_mode(spec) == NetworkMode::Container {
+        return NetworkView::default();
+    }
+    let is_live = stored.state.status.is_live();
+    let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    if is_live && network_mode(spec) == NetworkMode::Bridge {
+        ports.extend(
+            spec.exposed_ports
+                .iter()
+                .map(|port| (port.clone(), Vec::new())),
+        );
+    }
     for (port, bindings) in published(engine, stored) {
         let binding = |(host_ip, host_port)| PortBinding { host_ip, host_port };
         ports.insert(port, bindings.into_iter().map(binding).collect());
     }
     NetworkView {
+        sandbox_id: engine.sandbox_id(stored),
         sandbox_key,
-        networks,
+        networks: endpoints(engine, stored),
         ports,
-        ..NetworkView::default()
     }
 }
 
 /// Networks that are asked for, and the places that a running container has there.
 fn endpoints(engine: &Engine, stored: &StoredContainer) -> BTreeMap<String, EndpointView> {
-    let asked = &stored.record.spec.networks;
-    let mut all: BTreeMap<String, EndpointView> = BTreeMap::new();
-    for attachment in asked {
-        let name = match attachment.target.as_str() {
-            "" | "default" => "bridge".to_string(),
-            target => engine
-                .network(target)
-                .map_or_else(|_| target.into(), |network| network.name),
-        };
-        let view = EndpointView {
-            requested_ipv4: attachment.ipv4.clone(),
-            requested_ipv6: attachment.ipv6.clone(),
-            link_local_ips: attachment.link_local_ips.clone(),
-            aliases: attachment.aliases.clone(),
-            driver_options: attachment.driver_options.clone(),
-            gateway_priority: attachment.gateway_priority,
+    let default = NetworkAttachment::default();
+    let mut asked = stored.record.spec.networks.iter();
+    let mut all = BTreeMap::new();
+    for place in engine.all_places(stored) {
+        // In the order of what was asked for.
+        let asked = asked.next().unwrap_or(&default);
+        let mut view = EndpointView {
+            requested_ipv4: asked.ipv4.clone(),
+            requested_ipv6: asked.ipv6.clone(),
+            link_local_ips: asked.link_local_ips.clone(),
+            links: asked.links.clone(),
+            aliases: asked.aliases.clone(),
+            driver_options: asked.driver_options.clone(),
+            gateway_priority: asked.gateway_priority,
+            network_id: place.network_id,
+            endpoint_id: place.endpoint_id,
+            mac_address: place.mac,
+            dns_names: place.names,
             ..EndpointView::default()
         };
-        all.insert(name, view);
-    }
-    if all.is_empty() {
-        all.insert("bridge".into(), EndpointView::default());
-    }
-    for place in engine.places(&stored.record.id) {
-        let view = all.entry(place.network.clone()).or_default();
-        view.network_id = place.network_id;
-        view.endpoint_id = place.endpoint_id;
-        view.mac_address = place.mac;
-        view.dns_names = place.names;
         for (address, length) in place.addresses {
             let gateway = place
                 .gateways
@@ -271,6 +266,7 @@ fn endpoints(engine: &Engine, stored: &StoredContainer) -> BTreeMap<String, Endp
                 view.ipv6_gateway = gateway;
             }
         }
+        all.insert(place.network, view);
     }
     all
 }

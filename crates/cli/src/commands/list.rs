@@ -246,7 +246,7 @@ pub(crate) fn network_names(engine: &Engine, stored: &StoredContainer) -> String
     match network_mode(&stored.record.spec) {
         NetworkMode::Host => "host".into(),
         NetworkMode::None => "none".into(),
-        NetworkMode::Container => String::new(),
+        NetworkMode::Container | NetworkMode::Left => String::new(),
         NetworkMode::Bridge if asked.is_empty() => "bridge".into(),
         NetworkMode::Bridge => {
             let name = |target: &str| match target {
@@ -275,7 +275,9 @@ pub(crate) fn published(engine: &Engine, stored: &StoredContainer) -> Published 
 
 /// Ports as lists show them: the published ones, and those that are only exposed.
 fn ports(engine: &Engine, stored: &StoredContainer) -> Vec<Port> {
-    if !stored.state.status.is_live() {
+    // What shares another's network publishes nothing itself.
+    let has_ports = network_mode(&stored.record.spec) == NetworkMode::Bridge;
+    if !stored.state.status.is_live() || !has_ports {
         return Vec::new();
     }
     let mut all = Vec::new();

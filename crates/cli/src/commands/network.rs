@@ -9,6 +9,7 @@ use engine::{Engine, EngineError};
 use serde_json::{Map, Value, json};
 use types::container::NetworkAttachment;
 use types::filter::Filters;
+use types::go_syntax::parse_bool;
 
 use super::list::time_ns;
 use super::system::{PruneFilters, confirmed};
@@ -127,6 +128,10 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(filters) => filters,
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
+    let values = filters.boolean("dangling", false).map(drop);
+    if let Err(error) = values.and_then(|()| filters.check_values("type", &["builtin", "custom"])) {
+        return fail_text(invocation, &error.to_string());
+    }
     let all = match engine.networks() {
         Ok(all) => all,
         Err(error) => return fail(invocation, &error),
@@ -170,9 +175,7 @@ fn is_wanted(filters: &Filters, record: &NetworkRecord, used: &[String]) -> bool
         && filters.matches_exactly("scope", "local")
         && filters.matches_exactly("type", kind)
         && filters.matches_labels("label", &record.labels)
-        && filters.any("dangling", |wanted| {
-            matches!(wanted, "true" | "1") == is_dangling
-        })
+        && filters.any("dangling", |wanted| parse_bool(wanted) == Ok(is_dangling))
 }
 
 fn row(record: &NetworkRecord) -> NetworkRow {
@@ -250,7 +253,7 @@ pub(crate) fn document(view: &NetworkView) -> Value {
         "EnableIPv6": record.ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": record.ipam_options,
+            "Options": if is_predefined(record) { Value::Null } else { json!(record.ipam_options) },
             "Config": config,
         },
         "Internal": record.internal,
@@ -259,7 +262,7 @@ pub(crate) fn document(view: &NetworkView) -> Value {
         "ConfigFrom": { "Network": "" },
         "ConfigOnly": false,
         "Containers": containers,
-        "Options": options(record),
+        "Options": options(view),
         "Labels": record.labels,
     })
 }
@@ -277,14 +280,23 @@ fn subnet(one: &engine::storage_networks::SubnetRecord) -> Value {
     members.into()
 }
 
-/// What was asked for, and the bridge's name, which people look for here.
-fn options(record: &NetworkRecord) -> BTreeMap<String, String> {
-    let mut options = record.options.clone();
-    if !record.bridge.is_empty() {
-        let key = "com.docker.network.bridge.name".to_owned();
-        options.entry(key).or_insert_with(|| record.bridge.clone());
+/// What was asked for; of the default network all that Docker tells, people look for it there.
+fn options(view: &NetworkView) -> BTreeMap<String, String> {
+    let record = &view.record;
+    if record.name != "bridge" {
+        return record.options.clone();
     }
-    options
+    let told = [
+        ("bridge.default_bridge", "true"),
+        ("bridge.enable_icc", "true"),
+        ("bridge.enable_ip_masquerade", "true"),
+        ("bridge.host_binding_ipv4", "0.0.0.0"),
+        ("bridge.name", &record.bridge),
+        ("driver.mtu", &view.mtu.to_string()),
+    ];
+    told.iter()
+        .map(|(key, value)| (format!("com.docker.network.{key}"), (*value).to_owned()))
+        .collect()
 }
 
 pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -350,6 +362,7 @@ pub(crate) fn connect(engine: &Engine, invocation: &Invocation) -> ExitCode {
         aliases: matches.get_list("alias").to_vec(),
         ipv4: matches.get_str("ip").to_owned(),
         ipv6: matches.get_str("ip6").to_owned(),
+        links: matches.get_list("link").to_vec(),
         driver_options: pairs(matches.get_list("driver-opt")),
         gateway_priority: matches.get_int("gw-priority"),
         ..NetworkAttachment::default()

@@ -66,7 +66,11 @@ static CONNECT_FLAGS: &[Flag] = &[
     ),
     flag("ip", Kind::Ip, "Give the container this IPv4 address"),
     flag("ip6", Kind::Ip, "Give the container this IPv6 address"),
-    flag("link", Kind::Link, "Name another container").refused("names need no links: use --alias"),
+    flag(
+        "link",
+        Kind::Link,
+        "Give another container a name that only this one knows",
+    ),
     flag(
         "link-local-ip",
         Kind::IpList,

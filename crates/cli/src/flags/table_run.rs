@@ -280,7 +280,11 @@ const RUN: [Flag; 103] = [
         .accepted("Linux has dropped this limit; kernel memory counts as memory (-m)"),
     flag("label", Kind::Label, "Set a label").short('l'),
     flag("label-file", Kind::List, "Set the labels that a file lists"),
-    flag("link", Kind::Link, "Add another container to /etc/hosts"),
+    flag(
+        "link",
+        Kind::Link,
+        "Give another container a name that only this one knows",
+    ),
     flag("link-local-ip", Kind::IpList, "Take a link-local address").refused(LINK_LOCAL),
     flag(
         "log-driver",

@@ -152,6 +152,11 @@ pub(super) fn check_conflicts(spec: &ContainerSpec) -> Result<(), FlagError> {
     if spec.uts_mode == "host" && !spec.hostname.is_empty() {
         return refuse("hostname and the UTS mode");
     }
+    if target == "host" && !spec.links.is_empty() {
+        return refuse(
+            "host type networking can't be used with links. This would result in undefined behavior",
+        );
+    }
     if !target.starts_with("container:") {
         return Ok(());
     }
@@ -163,7 +168,23 @@ pub(super) fn check_conflicts(spec: &ContainerSpec) -> Result<(), FlagError> {
     if !spec.hostname.is_empty() {
         return refuse("hostname and the network mode");
     }
-    if !spec.dns.is_empty() {
+    if !spec.links.is_empty() {
+        return refuse(
+            "container type network can't be used with links. This would result in undefined behavior",
+        );
+    }
+    let first = spec.networks.first();
+    let has_mac = first.is_some_and(|one| !one.mac_address.is_empty());
+    if !spec.mac_address.is_empty() || has_mac {
+        return refuse("mac-address and the network mode");
+    }
+    if first.is_some_and(|one| !(one.ipv4.is_empty() && one.ipv6.is_empty())) {
+        return refuse("ip address and the container type network mode");
+    }
+    if first.is_some_and(|one| !one.aliases.is_empty()) {
+        return refuse("network-scoped alias and the container type network mode");
+    }
+    if !(spec.dns.is_empty() && spec.dns_search.is_empty() && spec.dns_options.is_empty()) {
         return refuse("dns and the network mode");
     }
     if !spec.extra_hosts.is_empty() {

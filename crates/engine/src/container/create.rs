@@ -73,6 +73,7 @@ impl Engine {
         let mut spec = request.spec;
         merge(&mut spec, &request.defaults);
         check(&spec)?;
+        self.check_networks(&spec)?;
         let args = arguments(&spec)?;
         let mut record = ContainerRecord {
             version: RECORD_VERSION,

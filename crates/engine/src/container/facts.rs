@@ -36,6 +36,7 @@ pub(crate) fn gather(
             .into_owned(),
         thermal_paths: thermal_paths(),
         bounding: sys::process::bounding_set(),
+        link_variables: engine.link_variables(record),
         ..HostFacts::default()
     };
     if record.spec.privileged {

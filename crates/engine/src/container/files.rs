@@ -9,6 +9,7 @@ use sys::Context;
 
 use types::container::ContainerSpec;
 
+use super::links::Link;
 use super::plan::{NetworkMode, network_mode};
 use crate::error::EngineError;
 use crate::network::Place;
@@ -27,11 +28,22 @@ pub(crate) fn write(
     record: &ContainerRecord,
     launch: &Launch,
     places: &[Place],
-    links: &[(String, String)],
+    links: &[Link],
 ) -> Result<(), EngineError> {
     let hostname = &launch.spec.hostname;
     put(directory, "hostname", &format!("{hostname}\n"))?;
     put(directory, "hosts", &hosts(record, hostname, places, links))?;
+    write_resolv_conf(directory, record)
+}
+
+/// Writes the file that says who answers for names.
+///
+/// # Errors
+/// The disk's answer.
+pub(crate) fn write_resolv_conf(
+    directory: &Path,
+    record: &ContainerRecord,
+) -> Result<(), EngineError> {
     put(directory, "resolv.conf", &resolv_conf(record))
 }
 
@@ -41,12 +53,7 @@ fn put(directory: &Path, name: &str, text: &str) -> Result<(), EngineError> {
     Ok(std::fs::write(&path, text).on("write", path.display())?)
 }
 
-fn hosts(
-    record: &ContainerRecord,
-    hostname: &str,
-    places: &[Place],
-    links: &[(String, String)],
-) -> String {
+fn hosts(record: &ContainerRecord, hostname: &str, places: &[Place], links: &[Link]) -> String {
     let mut text = match network_mode(&record.spec) {
         NetworkMode::Host => sys::host::read_text("/etc/hosts"),
         _ => HOSTS.to_string(),
@@ -61,24 +68,30 @@ fn hosts(
             text.push_str(&format!("{address}\t{name}\n"));
         }
     }
-    for (address, names) in links {
-        text.push_str(&format!("{address}\t{names}\n"));
+    for link in links.iter().filter(|link| !link.address.is_empty()) {
+        let other = &link.other.record;
+        let mut names = vec![link.alias.clone(), own_name(other)];
+        if other.name != link.alias {
+            names.push(other.name.clone());
+        }
+        text.push_str(&format!("{}\t{}\n", link.address, names.join(" ")));
     }
-    let short: String = record.id.chars().take(12).collect();
     let full = match record.spec.domainname.as_str() {
         "" => hostname.to_string(),
         domain => format!("{hostname}.{domain} {hostname}"),
     };
     for (address, _) in places.iter().flat_map(|place| &place.addresses) {
-        let also = if hostname == short {
-            ""
-        } else {
-            short.as_str()
-        };
-        text.push_str(format!("{address}\t{full} {also}").trim_end());
-        text.push('\n');
+        text.push_str(&format!("{address}\t{full}\n"));
     }
     text
+}
+
+/// What a container calls itself.
+fn own_name(record: &ContainerRecord) -> String {
+    match record.spec.hostname.as_str() {
+        "" => record.id.chars().take(12).collect(),
+        name => name.to_owned(),
+    }
 }
 
 fn host_resolv_conf() -> String {

@@ -16,3 +16,4 @@ pub mod watch;
 
 mod facts;
 pub(crate) mod files;
+mod links;

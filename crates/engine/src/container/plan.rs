@@ -14,7 +14,7 @@ use runtime::spec::{
 };
 use runtime::{CgroupRequest, Launch, Layers, RootSource, SeccompRequest, UserRequest};
 use storage::containers::{ContainerRecord, VolumeUse};
-use types::container::ContainerSpec;
+use types::container::{ContainerSpec, NO_NETWORK};
 use types::mount::MountKind;
 
 use super::options::{SecurityOptions, bind_options};
@@ -78,6 +78,8 @@ pub struct HostFacts {
     pub devices: Vec<Device>,
     /// Control group rules for those devices.
     pub device_rules: Vec<String>,
+    /// Variables that tell of linked containers.
+    pub link_variables: Vec<String>,
     /// What devices asked for by name need.
     pub edits: Edits,
     /// Pids of the containers whose namespaces are joined, by mode: network, pid, ipc.
@@ -189,6 +191,8 @@ pub enum NetworkMode {
     Host,
     /// Another container's.
     Container,
+    /// As `None`, after the last network was left.
+    Left,
 }
 
 /// The network mode of a specification.
@@ -200,6 +204,7 @@ pub fn network_mode(spec: &ContainerSpec) -> NetworkMode {
     {
         "host" => NetworkMode::Host,
         "none" => NetworkMode::None,
+        NO_NETWORK => NetworkMode::Left,
         target if target.starts_with("container:") => NetworkMode::Container,
         _ => NetworkMode::Bridge,
     }
@@ -207,7 +212,11 @@ pub fn network_mode(spec: &ContainerSpec) -> NetworkMode {
 
 /// Whether containers of this specification get a network namespace of their own.
 pub fn makes_network(spec: &ContainerSpec) -> bool {
-    matches!(network_mode(spec), NetworkMode::None | NetworkMode::Bridge)
+    has_own(network_mode(spec))
+}
+
+fn has_own(mode: NetworkMode) -> bool {
+    !matches!(mode, NetworkMode::Host | NetworkMode::Container)
 }
 
 fn hostname(record: &ContainerRecord, host: &HostFacts) -> String {
@@ -297,7 +306,8 @@ fn environment(record: &ContainerRecord, host: &HostFacts) -> Vec<String> {
     if record.spec.tty {
         all.push("TERM=xterm".into());
     }
-    for pair in record.spec.env.iter().chain(&host.edits.env) {
+    let given = host.link_variables.iter().chain(&record.spec.env);
+    for pair in given.chain(&host.edits.env) {
         set_variable(&mut all, pair);
     }
     all
@@ -335,11 +345,11 @@ fn namespaces(spec: &ContainerSpec, host: &HostFacts) -> Vec<Namespace> {
     };
     let mut all = vec![new(NamespaceKind::Mount)];
     match network_mode(spec) {
-        NetworkMode::None | NetworkMode::Bridge => all.push(new(NamespaceKind::Network)),
+        mode if has_own(mode) => all.push(new(NamespaceKind::Network)),
         NetworkMode::Container => {
             all.push(joined(NamespaceKind::Network, host.joined.network, "net"));
         }
-        NetworkMode::Host => {}
+        _ => {}
     }
     if spec.uts_mode != "host" {
         all.push(new(NamespaceKind::Uts));
@@ -410,7 +420,7 @@ fn masked_paths(spec: &ContainerSpec, host: &HostFacts, security: &SecurityOptio
 
 fn sysctls(spec: &ContainerSpec, network: NetworkMode) -> BTreeMap<String, String> {
     let mut all = spec.sysctls.clone();
-    if matches!(network, NetworkMode::None | NetworkMode::Bridge) {
+    if has_own(network) {
         // Low ports and ping need no capability in a network namespace of one's own.
         let defaults = [
             ("net.ipv4.ip_unprivileged_port_start", "0"),

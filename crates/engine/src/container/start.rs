@@ -117,6 +117,7 @@ impl Engine {
             // A monitor was killed while it started this container: no second one may run on its files.
             self.release(record);
         }
+        let links = self.links(record)?;
         let mut job = self.job(record, lowers, run_directory, adopt)?;
         let mut warnings = Vec::new();
         if adopt {
@@ -128,13 +129,7 @@ impl Engine {
                 .as_ref()
                 .map_or_else(Vec::new, crate::network::make_way_or_warn);
             let places = self.places(&record.id);
-            files::write(
-                &job.directory,
-                record,
-                &job.launch,
-                &places,
-                &self.links(record),
-            )?;
+            files::write(&job.directory, record, &job.launch, &places, &links)?;
         }
         sys::fail::point("engine.start.prepared");
         let started = waiting
@@ -152,21 +147,9 @@ impl Engine {
                 if !adopt {
                     self.detach(&record.id);
                 }
-                Err(self.with_port_holder(error))
+                Err(self.with_port_holder(error, &record.name, job.attachment.as_ref()))
             }
         }
-    }
-
-    /// Lines of the hosts file for `--link`: address, alias, name.
-    fn links(&self, record: &ContainerRecord) -> Vec<(String, String)> {
-        let link = |text: &String| {
-            let (target, alias) = text.split_once(':').unwrap_or((text, text));
-            let target = self.container(target).ok()?.record;
-            let place = self.places(&target.id).into_iter().next()?;
-            let (address, _) = place.addresses.first()?;
-            Some((address.to_string(), format!("{alias} {}", target.name)))
-        };
-        record.spec.links.iter().filter_map(link).collect()
     }
 
     fn job(

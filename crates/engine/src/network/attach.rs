@@ -17,6 +17,7 @@ use types::container::NetworkAttachment;
 use types::port::{ContainerPort, PortMapping, parse_publish};
 
 use super::DEFAULT;
+use super::options::{EndpointOptions, NetworkOptions};
 use crate::Engine;
 use crate::container::plan::{NetworkMode, network_mode};
 use crate::error::{EngineError, text};
@@ -96,13 +97,7 @@ impl Engine {
             return Ok(None);
         }
         self.detach(&record.id);
-        let mut attachment = Attachment {
-            owner: record.id.clone(),
-            firewall: self.firewall(),
-            endpoints: Vec::new(),
-            ports: Vec::new(),
-            servers: Vec::new(),
-        };
+        let mut attachment = self.empty_attachment(record);
         // Written before the first address is taken: what nothing is written about is swept.
         self.save_attachment(&attachment)?;
         sys::fail::point("engine.network.begun");
@@ -119,6 +114,17 @@ impl Engine {
         }
     }
 
+    /// A container's place in no network yet.
+    pub(super) fn empty_attachment(&self, record: &ContainerRecord) -> Attachment {
+        Attachment {
+            owner: record.id.clone(),
+            firewall: self.firewall(),
+            endpoints: Vec::new(),
+            ports: Vec::new(),
+            servers: crate::container::files::name_servers(&record.spec),
+        }
+    }
+
     fn plan_attachment(
         &self,
         record: &ContainerRecord,
@@ -129,23 +135,25 @@ impl Engine {
             [] => &default[..],
             given => given,
         };
-        let mut is_all_internal = true;
-        for (index, one) in asked.iter().enumerate() {
+        // Names that were given go before those that are found.
+        let mut interfaces: Vec<InterfaceName> = Vec::new();
+        for one in asked {
+            interfaces.extend(EndpointOptions::parse(one)?.interface);
+        }
+        for one in asked {
             let network = self.network(target(one))?;
-            is_all_internal &= network.internal;
-            let endpoint = self.place_in(record, one, &network, index)?;
+            let endpoint = self.place_in(record, one, &network, &interfaces)?;
+            interfaces.push(endpoint.inside.clone());
             attachment.endpoints.push(endpoint);
         }
-        route_by_priority(&mut attachment.endpoints, asked);
+        attachment.choose_route();
         let has_ipv6 = attachment
             .endpoints
             .iter()
             .any(|endpoint| endpoint.ips().iter().any(IpAddr::is_ipv6));
-        attachment.ports = ports(record, has_ipv6)?;
+        let binding = attachment.host_binding();
+        attachment.ports = ports(record, has_ipv6, binding)?;
         self.look_at_claims(attachment);
-        if !is_all_internal {
-            attachment.servers = crate::container::files::name_servers(&record.spec);
-        }
         self.save_attachment(attachment)?;
         sys::fail::point("engine.network.reserved");
         for endpoint in &attachment.endpoints {
@@ -183,20 +191,20 @@ impl Engine {
         Ok(sys::atomic::write(&path, &bytes, Durability::Volatile)?)
     }
 
-    /// Reserves addresses in one network, which is brought up.
+    /// Reserves addresses in one network, which is brought up. `interfaces` are the names of others.
     pub(crate) fn place_in(
         &self,
         record: &ContainerRecord,
         asked: &NetworkAttachment,
         network: &NetworkRecord,
-        index: usize,
+        interfaces: &[InterfaceName],
     ) -> Result<Endpoint, EngineError> {
-        if network.name == DEFAULT && !(asked.ipv4.is_empty() && asked.ipv6.is_empty()) {
-            return Err(EngineError::invalid(
-                "invalid config for network bridge: user specified IP address is supported on user \
-                 defined networks only",
-            ));
-        }
+        super::check::check_addresses(asked, network)?;
+        let options = EndpointOptions::parse(asked)?;
+        let inside = match options.interface {
+            Some(name) => name,
+            None => free_interface(network, interfaces)?,
+        };
         let plan = self.network_up(network)?;
         // The record as it is after it was brought up: its subnet may have changed.
         let network = self.store().network(&network.name)?;
@@ -208,6 +216,11 @@ impl Engine {
             },
             None => None,
         };
+        let mut links = Vec::new();
+        for text in record.spec.links.iter().chain(&asked.links) {
+            let link = self.link(text)?;
+            links.push((link.alias, link.other.record.name));
+        }
         // Nothing that may fail comes after: what is reserved here is given back by its endpoint.
         let addresses = self.reserve(record, asked, &network)?;
         let ipv4 = addresses.iter().find_map(|one| match one.address {
@@ -227,7 +240,10 @@ impl Engine {
                 .map(|gateway| gateway.address)
                 .collect(),
             veth: name(format!("ve{}", id.get(..10).unwrap_or(&id)))?,
-            inside: name(format!("eth{index}"))?,
+            inside,
+            priority: asked.gateway_priority,
+            sysctls: options.sysctls,
+            links,
             names: names(record, asked),
             network: plan,
             id,
@@ -344,6 +360,19 @@ fn place(endpoint: Endpoint) -> Place {
     }
 }
 
+/// The lowest number that is free behind the network's word for interfaces.
+fn free_interface(
+    network: &NetworkRecord,
+    taken: &[InterfaceName],
+) -> Result<InterfaceName, EngineError> {
+    let prefix = NetworkOptions::parse(&network.options)?.interfaces;
+    let names = (0..=taken.len()).map(|number| format!("{prefix}{number}"));
+    let is_free = |name: &String| taken.iter().all(|other| other.as_str() != name);
+    let name = names.into_iter().find(is_free).unwrap_or_default();
+    name.parse()
+        .map_err(|_| EngineError::invalid(format!("{name} names no interface")))
+}
+
 /// The network that an attachment means.
 pub(crate) fn target(attachment: &NetworkAttachment) -> &str {
     match attachment.target.as_str() {
@@ -353,7 +382,7 @@ pub(crate) fn target(attachment: &NetworkAttachment) -> &str {
 }
 
 /// Name, short id, aliases, host name: each once.
-fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
+pub(super) fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
     let short: String = record.id.chars().take(12).collect();
     let mut all = vec![record.name.clone(), short];
     all.extend(asked.aliases.iter().cloned());
@@ -365,21 +394,12 @@ fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<String> {
     all
 }
 
-/// Only one network has the default route: that of the highest priority, the first of those; an
-/// internal one has none.
-fn route_by_priority(endpoints: &mut [Endpoint], asked: &[NetworkAttachment]) {
-    let priority = |index: usize| asked.get(index).map_or(0, |one| one.gateway_priority);
-    let best = (0..endpoints.len())
-        .filter(|index| !endpoints[*index].network.is_internal)
-        .max_by_key(|index| (priority(*index), std::cmp::Reverse(*index)));
-    for (index, endpoint) in endpoints.iter_mut().enumerate() {
-        if Some(index) != best {
-            endpoint.gateways.clear();
-        }
-    }
-}
-
-fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineError> {
+/// `binding` is where ports go that name no address; `None` is everywhere.
+fn ports(
+    record: &ContainerRecord,
+    has_ipv6: bool,
+    binding: Option<IpAddr>,
+) -> Result<Vec<Port>, EngineError> {
     let spec = &record.spec;
     let mut mappings: Vec<PortMapping> = Vec::new();
     for text in &spec.publish {
@@ -406,7 +426,7 @@ fn ports(record: &ContainerRecord, has_ipv6: bool) -> Result<Vec<Port>, EngineEr
     }
     let mut all = Vec::new();
     for mapping in mappings {
-        let hosts = match mapping.host_address() {
+        let hosts = match mapping.host_address().or(binding) {
             Some(address) => vec![address],
             None => every_address(mapping.container.protocol, has_ipv6),
         };

@@ -2,11 +2,13 @@
 
 use monitor::protocol::{Disconnect, Kind};
 use network::names::Names;
+use storage::containers::ContainerRecord;
 use storage::networks::NetworkRecord;
-use types::container::NetworkAttachment;
+use types::container::{ContainerSpec, NO_NETWORK, NetworkAttachment};
 
 use super::attach::target;
 use crate::Engine;
+use crate::container::files;
 use crate::container::plan::{NetworkMode, network_mode};
 use crate::error::EngineError;
 
@@ -16,18 +18,11 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is connected already or shares another's network.
     pub fn connect_network(&self, key: &str, asked: NetworkAttachment) -> Result<(), EngineError> {
+        self.check_place(&asked)?;
         let stored = self.container(key)?;
         let mut record = stored.record;
         let network = self.bridge_network(&asked.target)?;
-        // One that was disconnected from all its networks may come back.
-        let has_left_all =
-            network_mode(&record.spec) == NetworkMode::None && self.is_attached(&record.id);
-        if network_mode(&record.spec) != NetworkMode::Bridge && !has_left_all {
-            return Err(EngineError::conflict(format!(
-                "container {} shares another network and cannot be connected to {}",
-                record.name, network.name
-            )));
-        }
+        check_joinable(&record.spec)?;
         let _lock = self.store().lock_container(&record.id)?;
         record = self.store().read_container(&record.id)?.record;
         if self.position(&record.spec.networks, &network).is_some() {
@@ -39,6 +34,7 @@ impl Engine {
         if record.spec.networks.is_empty() {
             record.spec.networks.push(NetworkAttachment::default());
         }
+        let has_left_all = network_mode(&record.spec) == NetworkMode::Left;
         if has_left_all {
             record.spec.networks.clear();
         }
@@ -48,23 +44,13 @@ impl Engine {
         };
         record.spec.networks.push(asked.clone());
         if stored.state.status.is_live() {
-            let free = |index: &usize| {
-                let name = format!("eth{index}");
-                let attachment = self.attachment(&record.id);
-                let mut endpoints = attachment.into_iter().flat_map(|all| all.endpoints);
-                !endpoints.any(|endpoint| endpoint.inside.as_str() == name)
-            };
-            let index = (0..).find(free).unwrap_or(0);
-            let mut endpoint = self.place_in(&record, &asked, &network, index)?;
-            let places = self
-                .attachment(&record.id)
-                .into_iter()
-                .flat_map(|all| all.endpoints);
-            let is_routed = places.into_iter().any(|place| !place.gateways.is_empty());
-            // The default route stays where it is.
-            if is_routed || network.internal {
-                endpoint.gateways.clear();
-            }
+            self.begin_attachment(&record)?;
+            let places = self.attachment(&record.id);
+            let places = places.map_or_else(Vec::new, |all| all.endpoints);
+            let interfaces: Vec<_> = places.into_iter().map(|one| one.inside).collect();
+            let mut endpoint = self.place_in(&record, &asked, &network, &interfaces)?;
+            // Its monitor decides which network has the default route.
+            endpoint.gateways.clear();
             let names = Names::of(&endpoint.network.directory);
             names.add(&record.id, &endpoint.names, &endpoint.ips())?;
             let (_, mut connection) = self.connect_running(&record.id)?;
@@ -87,6 +73,9 @@ impl Engine {
     /// Docker's words where it is not connected.
     pub fn disconnect_network(&self, key: &str, network: &str) -> Result<(), EngineError> {
         let stored = self.container(key)?;
+        if network == "none" && network_mode(&stored.record.spec) == NetworkMode::None {
+            return self.leave_none(&stored.record.id);
+        }
         let network = self.bridge_network(network)?;
         let _lock = self.store().lock_container(&stored.record.id)?;
         let mut record = self.store().read_container(&stored.record.id)?.record;
@@ -103,7 +92,7 @@ impl Engine {
         asked.remove(position);
         if asked.is_empty() {
             asked.push(NetworkAttachment {
-                target: "none".into(),
+                target: NO_NETWORK.into(),
                 ..NetworkAttachment::default()
             });
         }
@@ -119,6 +108,26 @@ impl Engine {
         self.store().update_container(&record)?;
         self.announce_network(&network, "disconnect", &[("container", record.id.clone())]);
         Ok(())
+    }
+
+    /// From here on the container may join networks.
+    fn leave_none(&self, id: &str) -> Result<(), EngineError> {
+        let _lock = self.store().lock_container(id)?;
+        let mut record = self.store().read_container(id)?.record;
+        for one in &mut record.spec.networks {
+            one.target = NO_NETWORK.into();
+        }
+        Ok(self.store().update_container(&record)?)
+    }
+
+    /// A running container that has never been in a network gets its document, which its monitor
+    /// finds, and the name server of one that is.
+    fn begin_attachment(&self, record: &ContainerRecord) -> Result<(), EngineError> {
+        if self.is_attached(&record.id) {
+            return Ok(());
+        }
+        self.save_attachment(&self.empty_attachment(record))?;
+        files::write_resolv_conf(&self.store().container_directory(&record.id), record)
     }
 
     fn bridge_network(&self, key: &str) -> Result<NetworkRecord, EngineError> {
@@ -138,4 +147,23 @@ impl Engine {
             found.is_ok_and(|found| found.id == network.id)
         })
     }
+}
+
+/// Only networks of ours are joined and left beside each other.
+fn check_joinable(spec: &ContainerSpec) -> Result<(), EngineError> {
+    let text = match network_mode(spec) {
+        NetworkMode::Bridge | NetworkMode::Left => return Ok(()),
+        NetworkMode::None => {
+            "container cannot be connected to multiple networks with one of the networks in private \
+             (none) mode"
+        }
+        NetworkMode::Host => {
+            "container cannot be disconnected from host network or connected to host network"
+        }
+        NetworkMode::Container => {
+            "container sharing network namespace with another container or host cannot be connected \
+             to any other network"
+        }
+    };
+    Err(EngineError::conflict(text))
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use network::link::InterfaceName;
+use network::Socket;
+use network::link::{InterfaceName, InvalidName, LinkError, check_free};
 use network::subnet::{self, Prefix};
 use storage::networks::{NetworkRecord, RECORD_VERSION, SubnetRecord, check_network_name};
 
-use super::{DEFAULT, PREDEFINED, option, taken_networks};
+use super::options::NetworkOptions;
+use super::{DEFAULT, PREDEFINED, taken_networks};
 use crate::Engine;
 use crate::error::{EngineError, text};
-
-const MTU_MIN: u32 = 68;
-const MTU_MAX: u32 = 65_535;
 
 /// What a network shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,19 +70,20 @@ impl Engine {
             )));
         }
         let id = crate::container::create::new_id();
-        let bridge = match request.options.get(option::NAME) {
-            Some(bridge) => bridge.clone(),
+        let options = NetworkOptions::parse(&request.options)?;
+        let bridge = match options.bridge {
+            Some(bridge) => bridge,
             None => format!("cs-{}", id.get(..12).unwrap_or(&id)),
         };
-        let checked: Result<InterfaceName, _> = bridge.parse();
-        checked.map_err(|error| EngineError::invalid(error.to_string()))?;
+        let lock = self.store().lock_networks()?;
+        self.check_bridge(&bridge)?;
         let taken = taken_networks(self)?;
         let record = NetworkRecord {
             version: RECORD_VERSION,
             created: self.now(),
             driver: "bridge".into(),
             bridge,
-            mtu: mtu(&request)?,
+            mtu: options.mtu,
             has_chosen_subnets: request.subnets.is_empty(),
             subnets: subnets(&request, &taken, &id)?,
             id,
@@ -96,23 +96,33 @@ impl Engine {
             labels: request.labels,
         };
         self.network_plan(&record)?;
-        self.store().create_network(&record)?;
+        self.store().create_network(&record, &lock)?;
+        drop(lock);
         self.announce_network(&record, "create", &[]);
         Ok(record)
     }
-}
 
-fn mtu(request: &NetworkRequest) -> Result<u32, EngineError> {
-    let Some(value) = request.options.get(option::MTU) else {
-        return Ok(0);
-    };
-    let mtu: Option<u32> = value.parse().ok();
-    mtu.filter(|mtu| (MTU_MIN..=MTU_MAX).contains(mtu))
-        .ok_or_else(|| {
-            EngineError::invalid(format!(
-                "invalid MTU \"{value}\": {MTU_MIN} to {MTU_MAX} are possible"
-            ))
-        })
+    /// A bridge is one network's, and none that the host has already.
+    fn check_bridge(&self, bridge: &str) -> Result<(), EngineError> {
+        let name: InterfaceName = bridge
+            .parse()
+            .map_err(|error: InvalidName| EngineError::invalid(error.to_string()))?;
+        let conflict = |id: &str, name: &str| {
+            Err(EngineError::conflict(format!(
+                "conflicts with network {id} ({name}): networks have same bridge name"
+            )))
+        };
+        let all = self.store().networks()?;
+        if let Some(other) = all.iter().find(|other| other.bridge == bridge) {
+            return conflict(&other.id, &other.name);
+        }
+        // The default network may not have been made yet.
+        if bridge == self.default_bridge() {
+            return conflict(DEFAULT, DEFAULT);
+        }
+        let look = || -> Result<(), LinkError> { check_free(&Socket::route()?, &name) };
+        look().map_err(|error| EngineError::conflict(error.to_string()))
+    }
 }
 
 fn subnets(
@@ -123,7 +133,18 @@ fn subnets(
     let mut all = Vec::new();
     let mut prefixes = taken.to_vec();
     for one in &request.subnets {
+        // As Docker does: it takes such a subnet and has no use for it.
+        if one.subnet.contains(':') && !request.ipv6 {
+            continue;
+        }
         let (record, subnet) = subnet(one)?;
+        let is_same_family =
+            |one: &SubnetRecord| one.subnet.contains(':') == subnet.address().is_ipv6();
+        if all.iter().any(is_same_family) {
+            return Err(EngineError::invalid(
+                "bridge driver doesn't support multiple subnets: one for IPv4 and one for IPv6",
+            ));
+        }
         if let Some(other) = prefixes.iter().find(|other| other.overlaps(&subnet)) {
             return Err(EngineError::conflict(format!(
                 "invalid pool request: Pool overlaps with other one on this address space: {subnet} overlaps {other}"
@@ -137,9 +158,6 @@ fn subnets(
     if !has(&all, false) {
         let chosen = subnet::choose(&prefixes).map_err(|error| text("choose a subnet", &error))?;
         all.insert(0, super::subnet_record(chosen));
-    }
-    if has(&all, true) && !request.ipv6 {
-        return Err(EngineError::invalid("an IPv6 subnet needs --ipv6"));
     }
     if request.ipv6 && !has(&all, true) {
         let byte =
@@ -163,6 +181,10 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
         .map_err(|error: subnet::SubnetError| {
             invalid("subnet", &request.subnet, error.to_string())
         })?;
+    if let Some(reserved) = reserved(&subnet) {
+        let why = format!("{reserved} is reserved");
+        return Err(invalid("subnet", &request.subnet, why));
+    }
     let within = |what: &str, value: &str| -> Result<IpAddr, EngineError> {
         let address: IpAddr = value
             .parse()
@@ -198,8 +220,18 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
             return Err(invalid("ip-range", &request.ip_range, why));
         }
     }
-    for value in request.auxiliary.values() {
-        within("aux-address", value)?;
+    let mut taken = vec![gateway];
+    for (name, value) in &request.auxiliary {
+        let address = within("aux-address", value)?;
+        if taken.contains(&address) {
+            let what = match address == gateway {
+                true => format!("gateway ({gateway})"),
+                false => format!("secondary ip address ({name}:{value})"),
+            };
+            let text = format!("failed to allocate {what}: Address already in use");
+            return Err(EngineError::conflict(text));
+        }
+        taken.push(address);
     }
     let record = SubnetRecord {
         subnet: subnet.to_string(),
@@ -208,4 +240,23 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
         auxiliary: request.auxiliary.clone(),
     };
     Ok((record, subnet))
+}
+
+/// The range that no network can be in: this host's own, of links, of groups, of the future.
+fn reserved(subnet: &Prefix) -> Option<&'static str> {
+    const RESERVED: [&str; 8] = [
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/8",
+        "fe80::/10",
+        "ff00::/8",
+    ];
+    let is_met = |range: &&str| {
+        let range: Option<Prefix> = range.parse().ok();
+        range.is_some_and(|range| range.overlaps(subnet))
+    };
+    RESERVED.into_iter().find(|range| is_met(range))
 }

@@ -1,8 +1,11 @@
 //! Networks: records, their bridges, and containers' places in them.
 
 mod attach;
+mod check;
 mod connect;
 mod create;
+mod options;
+mod places;
 mod verbs;
 mod warn;
 
@@ -14,25 +17,19 @@ use network::{Socket, listing};
 use storage::networks::{NetworkError, NetworkRecord, RECORD_VERSION, SubnetRecord};
 
 pub use attach::Place;
+pub(crate) use attach::target as attachment_target;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use verbs::{NetworkUser, NetworkView};
 pub(crate) use warn::make_way_or_warn;
 
 use crate::Engine;
 use crate::error::{EngineError, text};
+use options::NetworkOptions;
 
 /// The network of containers that ask for none.
 pub const DEFAULT: &str = "bridge";
 /// Networks that are none of ours and always there.
 pub const PREDEFINED: [&str; 2] = ["host", "none"];
-
-/// Docker's names for what `--opt` may say about a bridge.
-mod option {
-    pub(super) const NAME: &str = "com.docker.network.bridge.name";
-    pub(super) const MTU: &str = "com.docker.network.driver.mtu";
-    pub(super) const ICC: &str = "com.docker.network.bridge.enable_icc";
-    pub(super) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
-}
 
 impl Engine {
     /// The tables of this store.
@@ -55,6 +52,7 @@ impl Engine {
     }
 
     fn make_default(&self) -> Result<NetworkRecord, EngineError> {
+        let lock = self.store().lock_networks()?;
         let taken = taken_networks(self)?;
         let subnet =
             subnet::choose_default(&taken).map_err(|error| text("choose a subnet", &error))?;
@@ -69,7 +67,7 @@ impl Engine {
             has_chosen_subnets: true,
             ..NetworkRecord::default()
         };
-        match self.store().create_network(&record) {
+        match self.store().create_network(&record, &lock) {
             Err(NetworkError::NameTaken(_)) => Ok(self.store().network(DEFAULT)?),
             other => Ok(other.map(|()| record)?),
         }
@@ -92,7 +90,7 @@ impl Engine {
                 record.name
             ))
         };
-        let is_on = |key: &str| record.options.get(key).is_none_or(|value| value != "false");
+        let options = NetworkOptions::parse(&record.options)?;
         let mut gateways = Vec::new();
         for one in &record.subnets {
             let subnet: Prefix = one.subnet.parse().map_err(|_| damaged("subnet"))?;
@@ -111,8 +109,9 @@ impl Engine {
             },
             gateways,
             is_internal: record.internal,
-            has_icc: is_on(option::ICC),
-            masquerades: is_on(option::MASQUERADE) && !record.internal,
+            has_icc: options.has_icc,
+            masquerades: options.masquerades && !record.internal,
+            host_binding: options.host_binding,
         })
     }
 
@@ -163,6 +162,7 @@ impl Engine {
                 record.name, record.subnets[0].subnet
             )));
         }
+        let _all = self.store().lock_networks()?;
         let all = taken_networks(self)?;
         let chosen = if record.name == DEFAULT {
             subnet::choose_default(&all)
@@ -210,8 +210,8 @@ pub fn is_within(subnet: &str, text: &str) -> bool {
     let Ok(subnet) = subnet.parse::<Prefix>() else {
         return false;
     };
-    match text.parse::<Prefix>() {
-        Ok(prefix) => subnet.covers(&prefix),
+    match text.parse::<HostAddress>() {
+        Ok(address) => subnet.covers(&address.network()),
         Err(_) => text.parse().is_ok_and(|address| subnet.contains(address)),
     }
 }

@@ -17,6 +17,8 @@ pub struct NetworkView {
     pub record: NetworkRecord,
     /// Running containers that are in it.
     pub users: Vec<NetworkUser>,
+    /// MTU of its links; 0 where it has none.
+    pub mtu: u32,
 }
 
 /// A container in a network.
@@ -44,7 +46,7 @@ impl Engine {
     }
 
     /// `host` and `none`: no record lies behind them.
-    fn predefined(&self, name: &str) -> NetworkRecord {
+    pub(super) fn predefined(&self, name: &str) -> NetworkRecord {
         let default = self.store().network(DEFAULT).unwrap_or_default();
         // Stable, and no network's of ours: the default network's id with other digits in front.
         let digit = if name == "host" { 'a' } else { 'b' };
@@ -89,7 +91,7 @@ impl Engine {
             if !stored.state.status.is_live() {
                 continue;
             }
-            let places = self.places(&stored.record.id);
+            let places = self.all_places(&stored);
             if let Some(place) = places
                 .into_iter()
                 .find(|place| place.network_id == record.id)
@@ -101,7 +103,8 @@ impl Engine {
                 });
             }
         }
-        Ok(NetworkView { record, users })
+        let mtu = self.network_plan(&record).map_or(0, |plan| plan.mtu);
+        Ok(NetworkView { record, users, mtu })
     }
 
     /// Removes a network that no running container is in.

@@ -1,7 +1,9 @@
 //! What stands in the way of a container's packets, and who has a port.
 
+use std::net::SocketAddr;
+
 use network::Socket;
-use network::attachment::{Attachment, Endpoint};
+use network::attachment::{Attachment, Endpoint, Port};
 use network::nft::Table;
 use network::nft::foreign::{ForeignChain, mentions};
 use network::nft::way::make_way;
@@ -37,7 +39,9 @@ pub(crate) fn make_way_or_warn(attachment: &Attachment) -> Vec<String> {
 
 fn text(chain: &ForeignChain, bridge: &str) -> String {
     let help = if chain.table == "firewalld" {
-        format!("firewall-cmd --permanent --zone=trusted --add-interface={bridge}; firewall-cmd --reload")
+        format!(
+            "firewall-cmd --permanent --zone=trusted --add-interface={bridge}; firewall-cmd --reload"
+        )
     } else {
         let place = format!("{} {} {}", chain.family, chain.table, chain.name);
         format!(
@@ -52,31 +56,49 @@ fn text(chain: &ForeignChain, bridge: &str) -> String {
 }
 
 impl Engine {
-    /// Says which container has the port that was taken.
-    pub(crate) fn with_port_holder(&self, error: EngineError) -> EngineError {
+    /// Says in Docker's words that a port is taken, and which container has it.
+    pub(crate) fn with_port_holder(
+        &self,
+        error: EngineError,
+        name: &str,
+        attachment: Option<&Attachment>,
+    ) -> EngineError {
+        let Some(attachment) = attachment else {
+            return error;
+        };
         let EngineError::Start(mut failure) = error else {
             return error;
         };
-        let is_taken = failure.text.contains("address already in use");
+        let Some(taken) = TakenPort::parse(&failure.text, attachment) else {
+            return EngineError::Start(failure);
+        };
         // A monitor that passes connections on is found in the kernel's tables by its own name.
-        let is_ours = !failure.text.contains("(by ") || failure.text.contains("(by caisson-");
-        if is_taken && is_ours {
-            // Read, not observed: this command holds the lock of the one that could not start.
-            let ids = self.store().container_ids().unwrap_or_default();
-            let holder = ids.into_iter().find(|id| {
-                let published = self.published(id);
-                let mut ports = published.iter().map(|(_, _, port)| format!(":{port}/"));
-                ports.any(|port| failure.text.contains(&port))
-            });
-            let holder = holder.and_then(|id| self.store().read_container(&id).ok());
-            if let Some(holder) = holder {
-                let text = failure.text.split(" (by ").next().unwrap_or_default();
-                failure.text = text.to_owned();
-                failure
-                    .text
-                    .push_str(&format!(" (by container {})", holder.record.name));
-            }
-        }
+        let is_ours = taken.holder.is_empty() || taken.holder.contains("(by caisson-");
+        // Read, not observed: this command holds the lock of the one that could not start.
+        let has_it = |id: &String| {
+            let mut published = self.published(id).into_iter();
+            published.any(|(container, _, port)| {
+                container.protocol == taken.port.protocol && port == taken.address.port()
+            })
+        };
+        let ids = self.store().container_ids().unwrap_or_default();
+        let holder = ids.into_iter().filter(|_| is_ours).find(has_it);
+        let holder = holder.and_then(|id| self.store().read_container(&id).ok());
+        let why = match holder {
+            Some(holder) => format!(
+                "Bind for {} failed: port is already allocated (by container {})",
+                taken.address, holder.record.name
+            ),
+            None => taken.text(attachment),
+        };
+        let endpoint = attachment
+            .endpoints
+            .first()
+            .map_or("", |one| one.id.as_str());
+        failure.text = format!(
+            "{}driver failed programming external connectivity on endpoint {name} ({endpoint}): {why}",
+            taken.before
+        );
         EngineError::Start(failure)
     }
 
@@ -92,5 +114,48 @@ impl Engine {
                 let _ = self.observe(&id);
             }
         }
+    }
+}
+
+/// What a monitor says of a port that it could not hold.
+struct TakenPort<'a> {
+    /// The text in front.
+    before: &'a str,
+    /// The address and port of the host.
+    address: SocketAddr,
+    /// What was to be published there.
+    port: &'a Port,
+    /// ` (by nginx, process 12)`, or nothing.
+    holder: &'a str,
+}
+
+impl<'a> TakenPort<'a> {
+    fn parse(text: &'a str, attachment: &'a Attachment) -> Option<Self> {
+        let (before, rest) = text.split_once("failed to bind host port ")?;
+        let (port, holder) = rest.split_once(": address already in use")?;
+        let (address, protocol) = port.split_once('/')?;
+        let address: SocketAddr = address.parse().ok()?;
+        let is_meant = |port: &&Port| {
+            let numbers = port.range.0..=port.range.1;
+            let is_number = port.range.0 == 0 || numbers.contains(&address.port());
+            port.host == address.ip() && port.protocol.name() == protocol && is_number
+        };
+        Some(Self {
+            before,
+            address,
+            port: attachment.ports.iter().find(is_meant)?,
+            holder,
+        })
+    }
+
+    fn text(&self, attachment: &Attachment) -> String {
+        let target = attachment.target(self.port);
+        let target = target.map_or_else(String::new, |target| format!(":{target}"));
+        format!(
+            "failed to bind host port for {}{target}/{}: address already in use{}",
+            self.address,
+            self.port.protocol.name(),
+            self.holder
+        )
     }
 }

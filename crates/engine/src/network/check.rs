@@ -1,0 +1,166 @@
+//! What a container asks of its networks, checked before anything is made: what could only fail at the
+//! start, and texts that would become lines of their own in `/etc/hosts` and `/etc/resolv.conf`.
+
+use std::net::IpAddr;
+
+use network::subnet::Prefix;
+use storage::networks::{NetworkRecord, SubnetRecord};
+use types::container::{ContainerSpec, NetworkAttachment};
+
+use super::attach::target;
+use super::options::EndpointOptions;
+use super::{DEFAULT, PREDEFINED};
+use crate::Engine;
+use crate::error::EngineError;
+
+impl Engine {
+    /// Checks what a new container asks of its networks. One that is not there yet is no error before
+    /// the start.
+    ///
+    /// # Errors
+    /// Docker's words.
+    pub(crate) fn check_networks(&self, spec: &ContainerSpec) -> Result<(), EngineError> {
+        check_words(spec)?;
+        for link in &spec.links {
+            self.link(link)?;
+        }
+        for one in &spec.networks {
+            self.check_place(one)?;
+        }
+        Ok(())
+    }
+
+    /// Checks what is asked of one network.
+    pub(super) fn check_place(&self, one: &NetworkAttachment) -> Result<(), EngineError> {
+        EndpointOptions::parse(one)?;
+        for alias in &one.aliases {
+            check_word("alias", alias)?;
+        }
+        for link in &one.links {
+            check_word("link", link)?;
+            self.link(link)?;
+        }
+        if !one.link_local_ips.is_empty() {
+            return Err(EngineError::invalid(
+                "link-local addresses are not built yet",
+            ));
+        }
+        let name = target(one);
+        let network = match self.store().find_network(name) {
+            Ok(network) => network,
+            Err(_) if name == DEFAULT || PREDEFINED.contains(&name) => NetworkRecord {
+                name: name.to_owned(),
+                ..NetworkRecord::default()
+            },
+            Err(_) => return Ok(()),
+        };
+        check_addresses(one, &network)
+    }
+}
+
+/// Whether the network has what addresses are asked for, as far as its record tells.
+pub(super) fn check_addresses(
+    asked: &NetworkAttachment,
+    network: &NetworkRecord,
+) -> Result<(), EngineError> {
+    let refuse = |why: String| {
+        Err(EngineError::invalid(format!(
+            "invalid config for network {}: invalid endpoint settings: {why}",
+            network.name
+        )))
+    };
+    for (given, family) in [(&asked.ipv4, "IPv4"), (&asked.ipv6, "IPv6")] {
+        if given.is_empty() {
+            continue;
+        }
+        if network.name == DEFAULT || network.driver != "bridge" {
+            let why = "user specified IP address is supported on user defined networks only";
+            return refuse(why.to_owned());
+        }
+        let address: Option<IpAddr> = given.parse().ok();
+        let is_of_family = |one: &IpAddr| one.is_ipv4() == (family == "IPv4");
+        let Some(address) = address.filter(is_of_family) else {
+            return refuse(format!("invalid {family} address: {given}"));
+        };
+        let contains = |one: &SubnetRecord| {
+            let subnet: Option<Prefix> = one.subnet.parse().ok();
+            subnet.is_some_and(|subnet| subnet.is_host(address))
+        };
+        if !network.subnets.iter().any(contains) {
+            return refuse(format!(
+                "no configured subnet or ip-range contain the IP address {address}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_words(spec: &ContainerSpec) -> Result<(), EngineError> {
+    check_word("hostname", &spec.hostname)?;
+    check_word("domainname", &spec.domainname)?;
+    for entry in &spec.extra_hosts {
+        check_word("hostname", entry)?;
+    }
+    for domain in &spec.dns_search {
+        check_word("search domain", domain)?;
+    }
+    for option in &spec.dns_options {
+        check_word("DNS option", option)?;
+    }
+    for link in &spec.links {
+        check_word("link", link)?;
+    }
+    Ok(())
+}
+
+/// A word of a line: neither blanks nor anything that ends a line.
+fn check_word(what: &str, text: &str) -> Result<(), EngineError> {
+    let is_out_of_place = |one: char| one.is_whitespace() || one.is_control();
+    match text.contains(is_out_of_place) {
+        true => Err(EngineError::invalid(format!(
+            "invalid {what} format: {text:?}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_on_their_line() {
+        for bad in ["a\nb", "a b", "a\tb", "a\rb", "a\u{85}b", "a\u{0}"] {
+            let specs = [
+                ContainerSpec {
+                    hostname: bad.into(),
+                    ..ContainerSpec::default()
+                },
+                ContainerSpec {
+                    domainname: bad.into(),
+                    ..ContainerSpec::default()
+                },
+                ContainerSpec {
+                    extra_hosts: vec![format!("{bad}:1.2.3.4")],
+                    ..ContainerSpec::default()
+                },
+                ContainerSpec {
+                    dns_search: vec![bad.into()],
+                    ..ContainerSpec::default()
+                },
+                ContainerSpec {
+                    dns_options: vec![bad.into()],
+                    ..ContainerSpec::default()
+                },
+                ContainerSpec {
+                    links: vec![format!("a:{bad}")],
+                    ..ContainerSpec::default()
+                },
+            ];
+            for spec in specs {
+                assert!(check_words(&spec).is_err(), "{spec:?}");
+            }
+        }
+        assert!(check_word("hostname", "web-1.example").is_ok());
+    }
+}
