@@ -111,6 +111,15 @@ lines! {
         caisson run -d --name user $N --restart always --mount type=image,source=layered,target=/img busybox sh -c 'cat /img/new; sleep .5' >/dev/null; caisson inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}{{end}}' user | grep -qx 'image layered /img false' || exit 7
         caisson rmi layered 2> e && exit 8; grep -q 'is using' e || exit 9; caisson rmi -f layered; caisson image prune -af >/dev/null; for i in $(seq 50); do [ $(caisson logs user | grep -cx two) -ge 2 ] && break; sleep .1; done
         [ $(caisson logs user | grep -cx two) -ge 2 ] && [ -z "$(ls root/tmp)" ] && caisson rm -f user >/dev/null && caisson image prune -af >/dev/null"#;
+    the_local_driver_has_its_options: r#"
+        mkdir host; echo there > host/f; caisson volume create --opt type=none --opt o=bind --opt device=$PWD/host bound >/dev/null && caisson volume create -o type=tmpfs -o device=tmpfs -o o=size=1m,uid=33,mode=0750 memory >/dev/null || exit 2
+        seeded; caisson run --rm $N -v bound:/data -v memory:/m seeded sh -c 'cat /data/f; echo new > /data/g; stat -c "%a %u" /m; stat -f -c %b /m' | tr '\n' ' ' | grep -qx 'there 750 33 256 ' && [ "$(ls host | tr '\n' ' ')" = 'f g ' ] || exit 3
+        caisson run --rm $N -v bound:/d:ro busybox sh -c 'cat /d/g; touch /d/x' && exit 4; [ ! -e host/x ] || exit 5
+        truncate -s 20M disk.img; mke2fs -qF disk.img && loop=$(losetup --find --show disk.img) && caisson run --rm $N --mount "type=volume,src=disk,dst=/d,volume-driver=local,volume-opt=type=ext4,volume-opt=device=$loop" busybox sh -c 'ls -d /d/lost+found && echo x > /d/f' && caisson run --rm $N -v disk:/d busybox cat /d/f | grep -qx x; r=$?; losetup -d $loop; [ $r = 0 ] || exit 6
+        caisson volume inspect -f '{{.Options.type}} {{.Options.o}}' bound | grep -qx 'none bind' || exit 7
+        for o in colour=red type=tmpfs type=nfs; do caisson volume create --opt $o --opt device=x bad 2> e && [ $o != type=tmpfs ] && exit 8; cat e; caisson volume rm -f bad >/dev/null; done; caisson volume create --opt colour=red bad 2> e; [ $? = 1 ] && grep -q 'create bad: invalid option: "colour"' e || exit 9
+        for verb in 'snapshot bound' 'clone bound copy' 'export bound'; do caisson volume $verb > o 2> e && exit 10; grep -q "is a mount of $PWD/host" e || exit 11; done
+        caisson run --rm $N --mount type=volume,src=other,dst=/d,volume-driver=nosuch busybox true 2> e; [ $? = 125 ] && grep -q nosuch e"#;
     bad_volumes_are_refused_without_a_trace: r#"
         for bad in '..' 'a/b' '-x' x; do caisson volume create -- "$bad" 2> e && exit 2; cat e; done
         caisson volume create --driver nfs vol 2> e && exit 3; grep -q nfs e || exit 4

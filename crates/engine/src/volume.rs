@@ -1,13 +1,16 @@
 //! Volumes: those that containers ask for, and the verbs on them.
 
+pub(crate) mod local;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use storage::containers::{ContainerRecord, VolumeUse};
 use storage::volumes::{RECORD_VERSION, VolumeError, VolumeRecord};
+use types::container::ContainerSpec;
 use types::event::Event;
-use types::mount::MountKind;
+use types::mount::{MountKind, VolumeOptions};
 use types::volume_flag::VolumeFlag;
 
 use crate::Engine;
@@ -44,13 +47,8 @@ impl Engine {
                 request.name, request.driver, request.driver
             )));
         }
-        if let Some(option) = request.options.keys().next() {
-            return Err(EngineError::invalid(format!(
-                "create {}: option \"{option}\" is not built yet: a volume is a directory of the store; \
-                 mount other file systems on the host and bind them",
-                request.name
-            )));
-        }
+        local::check(&request.options)
+            .map_err(|error| EngineError::invalid(format!("create {}: {error}", request.name)))?;
         let record = self.new_record(request);
         if self.store().create_volume(&record)? {
             self.announce_volume(&record.name, "create");
@@ -78,52 +76,21 @@ impl Engine {
     /// Works out a new container's volumes and makes those that are missing. Those that it takes
     /// from others become its own.
     pub(crate) fn make_volumes(&self, record: &mut ContainerRecord) -> Result<(), EngineError> {
-        let mut uses: Vec<VolumeUse> = Vec::new();
-        for text in &record.spec.binds {
-            let Some(flag) = named(text) else {
-                continue;
-            };
-            uses.push(VolumeUse {
-                name: flag.source,
-                target: flag.target,
-                read_only: flag
-                    .mode_text
-                    .split(',')
-                    .any(|word| word == "ro" || word == "readonly"),
-                no_copy: flag.mode_text.split(',').any(|word| word == "nocopy"),
-                mode: match flag.mode_text.as_str() {
-                    "" => MODE_DEFAULT.to_owned(),
-                    _ => flag.mode_text,
-                },
-                ..VolumeUse::default()
-            });
-        }
-        let mut labels: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for mount in record
-            .spec
-            .mounts
-            .iter()
-            .filter(|mount| mount.kind == MountKind::Volume)
-        {
+        let mut uses = named_volumes(&record.spec);
+        let mut wanted: BTreeMap<String, VolumeOptions> = BTreeMap::new();
+        let mounts = record.spec.mounts.iter();
+        for mount in mounts.filter(|mount| mount.kind == MountKind::Volume) {
             let options = mount.volume.clone().unwrap_or_default();
-            if !matches!(options.driver.as_str(), "" | "local")
-                || !options.driver_options.is_empty()
-            {
-                return Err(EngineError::invalid(format!(
-                    "mount at {}: volume drivers and their options are not built yet; there is local",
-                    mount.target
-                )));
-            }
-            labels.insert(mount.target.clone(), options.labels);
             uses.push(VolumeUse {
                 name: mount.source.clone(),
                 target: mount.target.clone(),
                 mode: MODE_DEFAULT.to_owned(),
                 read_only: mount.read_only,
                 no_copy: options.no_copy,
-                subpath: options.subpath,
+                subpath: options.subpath.clone(),
                 anonymous: mount.source.is_empty(),
             });
+            wanted.insert(mount.target.clone(), options);
         }
         self.take_from_others(record, &mut uses)?;
         let mut taken: BTreeSet<String> = uses.iter().map(|one| one.target.clone()).collect();
@@ -140,10 +107,12 @@ impl Engine {
         }
         for one in &mut uses {
             if one.name.is_empty() || self.store().volume(&one.name).is_err() {
+                let options = wanted.remove(&one.target).unwrap_or_default();
                 let made = self.create_volume(VolumeRequest {
                     name: one.name.clone(),
-                    labels: labels.remove(&one.target).unwrap_or_default(),
-                    ..VolumeRequest::default()
+                    driver: options.driver,
+                    options: options.driver_options,
+                    labels: options.labels,
                 })?;
                 one.name = made.name;
             }
@@ -216,8 +185,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let empty = |one: &&VolumeUse| {
             let data = self.store().volume_data(&one.name);
+            let is_own = self.store().volume(&one.name);
             !one.no_copy
                 && one.subpath.is_empty()
+                && is_own.is_ok_and(|volume| volume.options.is_empty())
                 && std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none())
         };
         let wanting: Vec<&VolumeUse> = record.volumes.iter().filter(empty).collect();
@@ -296,6 +267,16 @@ impl Engine {
         )))
     }
 
+    /// What a volume with options mounts is not ours to copy.
+    fn require_own_data(&self, name: &str, verb: &str) -> Result<(), EngineError> {
+        match self.store().volume(name)?.options.get("device") {
+            None => Ok(()),
+            Some(device) => Err(EngineError::conflict(format!(
+                "{verb} {name}: the volume is a mount of {device}, whose data is not in the store"
+            ))),
+        }
+    }
+
     /// Copies a volume's data under a tag; the time where none is given. Containers may run on it:
     /// what they wrote is copied as a power cut would leave it.
     ///
@@ -303,6 +284,7 @@ impl Engine {
     /// A tag that is taken or none.
     pub fn snapshot_volume(&self, name: &str, tag: Option<&str>) -> Result<String, EngineError> {
         let lock = self.store().lock_volume(name)?;
+        self.require_own_data(name, "snapshot")?;
         let tag = match tag {
             Some(tag) => tag.to_owned(),
             None => self
@@ -361,6 +343,7 @@ impl Engine {
     /// No such snapshot, or a container that runs on it, by name.
     pub fn restore_volume(&self, name: &str, tag: &str) -> Result<(), EngineError> {
         let lock = self.store().lock_volume(name)?;
+        self.require_own_data(name, "restore")?;
         for user in self.volume_users(name)? {
             if self
                 .container(&user.id)
@@ -383,6 +366,7 @@ impl Engine {
     /// A name that is taken or none.
     pub fn clone_volume(&self, name: &str, new: &str) -> Result<(), EngineError> {
         let lock = self.store().lock_volume(name)?;
+        self.require_own_data(name, "clone")?;
         let mut record = self.store().volume(name)?;
         new.clone_into(&mut record.name);
         record.created = self.now();
@@ -419,7 +403,7 @@ impl Engine {
         name: &str,
         sink: &mut dyn std::io::Write,
     ) -> Result<(), EngineError> {
-        self.store().volume(name)?;
+        self.require_own_data(name, "export")?;
         let data = sys::atomic::open_directory(&self.store().volume_data(name))?;
         let options = storage::layer::pack::PackOptions {
             mode: storage::layer::pack::PackMode::Plain,
@@ -448,6 +432,23 @@ impl Engine {
 pub(crate) fn named(text: &str) -> Option<VolumeFlag> {
     let flag = VolumeFlag::parse(text).ok()?;
     (flag.kind == MountKind::Volume && !flag.source.is_empty()).then_some(flag)
+}
+
+/// Volumes of `-v`.
+fn named_volumes(spec: &ContainerSpec) -> Vec<VolumeUse> {
+    let flags = spec.binds.iter().filter_map(|text| named(text));
+    let volume = |flag: VolumeFlag| VolumeUse {
+        read_only: flag.mode.read_only,
+        no_copy: flag.mode.no_copy,
+        mode: match flag.mode_text.as_str() {
+            "" => MODE_DEFAULT.to_owned(),
+            _ => flag.mode_text,
+        },
+        name: flag.source,
+        target: flag.target,
+        ..VolumeUse::default()
+    };
+    flags.map(volume).collect()
 }
 
 /// Where a container mounts other things than volumes.

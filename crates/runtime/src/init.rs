@@ -289,7 +289,7 @@ fn mount_cgroups(
         let tree = clone_directory(path, attributes)?;
         return Ok(mount::attach(tree, &target)?);
     }
-    let tmpfs = mount::new_filesystem("tmpfs", &[("mode", "755")], base)?;
+    let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &[("mode", "755")], base)?;
     for (name, path) in hierarchies {
         rustix::fs::mkdirat(&tmpfs, name.as_str(), Mode::from_raw_mode(0o755)).on("make", name)?;
         for alias in name

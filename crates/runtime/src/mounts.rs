@@ -306,16 +306,15 @@ fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
 }
 
 fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<OwnedFd, Failure> {
-    let kind: &'static str = match mount.kind.as_str() {
-        "proc" => "proc",
-        "sysfs" => "sysfs",
-        "tmpfs" => "tmpfs",
-        "devpts" => "devpts",
-        "mqueue" => "mqueue",
-        "cgroup2" => "cgroup2",
-        other => {
+    const OWN: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2"];
+    let kind = mount.kind.as_str();
+    // Of anything else there is a device, which the user named.
+    let source = match OWN.contains(&kind) {
+        true => kind,
+        false if mount.source.starts_with('/') => mount.source.as_str(),
+        false => {
             return Err(Failure::setup(format!(
-                "cannot mount on {}: file system type {other:?} is not known here",
+                "cannot mount on {}: file system type {kind:?} is not known here",
                 mount.destination
             )));
         }
@@ -332,12 +331,13 @@ fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    let tree = mount::new_filesystem(kind, &pairs, options.attributes.set).map_err(|error| {
-        Failure::setup(format!(
-            "cannot mount {kind} on {}: {error}",
-            mount.destination
-        ))
-    })?;
+    let tree =
+        mount::new_filesystem(kind, source, &pairs, options.attributes.set).map_err(|error| {
+            Failure::setup(format!(
+                "cannot mount {kind} on {}: {error}",
+                mount.destination
+            ))
+        })?;
     if let Some((propagation, recursive)) = options.propagation {
         mount::set_propagation(&tree, propagation, recursive)?;
     }
@@ -358,6 +358,7 @@ pub(crate) fn mask(root: &Dir, paths: &[String], null: &OwnedFd) -> Result<(), F
                 // before kernel 6.15.
                 Some(attached) => mount::clone_tree(attached, false)?,
                 None => mount::new_filesystem(
+                    "tmpfs",
                     "tmpfs",
                     &[("nr_inodes", "2"), ("size", "0")],
                     mount::READ_ONLY,

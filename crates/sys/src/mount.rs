@@ -44,18 +44,20 @@ pub const NO_SYMLINK_FOLLOW: u64 = 0x0020_0000;
 
 /// Makes a detached mount of a new file system.
 ///
-/// `options` are `(key, value)`; an empty value is a flag.
+/// `source` is a device, or a name for people. `options` are `(key, value)`; an empty value is a
+/// flag.
 ///
 /// # Errors
 /// The failed option by name, or the mount itself.
 pub fn new_filesystem(
-    kind: &'static str,
+    kind: &str,
+    source: &str,
     options: &[(&str, &str)],
     attributes: u64,
 ) -> Result<OwnedFd, SysError> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).on("open", kind)?;
     // Best effort: /proc/mounts then shows a source as Docker's mounts have it.
-    let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind);
+    let _ = rustix::mount::fsconfig_set_string(context.as_fd(), "source", source);
     for (key, value) in options {
         let set = match *value {
             "" => rustix::mount::fsconfig_set_flag(context.as_fd(), *key),
@@ -122,7 +124,7 @@ pub fn mount_overlay_legacy(target: &str, data: &str) -> Result<(), SysError> {
     .on("mount overlay on", target)
 }
 
-fn finish(context: OwnedFd, kind: &'static str, attributes: u64) -> Result<OwnedFd, SysError> {
+fn finish(context: OwnedFd, kind: &str, attributes: u64) -> Result<OwnedFd, SysError> {
     // MOUNT_ATTR_* below 2^32 are what fsmount takes.
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)

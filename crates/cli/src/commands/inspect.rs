@@ -295,22 +295,19 @@ fn mounts(engine: &Engine, stored: &StoredContainer) -> Vec<MountPoint> {
         let (source, destination) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let mode = parts.next().unwrap_or("");
         let options: Vec<&str> = mode.split(',').collect();
-        let propagation = options
-            .iter()
-            .find(|option| {
-                option.ends_with("private")
-                    || option.ends_with("shared")
-                    || option.ends_with("slave")
-            })
-            .copied()
-            .unwrap_or("rprivate");
+        let is_propagation = |option: &&&str| {
+            ["private", "shared", "slave"]
+                .iter()
+                .any(|end| option.ends_with(end))
+        };
+        let propagation = options.iter().find(is_propagation).unwrap_or(&"rprivate");
         all.push(MountPoint {
             kind: "bind".into(),
             source: source.into(),
             destination: destination.into(),
             mode: mode.into(),
             read_write: !options.contains(&"ro"),
-            propagation: propagation.into(),
+            propagation: (*propagation).into(),
             ..MountPoint::default()
         });
     }

@@ -56,7 +56,7 @@ pub(crate) fn create(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let request = VolumeRequest {
         name: argument(invocation, 0).to_owned(),
         driver: matches.get_str("driver").to_owned(),
-        options: BTreeMap::new(),
+        options: matches.get_list("opt").iter().map(pair).collect(),
         labels: matches.get_list("label").iter().map(pair).collect(),
     };
     told(

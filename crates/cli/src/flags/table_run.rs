@@ -311,7 +311,7 @@ const RUN: [Flag; 103] = [
         Kind::Mount,
         "Mount a directory or memory (type=bind,source=…,target=…)",
     )
-    .partly("types bind, volume, tmpfs and image; no drivers of volumes"),
+    .partly("types bind, volume, tmpfs and image; of volumes' drivers local"),
     flag(
         "name",
         Kind::Text,

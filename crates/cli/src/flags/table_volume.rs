@@ -6,21 +6,52 @@ use super::{Command, Flag, Kind, Verb, command, flag};
 const CLUSTER: &str = "it is for Swarm's cluster volumes";
 
 static CREATE_FLAGS: &[Flag] = &[
-    flag("availability", Kind::Text, "Cluster volumes: active, pause or drain").default("active").refused(CLUSTER),
-    flag("driver", Kind::Text, "Use this driver: local").short('d').default("local"),
+    flag(
+        "availability",
+        Kind::Text,
+        "Cluster volumes: active, pause or drain",
+    )
+    .default("active")
+    .refused(CLUSTER),
+    flag("driver", Kind::Text, "Use this driver: local")
+        .short('d')
+        .default("local"),
     flag("group", Kind::Text, "Cluster volumes: their group").refused(CLUSTER),
     flag("label", Kind::Label, "Set a label"),
-    flag("limit-bytes", Kind::Bytes, "Cluster volumes: the most bytes").refused(CLUSTER),
-    flag("opt", Kind::Map, "Set an option of the driver")
-        .short('o')
-        .refused("a volume is a directory of the store; mount other file systems on the host and bind them"),
-    flag("required-bytes", Kind::Bytes, "Cluster volumes: the least bytes").refused(CLUSTER),
-    flag("scope", Kind::Text, "Cluster volumes: single or multi").default("single").refused(CLUSTER),
+    flag(
+        "limit-bytes",
+        Kind::Bytes,
+        "Cluster volumes: the most bytes",
+    )
+    .refused(CLUSTER),
+    flag(
+        "opt",
+        Kind::Map,
+        "Set an option of the driver: type, device, o",
+    )
+    .short('o'),
+    flag(
+        "required-bytes",
+        Kind::Bytes,
+        "Cluster volumes: the least bytes",
+    )
+    .refused(CLUSTER),
+    flag("scope", Kind::Text, "Cluster volumes: single or multi")
+        .default("single")
+        .refused(CLUSTER),
     flag("secret", Kind::Map, "Cluster volumes: a secret").refused(CLUSTER),
-    flag("sharing", Kind::Text, "Cluster volumes: how they are shared").default("none").refused(CLUSTER),
+    flag(
+        "sharing",
+        Kind::Text,
+        "Cluster volumes: how they are shared",
+    )
+    .default("none")
+    .refused(CLUSTER),
     flag("topology-preferred", Kind::List, "Cluster volumes: where").refused(CLUSTER),
     flag("topology-required", Kind::List, "Cluster volumes: where").refused(CLUSTER),
-    flag("type", Kind::Text, "Cluster volumes: block or mount").default("block").refused(CLUSTER),
+    flag("type", Kind::Text, "Cluster volumes: block or mount")
+        .default("block")
+        .refused(CLUSTER),
 ];
 
 static INSPECT_FLAGS: &[Flag] = &[INSPECT_FORMAT];

@@ -46,6 +46,12 @@ pub(crate) fn gather(
     }
     let directories = engine.config().cdi_spec_dirs.as_deref();
     facts.edits = crate::cdi::resolve(&record.spec.resources.device_requests, directories)?;
+    for one in &record.volumes {
+        let options = engine.store().volume(&one.name)?.options;
+        if !options.is_empty() {
+            facts.volume_options.insert(one.name.clone(), options);
+        }
+    }
     for (target, image) in &record.images {
         let mut lowers = engine.image_lowers(image)?;
         if lowers.len() == 1 {

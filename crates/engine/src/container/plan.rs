@@ -58,6 +58,8 @@ pub struct HostFacts {
     pub staging: PathBuf,
     /// Where volumes are.
     pub volumes: PathBuf,
+    /// Options of those volumes that have some.
+    pub volume_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Read-only layers, topmost first.
     pub lowers: Vec<PathBuf>,
     /// Layers of the images that are mounted, by target.
@@ -540,7 +542,10 @@ fn asked_mounts(record: &ContainerRecord, host: &HostFacts) -> Result<Vec<Mount>
         }
     }
     for one in &record.volumes {
-        asked.push(volume_mount(one, &host.volumes));
+        asked.push(match host.volume_options.get(&one.name) {
+            Some(options) => crate::volume::local::mount(options, one)?,
+            None => volume_mount(one, &host.volumes),
+        });
     }
     for (target, options) in &spec.tmpfs {
         let given: Vec<&str> = options
