@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::io::{Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -165,7 +166,10 @@ impl Sandbox {
     pub fn bash(&self, script: &str) -> Output {
         let path = self.path();
         let bin = path.join("bin");
-        let output = Command::new("timeout")
+        // Files, not pipes: what a script left running would hold them open for ever.
+        let said = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        let [out, err] = said.each_ref().map(|file| file.try_clone().unwrap());
+        let status = Command::new("timeout")
             .args(["-k", "5", LIMIT, "bash", "-c", script])
             .current_dir(path)
             .env(
@@ -178,10 +182,22 @@ impl Sandbox {
             .env("CAISSON_ROOT", self.root())
             .env("CAISSON_RUN_ROOT", self.run_root())
             .stdin(Stdio::null())
-            .output()
+            .stdout(out)
+            .stderr(err)
+            .status()
             .unwrap();
         self.learn_ids();
-        output
+        let [stdout, stderr] = said.map(|mut file| {
+            let mut bytes = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        Output {
+            status,
+            stdout,
+            stderr,
+        }
     }
 
     /// The journal of events tells of every container, and the store of those that are there.

@@ -43,7 +43,7 @@ hosts! {
         caisson network create --ipv6 six >/dev/null; serve --name both --network six -p 8082:80; ask ::1 8082 && ask fd00:5::2 8082 && ask 127.0.0.1 8082 || exit 3
         caisson run --rm -p 8080:80 busybox true; [ $? = 125 ] || exit 4
         for i in 1 2 3; do caisson restart -t 0 web && ask ::1 8080 || exit 5; done
-        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); caisson ps | grep -q web && ask ::1 8080 && ask 127.0.0.1 8080 || exit 6
+        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); until_true 'caisson ps | grep -q web && ask ::1 8080' && ask 127.0.0.1 8080 || exit 6
         caisson rm -f web both && refused ::1 8080 && [ -z "$(ss -lntH)" ]"#;
     another_network_takes_over_the_route_and_the_ports: r#"
         caisson network create two >/dev/null; caisson network create --internal in >/dev/null
@@ -109,7 +109,7 @@ hosts! {
         caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
     a_firewall_of_iptables_lets_ours_pass: r#"
         nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }; add chain ip filter DOCKER-USER; add rule ip filter FORWARD jump DOCKER-USER'
-        neighbour; mkdir -p w; echo far > w/h; far busybox httpd -f -p 192.0.2.1:80 -h w & S=$!
+        neighbour; mkdir -p w; echo far > w/h; nsenter -t $N -n busybox httpd -f -p 192.0.2.1:80 -h w & S=$!
         caisson network create mine >/dev/null; serve --name web --network mine -p 8080:80 2> e; cat e; [ ! -s e ] || exit 2
         far sh -c "$GET | busybox nc -w 2 192.0.2.2 8080" | grep -q hello || exit 3
         caisson run --rm --network mine busybox sh -c "$GET | nc -w 2 192.0.2.1 80" | grep -q far && caisson run --rm busybox sh -c "$GET | nc -w 2 192.0.2.1 80" | grep -q far || exit 4

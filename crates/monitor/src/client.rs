@@ -83,12 +83,12 @@ impl Connection {
     /// Where the socket fails, or the monitor speaks another version.
     pub fn receive(&mut self) -> Result<Option<Packet>, SysError> {
         self.buffer.resize(PACKET_BYTES_MAX, 0);
-        let (length, fds) = match sys::socket::receive(&self.socket, &mut self.buffer) {
-            Err(rustix::io::Errno::CONNRESET) => {
-                self.was_unread = true;
-                return Ok(None);
+        let (length, fds) = loop {
+            match sys::socket::receive(&self.socket, &mut self.buffer) {
+                // Told once, and before what the monitor said last.
+                Err(rustix::io::Errno::CONNRESET) if !self.was_unread => self.was_unread = true,
+                other => break other.on("hear from", "monitor")?,
             }
-            other => other.on("hear from", "monitor")?,
         };
         if length == 0 {
             return Ok(None);

@@ -210,6 +210,8 @@ fn the_uplink_and_the_networks_that_are_taken_are_found() {
 #[test]
 fn switches_are_moved_in_the_namespace_that_is_meant() {
     in_fresh_namespace(|| {
+        // A new namespace has them as the host, which may be a router.
+        run("sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
         let route = Socket::route().unwrap();
         bridge(&route, "net-a", 1);
         let one = container(&route, ("net-a", 1), 2);
