@@ -45,6 +45,10 @@ hosts! {
         for i in 1 2 3; do caisson restart -t 0 web && ask ::1 8080 || exit 5; done
         kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); until_true 'caisson ps | grep -q web && ask ::1 8080' && ask 127.0.0.1 8080 || exit 6
         caisson rm -f web both && refused ::1 8080 && [ -z "$(ss -lntH)" ]"#;
+    a_monitor_with_names_and_ports_needs_little_memory: r#"
+        serve --name web -p 8080:80 -p 8081:81/udp; ask 127.0.0.1 8080 && ask ::1 8080 && caisson exec web nslookup -type=a web || exit 2
+        M=$(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state)
+        until_true '[ $(awk "/^Pss:/{print \$2}" /proc/$M/smaps_rollup) -le 500 ]'"#;
     another_network_takes_over_the_route_and_the_ports: r#"
         caisson network create two >/dev/null; caisson network create --internal in >/dev/null
         serve --name web -p 8080:80 && caisson network connect in web && caisson network connect two web; ask 127.0.0.1 8080 && ask ::1 8080 || exit 2
