@@ -57,6 +57,7 @@ lines! {
     snapshots_are_kept_and_restored: r#"
         caisson run -d --name db $N -v data:/d busybox sh -c 'echo one > /d/f; sleep 99' >/dev/null; sleep .3
         [ "$(caisson volume snapshot data first)" = first ] && caisson exec db sh -c 'echo two > /d/f; touch /d/g' && caisson volume clone data copy || exit 2
+        [ "$(caisson inspect -f '{{.State.Status}}' db)" = running ] && timeout 5 caisson exec db true || exit 8
         caisson volume restore data first 2> e; [ $? = 1 ] && grep -q 'container db runs on it' e || exit 3
         caisson stop -t 0 db >/dev/null && caisson volume restore data first && caisson run --rm $N -v data:/d busybox sh -c 'cat /d/f; ls /d' | tr '\n' ' ' | grep -qx 'one f ' || exit 4
         caisson run --rm $N -v copy:/d busybox cat /d/f | grep -qx two || exit 5

@@ -294,17 +294,11 @@ impl Engine {
                 .filter(char::is_ascii_digit)
                 .collect(),
         };
-        let running: Vec<String> = self
-            .volume_users(name)?
-            .into_iter()
-            .filter(|user| self.set_paused(&user.id, true).is_ok())
-            .map(|user| user.id)
-            .collect();
+        let users = self.volume_users(name)?.into_iter();
+        let held: Vec<_> = users.filter_map(|user| self.hold(&user.id).ok()).collect();
         // Nobody writes meanwhile: all files are of one moment.
         let copied = self.store().snapshot_volume(name, &tag, &lock);
-        for id in running {
-            let _ = self.set_paused(&id, false);
-        }
+        drop(held);
         copied?;
         self.announce_volume(name, "snapshot");
         Ok(tag)

@@ -22,6 +22,8 @@ pub(crate) struct Client {
     pub(crate) waits: bool,
     /// It waits for its `Stop` to be carried out.
     pub(crate) awaits_stop: bool,
+    /// The container's processes stand still for it.
+    pub(crate) holds: bool,
     pub(crate) gone: bool,
     queue: VecDeque<Vec<u8>>,
     queued_bytes: usize,
@@ -38,6 +40,7 @@ impl Client {
             attach: Attach::default(),
             waits: false,
             awaits_stop: false,
+            holds: false,
             gone: false,
             queue: VecDeque::new(),
             queued_bytes: 0,

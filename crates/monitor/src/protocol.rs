@@ -10,6 +10,7 @@
 //!   Signal {number, by_user}                            Failed {kind, text}   it does not
 //!   Stop {signal, timeout}                              Done                  the request is carried out
 //!   Pause · Resume · Update {resources, restart}
+//!   Hold                                                its processes stand still while we are connected
 //!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
 //!   Connect an endpoint · Disconnect {network}
 //!   Wait                                                Ended when the container ends for good
@@ -55,6 +56,7 @@ pub enum Kind {
     Signal = b'K',
     Stop = b'S',
     Pause = b'P',
+    Hold = b'H',
     Resume = b'U',
     Update = b'L',
     Execute = b'X',
@@ -80,6 +82,7 @@ impl Kind {
             K::Signal,
             K::Stop,
             K::Pause,
+            K::Hold,
             K::Resume,
             K::Update,
             K::Execute,

@@ -74,6 +74,7 @@ impl Monitor {
             Kind::Signal => self.signal(index, body),
             Kind::Stop => self.stop(index, body),
             Kind::Pause => self.freeze(index, true),
+            Kind::Hold => self.hold(index),
             Kind::Resume => self.freeze(index, false),
             Kind::Update => self.update(index, body),
             Kind::Execute => self.execute(index, body, fds),
@@ -129,7 +130,8 @@ impl Monitor {
                 number
             },
         );
-        if self.state.status == Status::Paused {
+        let is_held = self.clients.iter().any(|client| client.holds);
+        if self.state.status == Status::Paused || is_held {
             // A frozen process takes no signal but by thawing.
             let _ = container.cgroup.thaw();
             self.state.status = Status::Running;
@@ -137,6 +139,33 @@ impl Monitor {
         self.kill_at_ns = (timeout_s >= 0).then(|| {
             sys::journal::now_ns().saturating_add(timeout_s.saturating_mul(1_000_000_000))
         });
+    }
+
+    /// Like a pause, of which nothing is written down: it ends with the command, however that ends.
+    fn hold(&mut self, index: usize) {
+        let Some(container) = &self.container else {
+            return self.refuse(index, "the container is not running");
+        };
+        if let Err(error) = container.cgroup.freeze() {
+            return self.refuse(index, &error.to_string());
+        }
+        self.clients[index].holds = true;
+        self.done(index);
+    }
+
+    /// Clients are gone; if one of them held the container still, it goes on.
+    pub(crate) fn let_go(&mut self) {
+        let is_let_go = self
+            .clients
+            .iter()
+            .any(|client| client.gone && client.holds);
+        self.clients.retain(|client| !client.gone);
+        let is_held = self.clients.iter().any(|client| client.holds);
+        if let (Some(container), true) = (&self.container, is_let_go && !is_held)
+            && self.state.status == Status::Running
+        {
+            let _ = container.cgroup.thaw();
+        }
     }
 
     fn freeze(&mut self, index: usize, freeze: bool) {

@@ -80,6 +80,10 @@ impl Monitor {
             self.networks = Networks::resume(attachment, &namespace);
             self.network = Some(namespace);
         }
+        if self.state.status == Status::Running {
+            // A command that held it still may have been killed together with its monitor.
+            let _ = container.cgroup.thaw();
+        }
         self.container = Some(container);
         sys::fail::point("monitor.adopt.taken");
         self.begin_health();
@@ -196,7 +200,7 @@ impl Monitor {
                     // A gone client with the one standard input takes that along.
                     self.input_ends |= client.attach.stdin && self.job.closes_stdin();
                 });
-            self.clients.retain(|client| !client.gone);
+            self.let_go();
             self.feed_input();
             self.keep_time();
         }

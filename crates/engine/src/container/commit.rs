@@ -55,14 +55,12 @@ impl Engine {
         let mut defaults = defaults(self, &stored.record)?;
         changes::apply(&mut defaults, &options.changes).map_err(ImageError::from)?;
         let lease = self.store().lease()?;
-        let paused = options.pauses && stored.state.status == Status::Running;
-        if paused {
-            self.set_paused(&stored.record.id, true)?;
-        }
+        let held = match options.pauses && stored.state.status == Status::Running {
+            true => Some(self.hold(&stored.record.id)?),
+            false => None,
+        };
         let layer = self.layer_of(&lease, &stored);
-        if paused {
-            self.set_paused(&stored.record.id, false)?;
-        }
+        drop(held);
         let layer = layer?;
         sys::fail::point("engine.commit.layer");
         let id = self.committed(&lease, &stored.record, layer, defaults, options)?;

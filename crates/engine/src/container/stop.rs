@@ -200,6 +200,15 @@ impl Engine {
         Ok(connection.answer()?)
     }
 
+    /// Holds a container's processes still for as long as the connection lives, and so never longer
+    /// than this command.
+    pub(crate) fn hold(&self, key: &str) -> Result<Connection, EngineError> {
+        let (_, mut connection) = self.connect_running(key)?;
+        connection.send(Kind::Hold, &())?;
+        connection.answer()?;
+        Ok(connection)
+    }
+
     /// Waits for a container to end and returns its exit code.
     ///
     /// # Errors
