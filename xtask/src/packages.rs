@@ -8,8 +8,9 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// A program and the package that has it.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 15] = [
     ("busybox", "busybox-static"),
+    ("curl", "curl"),
     ("skopeo", "skopeo"),
     ("docker-registry", "docker-registry"),
     ("mmdebstrap", "mmdebstrap"),
