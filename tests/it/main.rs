@@ -9,6 +9,7 @@ mod adversity;
 mod attacks;
 mod crash;
 mod networks;
+mod registry;
 mod services;
 mod shell;
 mod volumes;

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 /// A program and the package that has it.
 const NEEDED: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
+    ("curl", "curl"),
     ("skopeo", "skopeo"),
     ("docker-registry", "docker-registry"),
     ("mmdebstrap", "mmdebstrap"),

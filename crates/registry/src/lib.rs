@@ -3,6 +3,8 @@
 //! The client is synchronous: a command downloads layers in threads of its own and stays without
 //! an async runtime. Everything a registry sends has a limit, and nothing it sends is believed
 //! before its digest was checked.
+//!
+//! The server, [`server`], is the only place with an async runtime, which ends with it.
 
 mod auth;
 mod blob;
@@ -14,6 +16,7 @@ mod error;
 pub mod fuzz;
 mod http;
 mod resolver;
+pub mod server;
 #[cfg(test)]
 mod wire_tests;
 

@@ -12,6 +12,7 @@ mod logs;
 mod look;
 mod network;
 mod progress;
+mod registry;
 mod run;
 mod system;
 mod update;
@@ -46,6 +47,11 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
     if let Err(text) = refuse_remote(invocation) {
         errors::complain(&text);
         return ExitCode::from(1);
+    }
+    match invocation.command.verb {
+        Verb::RegistryCollect => return registry::collect(invocation),
+        Verb::RegistryServe => return registry::serve(invocation),
+        _ => {}
     }
     let engine = match open(invocation) {
         Ok(engine) => engine,
@@ -126,6 +132,8 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::VolumeRm => volume::rm(engine, invocation),
         Verb::VolumeSnapshot => volume::snapshot(engine, invocation),
         Verb::Volumes => volume::ls(engine, invocation),
+        Verb::RegistryCollect => registry::collect(invocation),
+        Verb::RegistryServe => registry::serve(invocation),
         Verb::Internal => internal::internal(engine, invocation),
     }
 }

@@ -20,6 +20,7 @@ mod table_container;
 mod table_image;
 mod table_network;
 mod table_process;
+mod table_registry;
 mod table_run;
 mod table_system;
 mod table_volume;
@@ -289,6 +290,8 @@ pub(crate) enum Verb {
     Port,
     Ps,
     Pull,
+    RegistryCollect,
+    RegistryServe,
     Rename,
     Restart,
     Rm,
@@ -460,6 +463,10 @@ pub(crate) static GROUPS: &[Group] = &[
         about: "Manage networks",
     },
     Group {
+        name: "registry",
+        about: "Serve images to others",
+    },
+    Group {
         name: "system",
         about: "Look after Caisson itself",
     },
@@ -475,6 +482,7 @@ static TABLES: &[&[Command]] = &[
     table_container::COMMANDS,
     table_image::COMMANDS,
     table_network::COMMANDS,
+    table_registry::COMMANDS,
     table_system::COMMANDS,
     table_volume::COMMANDS,
 ];

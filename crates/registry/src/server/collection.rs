@@ -1,0 +1,109 @@
+//! Collection of what nothing needs, while pushes go on (design, section 10).
+//!
+//! A push uploads blobs first and the manifest that needs them last. So a blob is left alone for a
+//! grace after it was last uploaded, mounted or asked for by HEAD. Then it is marked, if no manifest
+//! refers to it; a marked blob is not shown any more, and a manifest that refers to it is refused. After
+//! a second grace row and bytes go, with no upload between its file's name and its row meanwhile. An
+//! upload of the same content takes the mark away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::database::now;
+use super::storage::blocking;
+use super::{Event, Registry, chain};
+
+/// Blobs removed in one turn; uploads wait for a turn to end.
+const BATCH: i64 = 100;
+/// Uploads that nobody continued for so long are given up.
+const UPLOAD_IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Collected {
+    pub(crate) marked: u64,
+    pub(crate) blobs: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Collects once. The text is for the log.
+pub(crate) async fn collect(registry: &Arc<Registry>) -> Result<Collected, String> {
+    let grace = registry.settings.grace_seconds();
+    // What was marked in an earlier round first: a mark of this one is younger than its grace.
+    let mut collected = sweep(registry, grace).await?;
+    let marked = registry.database.mark(now() - grace).await;
+    collected.marked = marked.map_err(|error| chain(&error))?;
+    sweep_strays(registry).await?;
+    let storage = registry.storage.clone();
+    blocking(move || storage.sweep_uploads(UPLOAD_IDLE))
+        .await
+        .map_err(|error| chain(&error))?;
+    registry.metrics.collected_blobs.add(collected.blobs);
+    registry.metrics.collected_bytes.add(collected.bytes);
+    if collected.blobs > 0 {
+        (registry.report)(&Event::Collected {
+            blobs: collected.blobs,
+            bytes: collected.bytes,
+        });
+    }
+    Ok(collected)
+}
+
+async fn sweep(registry: &Arc<Registry>, grace: i64) -> Result<Collected, String> {
+    let mut collected = Collected::default();
+    loop {
+        let marked = registry.database.marked(now() - grace, BATCH).await;
+        let marked = marked.map_err(|error| chain(&error))?;
+        let is_last = (marked.len() as i64) < BATCH;
+        let _nobody_publishes = registry.publishing.write().await;
+        for (digest, size) in marked {
+            let forgotten = registry.database.forget_blob(&digest).await;
+            if !forgotten.map_err(|error| chain(&error))? {
+                continue;
+            }
+            // After the row: a file without a row is swept later, a row without a file would lie.
+            let (storage, removed) = (registry.storage.clone(), digest.clone());
+            blocking(move || storage.remove(&removed))
+                .await
+                .map_err(|error| chain(&error))?;
+            collected.blobs += 1;
+            collected.bytes += size;
+        }
+        if is_last {
+            return Ok(collected);
+        }
+    }
+}
+
+/// Files that have a name and no row: whoever published them was killed in between, or we were
+/// between the row's end and the file's.
+async fn sweep_strays(registry: &Arc<Registry>) -> Result<(), String> {
+    let (storage, age) = (registry.storage.clone(), registry.settings.grace);
+    let old = blocking(move || storage.list(age))
+        .await
+        .map_err(|error| chain(&error))?;
+    for digest in old {
+        if registry
+            .database
+            .knows_blob(&digest)
+            .await
+            .map_err(|error| chain(&error))?
+        {
+            continue;
+        }
+        let _nobody_publishes = registry.publishing.write().await;
+        // Asked again: an upload may have ended before we had the lock.
+        if !registry
+            .database
+            .knows_blob(&digest)
+            .await
+            .map_err(|error| chain(&error))?
+        {
+            let storage = registry.storage.clone();
+            blocking(move || storage.remove(&digest))
+                .await
+                .map_err(|error| chain(&error))?;
+        }
+    }
+    Ok(())
+}
