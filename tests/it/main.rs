@@ -10,5 +10,6 @@ mod attacks;
 mod crash;
 mod networks;
 mod services;
+mod sharing;
 mod shell;
 mod volumes;

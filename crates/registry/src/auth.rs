@@ -19,6 +19,9 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// What still fits into a header everywhere.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
+/// A push names two repositories at most.
+const SCOPES_MAX: usize = 8;
+
 /// What a `WWW-Authenticate` header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
@@ -69,7 +72,7 @@ pub(crate) fn answer(
     transport: &Transport,
     challenge: &Challenge,
     endpoint: &Endpoint,
-    repository: &str,
+    default_scope: &str,
     account: Option<&Account>,
 ) -> Result<Option<String>> {
     let (realm, service, scope) = match challenge {
@@ -81,13 +84,15 @@ pub(crate) fn answer(
         } => (realm, service, scope),
     };
     let (trust, plain) = allowed(realm, endpoint)?;
-    let default = format!("repository:{repository}:pull");
-    let scope = scope.as_ref().unwrap_or(&default);
     let separator = if realm.contains('?') { '&' } else { '?' };
-    let mut url = format!("{realm}{separator}scope={}", encode_query(scope));
-    if let Some(service) = service {
-        url.push_str(&format!("&service={}", encode_query(service)));
+    let mut query = Vec::new();
+    for scope in scopes(scope.as_deref(), default_scope) {
+        query.push(format!("scope={}", encode_query(&scope)));
     }
+    if let Some(service) = service {
+        query.push(format!("service={}", encode_query(service)));
+    }
+    let url = format!("{realm}{separator}{}", query.join("&"));
     let basic = account.map(Account::basic);
     let answer = transport.send(&Ask {
         method: Method::Get,
@@ -97,12 +102,13 @@ pub(crate) fn answer(
         authorization: basic.as_deref(),
         accept: Some("application/json"),
         offset: 0,
+        body: None,
     })?;
     match answer.status() {
         200 => {}
         // The account is not good for this repository: the registry itself will say so.
         401 | 403 => return Ok(None),
-        _ => return Err(crate::client::refusal(answer)),
+        _ => return Err(crate::refusal::refusal(answer)),
     }
     let protocol = |what: &str| RegistryError::Protocol {
         url: realm.clone(),
@@ -111,6 +117,30 @@ pub(crate) fn answer(
     let bytes = answer.read(ANSWER_BYTES_MAX)?;
     let token = token(&bytes).map_err(protocol)?;
     Ok(Some(format!("Bearer {token}")))
+}
+
+/// What a token is asked for: what the registry says, and what we know that we shall need. One token
+/// for the whole of a push saves a refusal and a token before the first upload.
+fn scopes(said: Option<&str>, wanted: &str) -> Vec<String> {
+    let mut scopes: Vec<String> = said
+        .unwrap_or(wanted)
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let Some((resource, actions)) = wanted.rsplit_once(':') else {
+        return scopes;
+    };
+    for scope in &mut scopes {
+        let is_same = scope
+            .rsplit_once(':')
+            .is_some_and(|(other, _)| other == resource);
+        if is_same && actions.contains("push") {
+            *scope = wanted.to_owned();
+        }
+    }
+    scopes.truncate(SCOPES_MAX);
+    scopes
 }
 
 /// The token of a realm's answer, or what is wrong with it.
@@ -231,6 +261,21 @@ mod tests {
                 _ => assert_eq!(got, want, "{header}"),
             }
         }
+    }
+
+    #[test]
+    fn a_push_asks_for_its_whole_scope_at_once() {
+        let push = "repository:a/b:pull,push";
+        assert_eq!(scopes(None, push), [push]);
+        assert_eq!(scopes(Some("repository:a/b:pull"), push), [push]);
+        assert_eq!(
+            scopes(Some("repository:a/b:pull,push repository:c:pull"), push),
+            [push, "repository:c:pull"]
+        );
+        let pull = "repository:a/b:pull";
+        assert_eq!(scopes(Some("repository:a/b:*"), pull), ["repository:a/b:*"]);
+        assert_eq!(scopes(Some("registry:catalog:*"), ""), ["registry:catalog:*"]);
+        assert!(scopes(None, "").is_empty());
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! token goes to the origin it was meant for and nowhere else, and HTTPS is never left for HTTP
 //! where plain HTTP was not allowed.
 
+use std::fmt;
 use std::io::Read;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ureq::Agent;
+use ureq::typestate::WithBody;
+use ureq::{Agent, RequestBuilder, SendBody};
 use ureq::config::Config;
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
@@ -17,6 +19,7 @@ use ureq::unversioned::transport::DefaultConnector;
 use crate::config::{Trust, is_loopback};
 use crate::error::{RegistryError, Result};
 use crate::resolver::HostResolver;
+use crate::upload::BlobContent;
 
 const REDIRECTS_MAX: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -42,6 +45,46 @@ const BUNDLES: [&str; 5] = [
 pub(crate) enum Method {
     Get,
     Head,
+    Post,
+    Put,
+    Patch,
+}
+
+/// What is sent. It is opened for every attempt anew.
+#[derive(Clone, Copy)]
+pub(crate) struct Body<'a> {
+    pub(crate) media_type: &'a str,
+    /// First and last byte of the whole, where this is a part.
+    pub(crate) range: Option<(u64, u64)>,
+    pub(crate) length: u64,
+    pub(crate) content: Content<'a>,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    Bytes(&'a [u8]),
+    /// A blob from an offset on.
+    Blob(&'a dyn BlobContent, u64),
+}
+
+impl Content<'_> {
+    fn open(&self) -> std::io::Result<Box<dyn Read + '_>> {
+        match self {
+            Self::Bytes(bytes) => Ok(Box::new(*bytes)),
+            Self::Blob(blob, offset) => blob.open(*offset),
+        }
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Body({}, {} bytes, {:?})",
+            self.media_type, self.length, self.range
+        )
+    }
 }
 
 /// One request.
@@ -56,6 +99,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) accept: Option<&'a str>,
     /// Start at this byte.
     pub(crate) offset: u64,
+    /// For the methods that have one; without it an empty one is sent.
+    pub(crate) body: Option<Body<'a>>,
 }
 
 /// The head of an answer, and its body to be read.
@@ -138,18 +183,15 @@ impl Transport {
             if !matches!(answer.status(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
+            let is_sending = !matches!(ask.method, Method::Get | Method::Head);
+            if is_sending && !matches!(answer.status(), 307 | 308) {
+                return Ok(answer);
+            }
             let location = answer.header("location").unwrap_or_default();
             let target = resolve(&url, location).ok_or_else(|| RegistryError::InvalidUrl {
                 url: location.to_owned(),
             })?;
-            if target.starts_with("http://") && !ask.plain {
-                let reason = "it leaves HTTPS for plain HTTP";
-                return Err(RegistryError::Refused {
-                    url,
-                    target,
-                    reason,
-                });
-            }
+            check_step(&url, &target, ask.plain)?;
             if origin(&target) != origin(&url) {
                 authorization = None;
             }
@@ -161,21 +203,15 @@ impl Transport {
 
     fn send_once(&self, ask: &Ask<'_>, url: &str, authorization: Option<&str>) -> Result<Answer> {
         let agent = self.agent(url, ask.trust);
-        let mut request = match ask.method {
-            Method::Get => agent.get(url),
-            Method::Head => agent.head(url),
+        let answer = match ask.method {
+            Method::Get => dress(agent.get(url), ask, authorization).call(),
+            Method::Head => dress(agent.head(url), ask, authorization).call(),
+            Method::Post => send_body(dress(agent.post(url), ask, authorization), ask.body),
+            Method::Put => send_body(dress(agent.put(url), ask, authorization), ask.body),
+            Method::Patch => send_body(dress(agent.patch(url), ask, authorization), ask.body),
         };
-        if let Some(accept) = ask.accept {
-            request = request.header(header::ACCEPT, accept);
-        }
-        if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if ask.offset > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", ask.offset));
-        }
         let url = url.to_owned();
-        match request.call() {
+        match answer {
             Ok(response) => Ok(Answer { url, response }),
             Err(source) => Err(RegistryError::Unreachable { url, source }),
         }
@@ -201,6 +237,60 @@ impl Transport {
                 .get_or_init(|| build(trust, Proxied::AsEnvironment)),
         }
     }
+}
+
+/// Puts the headers on.
+fn dress<B>(
+    mut request: RequestBuilder<B>,
+    ask: &Ask<'_>,
+    authorization: Option<&str>,
+) -> RequestBuilder<B> {
+    if let Some(accept) = ask.accept {
+        request = request.header(header::ACCEPT, accept);
+    }
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if ask.offset > 0 {
+        request = request.header(header::RANGE, format!("bytes={}-", ask.offset));
+    }
+    request
+}
+
+fn send_body(
+    request: RequestBuilder<WithBody>,
+    body: Option<Body<'_>>,
+) -> std::result::Result<Response<ureq::Body>, ureq::Error> {
+    let Some(body) = body else {
+        return request.send_empty();
+    };
+    let mut request = request
+        .header(header::CONTENT_TYPE, body.media_type)
+        .header(header::CONTENT_LENGTH, body.length);
+    if let Some((first, last)) = body.range {
+        // Without the unit, as the distribution specification has it.
+        request = request.header(header::CONTENT_RANGE, format!("{first}-{last}"));
+    }
+    let mut reader = body.content.open()?.take(body.length);
+    request.send(SendBody::from_reader(&mut reader))
+}
+
+/// Whether one address may send us on to another.
+pub(crate) fn check_step(from: &str, to: &str, plain: bool) -> Result<()> {
+    let refused = |reason| RegistryError::Refused {
+        url: from.to_owned(),
+        target: to.to_owned(),
+        reason,
+    };
+    if to.starts_with("http://") && !plain {
+        return Err(refused("it leaves HTTPS for plain HTTP"));
+    }
+    let is_here = |url| origin(url).is_some_and(|(_, host, _)| is_loopback(&host));
+    // What listens here for us alone is none of a stranger's business.
+    if is_here(to) && !is_here(from) {
+        return Err(refused("it leads from elsewhere to this machine itself"));
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,12 @@ mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod http;
+mod push;
+#[cfg(test)]
+mod push_tests;
+mod refusal;
 mod resolver;
+mod upload;
 #[cfg(test)]
 mod wire_tests;
 
@@ -22,3 +27,4 @@ pub use client::{Client, FetchedManifest, MANIFEST_BYTES_MAX, Repository, Select
 pub use config::{Registries, RegistryConfig};
 pub use credentials::{Account, Credentials};
 pub use error::RegistryError;
+pub use upload::{BlobContent, BlobSource, Uploaded};

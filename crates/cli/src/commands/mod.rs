@@ -13,6 +13,7 @@ mod look;
 mod network;
 mod progress;
 mod run;
+mod sharing;
 mod system;
 mod update;
 mod volume;
@@ -91,6 +92,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
             inspect::inspect(engine, invocation)
         }
         Verb::Pull => image::pull(engine, invocation),
+        Verb::Push => sharing::push(engine, invocation),
         Verb::Images => image::images(engine, invocation),
         Verb::Tag => image::tag(engine, invocation),
         Verb::Rmi => image::rmi(engine, invocation),

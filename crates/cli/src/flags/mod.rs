@@ -20,6 +20,7 @@ mod table_container;
 mod table_image;
 mod table_network;
 mod table_process;
+mod table_registry;
 mod table_run;
 mod table_system;
 mod table_volume;
@@ -289,6 +290,7 @@ pub(crate) enum Verb {
     Port,
     Ps,
     Pull,
+    Push,
     Rename,
     Restart,
     Rm,
@@ -475,6 +477,7 @@ static TABLES: &[&[Command]] = &[
     table_container::COMMANDS,
     table_image::COMMANDS,
     table_network::COMMANDS,
+    table_registry::COMMANDS,
     table_system::COMMANDS,
     table_volume::COMMANDS,
 ];

@@ -1,7 +1,7 @@
 //! Images: pulled, loaded, imported, listed, tagged, saved and removed.
 //!
-//! Every verb is a function of an [`ImageContext`]. Threads exist only inside [`pull`] and are
-//! joined when it returns: whoever called may go on to clone a container.
+//! Every verb is a function of an [`ImageContext`]. Threads exist only inside [`pull`] and
+//! [`push`] and are joined when they return: whoever called may go on to clone a container.
 
 mod archive;
 pub mod builtin;
@@ -13,10 +13,12 @@ pub mod import;
 pub(crate) mod ingest;
 pub mod inspect;
 mod legacy;
+mod parallel;
 pub mod list;
 pub mod load;
 pub mod prune;
 pub mod pull;
+pub mod push;
 pub mod remove;
 pub mod save;
 pub mod tag;
