@@ -946,7 +946,8 @@ mod registry {
                 "PUT" => "201 Created",
                 _ => "404 Not Found",
             };
-            let answer = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             return stream.write_all(answer.as_bytes()).ok();
         }
         let last = path.rsplit('/').next()?;

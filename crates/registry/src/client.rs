@@ -30,6 +30,10 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 pub(crate) const ATTEMPTS_MAX: u32 = 5;
 const BACK_OFF: Duration = Duration::from_millis(200);
 const TAGS_BYTES_MAX: u64 = 16 << 20;
+const TAGS_MAX: usize = 100_000;
+pub(crate) const PAGE_ENTRIES: usize = 1000;
+const PAGES_MAX: usize = 1000;
+const QUERY_BYTES_MAX: usize = 2048;
 
 /// Every kind of manifest that we understand, and schema 1 last so that it can be refused by name.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -42,7 +46,7 @@ pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 pub struct Client {
     pub(crate) transport: Transport,
     registries: Registries,
-    /// `Authorization` by address and repository.
+    /// `Authorization` by address and subject.
     authorizations: Mutex<BTreeMap<(String, String), String>>,
     back_off: Duration,
 }
@@ -98,6 +102,17 @@ impl Access {
             Self::Push => "pull,push",
         }
     }
+}
+
+/// In whose name something is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who<'a> {
+    /// The registry as references name it, whose account it is.
+    pub(crate) domain: &'a str,
+    /// What a token is kept for.
+    pub(crate) subject: &'a str,
+    /// What a token is asked for where the registry does not say.
+    pub(crate) scope: &'a str,
 }
 
 /// A repository in a registry.
@@ -234,6 +249,100 @@ impl Client {
         }
     }
 
+    /// Asks an address that belongs to `endpoint`, and once more with what it wants for
+    /// authentication. Elsewhere nothing is said of who we are.
+    pub(crate) fn ask_url(
+        &self,
+        who: &Who<'_>,
+        endpoint: &Endpoint,
+        url: &str,
+        want: &Want<'_>,
+    ) -> Result<Answer> {
+        let is_own = origin(url) == origin(&endpoint.base);
+        let key = (endpoint.base.clone(), who.subject.to_owned());
+        let known = self.authorizations().get(&key).cloned();
+        let send = |authorization: Option<&str>| {
+            self.transport.send(&Ask {
+                method: want.method,
+                url,
+                trust: endpoint.trust,
+                plain: endpoint.trust == Trust::Any,
+                authorization: authorization.filter(|_| is_own),
+                accept: want.accept,
+                offset: want.offset,
+                body: want.body,
+            })
+        };
+        let answer = send(known.as_deref())?;
+        if answer.status() != 401 || !is_own {
+            return accept(answer);
+        }
+        let challenge = answer
+            .headers("www-authenticate")
+            .find_map(Challenge::parse);
+        let Some(challenge) = challenge else {
+            return accept(answer);
+        };
+        let account = endpoint
+            .is_origin
+            .then(|| self.registries.credentials.get(who.domain))
+            .flatten();
+        let answered = auth::answer(
+            &self.transport,
+            &challenge,
+            endpoint,
+            who.scope,
+            account.as_ref(),
+        )?;
+        let Some(authorization) = answered else {
+            return accept(answer);
+        };
+        let answer = send(Some(&authorization))?;
+        // That something is not there is an answer too.
+        if answer.status() != 401 {
+            self.authorizations().insert(key, authorization);
+        }
+        accept(answer)
+    }
+
+    fn authorizations(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
+        // A poisoned map is still a map: a panic elsewhere leaves no half-written entry.
+        self.authorizations
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Asks the registry of a domain itself, by path from its root, and reads the answer.
+    pub(crate) fn ask_registry<T>(
+        &self,
+        who: &Who<'_>,
+        want: &Want<'_>,
+        read: impl Fn(&Endpoint, Answer) -> Result<T>,
+    ) -> Result<T> {
+        let mut failure = None;
+        let mut endpoints = self.registries.endpoints(who.domain)?;
+        endpoints.retain(|endpoint| endpoint.is_origin);
+        for endpoint in &endpoints {
+            let url = format!("{}{}", endpoint.base, want.path);
+            let ask = || {
+                let answer = self.ask_url(who, endpoint, &url, want)?;
+                read(endpoint, answer)
+            };
+            match ask() {
+                Err(error) if error.is_unreachable() => failure = Some(error),
+                Err(error) if error.is_transient() => return self.retry(ask),
+                other => return other,
+            }
+        }
+        Err(failure.unwrap_or_else(|| RegistryError::InvalidUrl {
+            url: who.domain.to_owned(),
+        }))
+    }
+
+    pub(crate) fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
     /// The pause after a failed attempt: twice as long each time.
     pub(crate) fn wait(&self, number: u32) -> Duration {
         self.back_off.saturating_mul(1 << number.min(8))
@@ -322,20 +431,41 @@ impl<'c> Repository<'c> {
         BlobReader::open(self, digest, size)
     }
 
-    /// All tags.
+    /// All tags, sorted, fetched page by page.
     ///
     /// # Errors
-    /// Where they may not be read.
+    /// Where they may not be read, or never end.
     pub fn tags(&self) -> Result<Vec<String>> {
-        let want = Want::new(Method::Get, "tags/list");
-        let read = |answer: Answer| {
-            let url = answer.url.clone();
-            let bytes = answer.read(TAGS_BYTES_MAX)?;
-            let what = "it gives no list of tags".to_owned();
-            tags(&bytes).ok_or(RegistryError::Protocol { url, what })
-        };
-        self.ask_and(&want, read)
-            .map_err(|error| self.explain(error, Selector::Tag("")))
+        let mut all = Vec::new();
+        let mut path = format!("tags/list?n={PAGE_ENTRIES}");
+        for _ in 0..PAGES_MAX {
+            let want = Want::new(Method::Get, &path);
+            let read = |answer: Answer| {
+                let url = answer.url.clone();
+                let next = answer.header("link").and_then(next_query);
+                let bytes = answer.read(TAGS_BYTES_MAX)?;
+                let what = "it gives no list of tags".to_owned();
+                let found = tags(&bytes).ok_or(RegistryError::Protocol { url, what })?;
+                Ok((found, next))
+            };
+            let (found, next) = self
+                .ask_and(&want, read)
+                .map_err(|error| self.explain(error, Selector::Tag("")))?;
+            all.extend(found);
+            match next {
+                Some(query) if all.len() < TAGS_MAX => path = format!("tags/list?{query}"),
+                _ => {
+                    // As specified; not all registries keep to it.
+                    all.sort();
+                    all.truncate(TAGS_MAX);
+                    return Ok(all);
+                }
+            }
+        }
+        Err(RegistryError::Protocol {
+            url: self.familiar(),
+            what: "its list of tags does not end".to_owned(),
+        })
     }
 
     pub(crate) fn client(&self) -> &'c Client {
@@ -407,70 +537,35 @@ impl<'c> Repository<'c> {
         self.ask_url(endpoint, &url, want)
     }
 
-    /// Asks an address that belongs to `endpoint`, and once more with what it wants for
-    /// authentication. Elsewhere nothing is said of who we are.
+    /// Asks an address that belongs to `endpoint`.
     pub(crate) fn ask_url(
         &self,
         endpoint: &Endpoint,
         url: &str,
         want: &Want<'_>,
     ) -> Result<Answer> {
-        let is_own = origin(url) == origin(&endpoint.base);
-        let key = (endpoint.base.clone(), self.name.path().to_owned());
-        let known = self.authorizations().get(&key).cloned();
-        let send = |authorization: Option<&str>| {
-            self.client.transport.send(&Ask {
-                method: want.method,
-                url,
-                trust: endpoint.trust,
-                plain: endpoint.trust == Trust::Any,
-                authorization: authorization.filter(|_| is_own),
-                accept: want.accept,
-                offset: want.offset,
-                body: want.body,
-            })
-        };
-        let answer = send(known.as_deref())?;
-        if answer.status() != 401 || !is_own {
-            return accept(answer);
-        }
-        let challenge = answer
-            .headers("www-authenticate")
-            .find_map(Challenge::parse);
-        let Some(challenge) = challenge else {
-            return accept(answer);
-        };
-        let account = endpoint.is_origin.then(|| self.account()).flatten();
-        let transport = &self.client.transport;
         let path = self.name.path();
-        let default = format!("repository:{path}:{}", self.access.actions());
-        let Some(authorization) = auth::answer(transport, &challenge, endpoint, &default, account)?
-        else {
-            return accept(answer);
+        let who = Who {
+            domain: self.name.domain(),
+            subject: path,
+            scope: &format!("repository:{path}:{}", self.access.actions()),
         };
-        let answer = send(Some(&authorization))?;
-        // That something is not there is an answer too.
-        if answer.status() != 401 {
-            self.authorizations().insert(key, authorization);
-        }
-        accept(answer)
-    }
-
-    fn account(&self) -> Option<&'c crate::credentials::Account> {
-        self.client.registries.credentials.get(self.name.domain())
-    }
-
-    fn authorizations(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
-        // A poisoned map is still a map: a panic elsewhere leaves no half-written entry.
-        self.client
-            .authorizations
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.client.ask_url(&who, endpoint, url, want)
     }
 
     fn explain(&self, error: RegistryError, selector: Selector<'_>) -> RegistryError {
         refusal::explain(self.familiar(), error, selector)
     }
+}
+
+/// The query of the next page, from `Link: </v2/…?n=…&last=…>; rel="next"`. Only the query is taken:
+/// where a list goes on is not for its last page to say.
+pub(crate) fn next_query(link: &str) -> Option<String> {
+    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.contains("rel=\"next\"") || parameters.contains("rel=next");
+    let (_, query) = target.split_once('?')?;
+    let fits = query.len() <= QUERY_BYTES_MAX && query.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_next && fits && !query.contains('#')).then(|| query.to_owned())
 }
 
 /// The tags of a list of tags; `None` where it is none.
@@ -488,6 +583,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_query_of_the_next_page_is_taken() {
+        let next = |link| next_query(link);
+        assert_eq!(
+            next("</v2/a/tags/list?n=2&last=b>; rel=\"next\"").unwrap(),
+            "n=2&last=b"
+        );
+        assert_eq!(
+            next("<http://evil.lan/x?last=b>; rel=\"next\"").unwrap(),
+            "last=b"
+        );
+        for link in [
+            "",
+            "</v2/a?x>; rel=\"prev\"",
+            "</v2/a>; rel=\"next\"",
+            "<?a b>; rel=next",
+        ] {
+            assert_eq!(next(link), None, "{link}");
+        }
+    }
+
+    #[test]
     fn a_list_of_tags_may_be_null_and_nothing_else() {
         let two = Some(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(tags(br#"{"name":"x","tags":["a","b"]}"#), two);
@@ -496,5 +612,4 @@ mod tests {
             assert_eq!(tags(body), None);
         }
     }
-
 }

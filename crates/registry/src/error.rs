@@ -31,7 +31,9 @@ pub enum RegistryError {
         words: String,
     },
     /// The registry, or a proxy before it, takes no body of that size.
-    #[error("{repository} takes no {what} of {size} bytes (413); raise the limit for bodies of the registry or of the proxy before it")]
+    #[error(
+        "{repository} takes no {what} of {size} bytes (413); raise the limit for bodies of the registry or of the proxy before it"
+    )]
     BodyTooLarge {
         /// The repository as the user knows it.
         repository: String,
@@ -123,6 +125,28 @@ pub enum RegistryError {
     InvalidUrl {
         /// The address.
         url: String,
+    },
+    /// A program that keeps accounts.
+    #[error("credential helper docker-credential-{helper}: {what}")]
+    Helper {
+        /// Its name.
+        helper: String,
+        /// What is wrong, never with a secret.
+        what: String,
+    },
+    /// Docker's configuration file.
+    #[error("cannot use {path}: {what}")]
+    ConfigFile {
+        /// The file.
+        path: String,
+        /// Why.
+        what: String,
+    },
+    /// A name or password that is not right.
+    #[error("{words}")]
+    LoginFailed {
+        /// Docker's words.
+        words: String,
     },
     /// A redirect or an authentication server that we do not follow.
     #[error("{url} sends us to {target}, which is refused: {reason}")]

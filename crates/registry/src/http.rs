@@ -4,18 +4,21 @@
 //! token goes to the origin it was meant for and nowhere else, and HTTPS is never left for HTTP
 //! where plain HTTP was not allowed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ureq::typestate::WithBody;
-use ureq::{Agent, RequestBuilder, SendBody};
 use ureq::config::Config;
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::typestate::WithBody;
 use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, RequestBuilder, SendBody};
 
+use crate::certificates::{self, Certificates};
 use crate::config::{Trust, is_loopback};
 use crate::error::{RegistryError, Result};
 use crate::resolver::HostResolver;
@@ -171,6 +174,8 @@ pub(crate) struct Transport {
     verified: OnceLock<Agent>,
     any: OnceLock<Agent>,
     loopback: OnceLock<Agent>,
+    /// By host and port, where a registry has certificates of its own; `None` where it has none.
+    own: Mutex<BTreeMap<(String, u16, Trust), Option<Agent>>>,
 }
 
 impl Transport {
@@ -202,7 +207,7 @@ impl Transport {
     }
 
     fn send_once(&self, ask: &Ask<'_>, url: &str, authorization: Option<&str>) -> Result<Answer> {
-        let agent = self.agent(url, ask.trust);
+        let agent = self.agent(url, ask.trust)?;
         let answer = match ask.method {
             Method::Get => dress(agent.get(url), ask, authorization).call(),
             Method::Head => dress(agent.head(url), ask, authorization).call(),
@@ -217,25 +222,48 @@ impl Transport {
         }
     }
 
-    fn agent(&self, url: &str, trust: Trust) -> &Agent {
-        let host = url
-            .parse::<Uri>()
-            .ok()
-            .and_then(|uri| uri.host().map(str::to_owned));
-        if host.is_some_and(|host| is_loopback(&host)) && trust == Trust::Any {
-            // As every client does: a proxy's loopback is not ours.
-            return self
-                .loopback
-                .get_or_init(|| build(Trust::Any, Proxied::Never));
+    /// The connections to an address. An agent is a handle: copies share their connections.
+    fn agent(&self, url: &str, trust: Trust) -> Result<Agent> {
+        let (scheme, host, port) = origin(url).unwrap_or_default();
+        let is_here = is_loopback(&host) && trust == Trust::Any;
+        // As every client does: a proxy's loopback is not ours.
+        let proxied = if is_here {
+            Proxied::Never
+        } else {
+            Proxied::AsEnvironment
+        };
+        if scheme == "https"
+            && let Some(own) = self.own_agent(&host, port, trust, proxied)?
+        {
+            return Ok(own);
         }
-        match trust {
-            Trust::Verified => self
-                .verified
-                .get_or_init(|| build(trust, Proxied::AsEnvironment)),
-            Trust::Any => self
-                .any
-                .get_or_init(|| build(trust, Proxied::AsEnvironment)),
+        let none = Certificates::default;
+        let place = match (is_here, trust) {
+            (true, _) => &self.loopback,
+            (false, Trust::Verified) => &self.verified,
+            (false, Trust::Any) => &self.any,
+        };
+        Ok(place.get_or_init(|| build(trust, proxied, none())).clone())
+    }
+
+    /// The connections to a host that has certificates of its own here.
+    fn own_agent(
+        &self,
+        host: &str,
+        port: u16,
+        trust: Trust,
+        proxied: Proxied,
+    ) -> Result<Option<Agent>> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (host.to_owned(), port, trust);
+        if let Some(known) = own.get(&key) {
+            return Ok(known.clone());
         }
+        let directory = Path::new(certificates::DIRECTORY);
+        let found = certificates::of_host(directory, host, port)?;
+        let agent = found.map(|found| build(trust, proxied, found));
+        own.insert(key, agent.clone());
+        Ok(agent)
     }
 }
 
@@ -299,11 +327,12 @@ enum Proxied {
     Never,
 }
 
-fn build(trust: Trust, proxied: Proxied) -> Agent {
+fn build(trust: Trust, proxied: Proxied, own: Certificates) -> Agent {
     let tls = match trust {
-        Trust::Verified => TlsConfig::builder().root_certs(roots()),
+        Trust::Verified => TlsConfig::builder().root_certs(roots(own.roots)),
         Trust::Any => TlsConfig::builder().disable_verification(true),
     };
+    let tls = tls.client_cert(own.client);
     let mut config = Config::builder()
         .tls_config(tls.build())
         .http_status_as_error(false)
@@ -325,8 +354,8 @@ fn build(trust: Trust, proxied: Proxied) -> Agent {
     )
 }
 
-/// The host's certificates, or those compiled in where it has none.
-fn roots() -> RootCerts {
+/// The machine's certificates and those of the registry, or those compiled in where there are none.
+fn roots(own: Vec<Certificate<'static>>) -> RootCerts {
     let named = std::env::var("SSL_CERT_FILE").ok();
     for path in named.iter().map(String::as_str).chain(BUNDLES) {
         let Ok(file) = std::fs::File::open(path) else {
@@ -336,17 +365,22 @@ fn roots() -> RootCerts {
         if file.take(BUNDLE_BYTES_MAX).read_to_end(&mut pem).is_err() {
             continue;
         }
-        let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
+        let mut certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
                 _ => None,
             })
             .collect();
         if !certificates.is_empty() {
+            certificates.extend(own);
             return RootCerts::new_with_certs(&certificates);
         }
     }
-    RootCerts::WebPki
+    if own.is_empty() {
+        RootCerts::WebPki
+    } else {
+        RootCerts::new_with_certs(&own)
+    }
 }
 
 /// Scheme, host and port.
@@ -417,5 +451,20 @@ mod tests {
         }
         assert_eq!(origin("http://H/x"), Some(("http".into(), "h".into(), 80)));
         assert_eq!(encode_query("a/b:c,d e"), "a%2Fb%3Ac%2Cd%20e");
+    }
+
+    #[test]
+    fn nobody_is_led_from_elsewhere_to_this_machine_or_out_of_https() {
+        let step = |from, to, plain| check_step(from, to, plain).is_ok();
+        assert!(step("https://r.lan/a", "https://cdn.lan/b", false));
+        assert!(step("http://127.0.0.1:1/a", "http://127.0.0.1:2/b", true));
+        for target in [
+            "http://localhost/x",
+            "https://127.0.0.1:2375/x",
+            "https://[::1]/x",
+        ] {
+            assert!(!step("https://r.lan/a", target, true), "{target}");
+        }
+        assert!(!step("https://r.lan/a", "http://r.lan/b", false));
     }
 }

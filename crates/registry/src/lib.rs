@@ -4,20 +4,27 @@
 //! an async runtime. Everything a registry sends has a limit, and nothing it sends is believed
 //! before its digest was checked.
 
+#[cfg(test)]
+mod account_tests;
 mod auth;
 mod blob;
+mod certificates;
 mod client;
 mod config;
 mod credentials;
+pub mod docker_config;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
+mod helper;
 mod http;
+mod login;
 mod push;
 #[cfg(test)]
 mod push_tests;
 mod refusal;
 mod resolver;
+mod search;
 mod upload;
 #[cfg(test)]
 mod wire_tests;
@@ -27,4 +34,5 @@ pub use client::{Client, FetchedManifest, MANIFEST_BYTES_MAX, Repository, Select
 pub use config::{Registries, RegistryConfig};
 pub use credentials::{Account, Credentials};
 pub use error::RegistryError;
+pub use search::FoundRepository;
 pub use upload::{BlobContent, BlobSource, Uploaded};

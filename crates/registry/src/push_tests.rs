@@ -74,7 +74,8 @@ impl Fake {
     fn requests(&self) -> Vec<String> {
         let kept = self.0.lock().unwrap();
         let seen = kept.seen.iter();
-        seen.map(|(method, path, _)| format!("{method} {path}")).collect()
+        seen.map(|(method, path, _)| format!("{method} {path}"))
+            .collect()
     }
 }
 
@@ -96,11 +97,16 @@ fn serve(mut stream: TcpStream, kept: &mut Kept) -> Option<()> {
     }
     let header = |name: &str| headers.get(name).map_or("", String::as_str);
     let authorization = header("authorization").to_owned();
-    kept.seen.push((method.clone(), target.clone(), authorization.clone()));
+    kept.seen
+        .push((method.clone(), target.clone(), authorization.clone()));
     let length: usize = header("content-length").parse().unwrap_or(0);
     let mut answer = |status: &str, lines: &[String]| {
-        let head = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>();
-        let text = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n{head}\r\n");
+        let head = lines
+            .iter()
+            .map(|line| format!("{line}\r\n"))
+            .collect::<String>();
+        let text =
+            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n{head}\r\n");
         stream.write_all(text.as_bytes()).ok()
     };
     if kept.habits.body_max.is_some_and(|max| length > max) {
@@ -108,20 +114,30 @@ fn serve(mut stream: TcpStream, kept: &mut Kept) -> Option<()> {
         let _ = reader.take(length as u64).read_to_end(&mut rest);
         return answer("413 Payload Too Large", &[]);
     }
-    let cut = (method == "PATCH" && !kept.habits.cuts.is_empty()).then(|| kept.habits.cuts.remove(0));
+    let cut =
+        (method == "PATCH" && !kept.habits.cuts.is_empty()).then(|| kept.habits.cuts.remove(0));
     let mut body = Vec::new();
-    reader.take(cut.unwrap_or(length) as u64).read_to_end(&mut body).ok()?;
+    reader
+        .take(cut.unwrap_or(length) as u64)
+        .read_to_end(&mut body)
+        .ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     if let Some(status) = kept.habits.trouble.pop() {
         return answer(status, &[]);
     }
     if path == "/token" {
-        let text = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 15\r\n\r\n{\"token\":\"abc\"}";
+        let text =
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 15\r\n\r\n{\"token\":\"abc\"}";
         return stream.write_all(text.as_bytes()).ok();
     }
-    if kept.habits.token.is_some_and(|token| authorization != token) {
+    if kept
+        .habits
+        .token
+        .is_some_and(|token| authorization != token)
+    {
         let realm = format!("http://127.0.0.1:{}/token", kept.port);
-        let line = format!("WWW-Authenticate: Bearer realm=\"{realm}\",scope=\"repository:a:pull\"");
+        let line =
+            format!("WWW-Authenticate: Bearer realm=\"{realm}\",scope=\"repository:a:pull\"");
         return answer("401 Unauthorized", &[line]);
     }
     let own = format!("http://127.0.0.1:{}", kept.port);
@@ -130,7 +146,10 @@ fn serve(mut stream: TcpStream, kept: &mut Kept) -> Option<()> {
         (None, true) => format!("Location: {own}/v2/a/up?state=x%2F"),
         (None, false) => "Location: /v2/a/up".to_owned(),
     };
-    let range = format!("Range: 0-{}", (kept.upload.len() + body.len()).saturating_sub(1));
+    let range = format!(
+        "Range: 0-{}",
+        (kept.upload.len() + body.len()).saturating_sub(1)
+    );
     let last = path.rsplit('/').next()?.to_owned();
     match method.as_str() {
         "POST" if query.contains("from=full") => answer("201 Created", &[]),
@@ -164,7 +183,8 @@ fn serve(mut stream: TcpStream, kept: &mut Kept) -> Option<()> {
             if !query.ends_with(&digest.replace(':', "%3A")) {
                 return answer("400 Bad Request", &[]);
             }
-            kept.blobs.insert(digest.clone(), std::mem::take(&mut kept.upload));
+            kept.blobs
+                .insert(digest.clone(), std::mem::take(&mut kept.upload));
             let told = kept.habits.lies.clone().unwrap_or(digest);
             answer("201 Created", &[format!("Docker-Content-Digest: {told}")])
         }
@@ -226,8 +246,14 @@ fn a_blob_is_mounted_or_sent_in_one_or_in_pieces() {
     let (small, large) = (bytes(1000), bytes(LARGE));
     assert_eq!(send(&repository, &small, None).unwrap(), Uploaded::Sent);
     assert!(repository.has_blob(&small.1).unwrap());
-    assert_eq!(send(&repository, &large, Some("secret")).unwrap(), Uploaded::Sent);
-    assert_eq!(send(&repository, &bytes(7), Some("full")).unwrap(), Uploaded::Mounted);
+    assert_eq!(
+        send(&repository, &large, Some("secret")).unwrap(),
+        Uploaded::Sent
+    );
+    assert_eq!(
+        send(&repository, &bytes(7), Some("full")).unwrap(),
+        Uploaded::Mounted
+    );
     assert_eq!(send(&repository, &bytes(0), None).unwrap(), Uploaded::Sent);
     repository
         .put_manifest(Selector::of(&reference), "m", b"{}", &digest_of(b"{}"))
@@ -235,8 +261,14 @@ fn a_blob_is_mounted_or_sent_in_one_or_in_pieces() {
     let kept = fake.0.lock().unwrap();
     assert_eq!(kept.blobs[&large.1.to_string()], large.0.0);
     assert_eq!(kept.manifests["1"], b"{}");
-    let methods: Vec<&str> = kept.seen.iter().map(|(method, ..)| method.as_str()).collect();
-    let want = ["HEAD", "POST", "PUT", "HEAD", "HEAD", "POST", "POST", "PATCH", "PUT", "HEAD"];
+    let methods: Vec<&str> = kept
+        .seen
+        .iter()
+        .map(|(method, ..)| method.as_str())
+        .collect();
+    let want = [
+        "HEAD", "POST", "PUT", "HEAD", "HEAD", "POST", "POST", "PATCH", "PUT", "HEAD",
+    ];
     assert_eq!(methods[..10], want);
 }
 
@@ -253,9 +285,15 @@ fn an_upload_goes_on_where_it_was_cut() {
         let repository = client.push_repository(&name(&fake, "a")).unwrap();
         let large = bytes(LARGE);
         assert_eq!(send(&repository, &large, None).unwrap(), Uploaded::Sent);
-        assert_eq!(fake.0.lock().unwrap().blobs[&large.1.to_string()], large.0.0);
+        assert_eq!(
+            fake.0.lock().unwrap().blobs[&large.1.to_string()],
+            large.0.0
+        );
         let requests = fake.requests();
-        let again = requests.iter().filter(|line| line.starts_with("POST")).count();
+        let again = requests
+            .iter()
+            .filter(|line| line.starts_with("POST"))
+            .count();
         assert_eq!(again, if forgets { 3 } else { 1 }, "{requests:#?}");
         assert!(!absolute || requests.iter().any(|line| line.contains("x%2F&digest=")));
     }
@@ -270,7 +308,10 @@ fn an_upload_that_never_goes_on_is_given_up() {
     let client = client();
     let repository = client.push_repository(&name(&fake, "a")).unwrap();
     let error = send(&repository, &bytes(LARGE), None).unwrap_err();
-    assert!(matches!(error, RegistryError::Interrupted { received: 0, .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::Interrupted { received: 0, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -282,7 +323,10 @@ fn what_is_too_large_goes_in_smaller_pieces_or_is_told() {
     let (fine, tight) = (Fake::new(habits(5 << 20)), Fake::new(habits(1 << 20)));
     let client = client();
     let repository = client.push_repository(&name(&fine, "a")).unwrap();
-    assert_eq!(send(&repository, &bytes(LARGE), None).unwrap(), Uploaded::Sent);
+    assert_eq!(
+        send(&repository, &bytes(LARGE), None).unwrap(),
+        Uploaded::Sent
+    );
     let repository = client.push_repository(&name(&tight, "a")).unwrap();
     let error = send(&repository, &bytes(LARGE), None).unwrap_err();
     assert!(error.to_string().contains("(413)"), "{error}");
@@ -302,11 +346,19 @@ fn a_token_for_the_push_is_fetched_once_and_stays_with_its_host() {
     let large = bytes(LARGE);
     assert_eq!(send(&repository, &large, None).unwrap(), Uploaded::Sent);
     let tokens: Vec<String> = fake.requests();
-    let tokens: Vec<&String> = tokens.iter().filter(|line| line.contains("/token")).collect();
+    let tokens: Vec<&String> = tokens
+        .iter()
+        .filter(|line| line.contains("/token"))
+        .collect();
     assert_eq!(tokens, ["GET /token?scope=repository%3Aa%3Apull%2Cpush"]);
     let elsewhere = other.0.lock().unwrap();
     assert_eq!(elsewhere.seen.len(), 2);
-    assert!(elsewhere.seen.iter().all(|(.., authorization)| authorization.is_empty()));
+    assert!(
+        elsewhere
+            .seen
+            .iter()
+            .all(|(.., authorization)| authorization.is_empty())
+    );
 }
 
 #[test]
@@ -319,5 +371,8 @@ fn trouble_passes_and_lies_do_not() {
     let client = client();
     let repository = client.push_repository(&name(&fake, "a")).unwrap();
     let error = send(&repository, &bytes(10), None).unwrap_err();
-    assert!(matches!(error, RegistryError::DigestMismatch { .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::DigestMismatch { .. }),
+        "{error}"
+    );
 }

@@ -123,9 +123,8 @@ pub(crate) fn explain_push(repository: &str, error: RegistryError) -> RegistryEr
             words: said.unwrap_or_else(|| words("unauthorized", "authentication required")),
         },
         403 => RegistryError::Denied {
-            words: said.unwrap_or_else(|| {
-                words("denied", "requested access to the resource is denied")
-            }),
+            words: said
+                .unwrap_or_else(|| words("denied", "requested access to the resource is denied")),
         },
         404 => RegistryError::NameUnknown {
             repository: repository.to_owned(),
@@ -211,7 +210,10 @@ mod tests {
     fn the_words_of_a_registry_are_short_and_printable() {
         let body = br#"{"errors":[{"code":"DENIED","message":"no\u001b[31m way"}]}"#;
         let said = words(body);
-        assert_eq!((said.code.as_str(), said.message.as_str()), ("DENIED", "no [31m way"));
+        assert_eq!(
+            (said.code.as_str(), said.message.as_str()),
+            ("DENIED", "no [31m way")
+        );
         for body in [&br#"{"errors":[]}"#[..], b"<html>", b""] {
             assert_eq!(words(body), Words::default());
         }

@@ -98,7 +98,13 @@ impl Repository<'_> {
             failures += 1;
             let is_too_large = matches!(error, RegistryError::Status { status: 413, .. });
             let may_resume = error.is_transient()
-                || matches!(error, RegistryError::Status { status: 404 | 416, .. });
+                || matches!(
+                    error,
+                    RegistryError::Status {
+                        status: 404 | 416,
+                        ..
+                    }
+                );
             if is_too_large && piece + 1 < PIECES.len() {
                 piece += 1;
             } else if is_too_large {
@@ -131,7 +137,9 @@ impl Repository<'_> {
                 Ok(answer) if answer.status() == 201 => return Ok(None),
                 Ok(answer) => return self.session(&answer).map(Some),
                 // One may not read there, or it is not there any more: then it is sent.
-                Err(RegistryError::Status { status: 400..500, .. }) => {}
+                Err(RegistryError::Status {
+                    status: 400..500, ..
+                }) => {}
                 Err(error) => return Err(explain_push(&self.familiar(), error)),
             }
         }
@@ -204,7 +212,11 @@ impl Repository<'_> {
 
     /// Sends the rest, of `length` bytes, and names the digest.
     fn put(&self, session: &Session, source: &BlobSource<'_>, length: u64) -> Result<()> {
-        let separator = if session.location.contains('?') { '&' } else { '?' };
+        let separator = if session.location.contains('?') {
+            '&'
+        } else {
+            '?'
+        };
         let digest = encode_query(source.digest.as_str());
         let url = format!("{}{separator}digest={digest}", session.location);
         let want = Want {
@@ -249,7 +261,9 @@ impl Repository<'_> {
                     piece_min: session.piece_min,
                 }))
             }
-            Err(RegistryError::Status { status: 400..500, .. }) => {
+            Err(RegistryError::Status {
+                status: 400..500, ..
+            }) => {
                 if self.has_blob(source.digest)? {
                     return Ok(None);
                 }

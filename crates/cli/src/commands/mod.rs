@@ -1,5 +1,6 @@
 //! Commands: each calls one verb of the engine and prints what comes back.
 
+mod account;
 mod attach;
 mod container;
 mod copy;
@@ -10,6 +11,7 @@ pub(crate) mod internal;
 mod list;
 mod logs;
 mod look;
+mod manifest;
 mod network;
 mod progress;
 mod run;
@@ -48,6 +50,9 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         errors::complain(&text);
         return ExitCode::from(1);
     }
+    if let Some(directory) = &invocation.globals.config {
+        registry::docker_config::use_directory(directory.into());
+    }
     let engine = match open(invocation) {
         Ok(engine) => engine,
         Err(text) => {
@@ -84,6 +89,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Stats => look::stats(engine, invocation),
         Verb::Port => look::port(engine, invocation),
         Verb::Diff => look::diff(engine, invocation),
+        Verb::ImageDiff => look::image_diff(engine, invocation),
         Verb::Events => look::events(engine, invocation),
         Verb::Commit => copy::commit(engine, invocation),
         Verb::Copy => copy::cp(engine, invocation),
@@ -92,6 +98,10 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
             inspect::inspect(engine, invocation)
         }
         Verb::Pull => image::pull(engine, invocation),
+        Verb::Login | Verb::Logout => account::account(engine, invocation),
+        Verb::Search => sharing::search(engine, invocation),
+        Verb::Tags => sharing::tags(engine, invocation),
+        Verb::Manifest(action) => manifest::manifest(engine, invocation, action),
         Verb::Push => sharing::push(engine, invocation),
         Verb::Images => image::images(engine, invocation),
         Verb::Tag => image::tag(engine, invocation),

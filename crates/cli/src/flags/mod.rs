@@ -18,6 +18,7 @@ mod structured;
 mod suggest;
 mod table_container;
 mod table_image;
+mod table_manifest;
 mod table_network;
 mod table_process;
 mod table_registry;
@@ -268,6 +269,7 @@ pub(crate) enum Verb {
     Exec,
     Export,
     History,
+    ImageDiff,
     ImageInspect,
     ImagePrune,
     Images,
@@ -278,7 +280,10 @@ pub(crate) enum Verb {
     Internal,
     Kill,
     Load,
+    Login,
+    Logout,
     Logs,
+    Manifest(ManifestAction),
     NetworkConnect,
     NetworkCreate,
     NetworkDisconnect,
@@ -297,12 +302,14 @@ pub(crate) enum Verb {
     Rmi,
     Run,
     Save,
+    Search,
     Start,
     Stats,
     Stop,
     SystemDf,
     SystemPrune,
     Tag,
+    Tags,
     Top,
     Unpause,
     Update,
@@ -319,6 +326,16 @@ pub(crate) enum Verb {
     VolumeSnapshot,
     Volumes,
     Wait,
+}
+
+/// A command of the group `manifest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ManifestAction {
+    Annotate,
+    Create,
+    Inspect,
+    Push,
+    Rm,
 }
 
 /// How many positional arguments a command takes.
@@ -458,6 +475,10 @@ pub(crate) static GROUPS: &[Group] = &[
         about: "Manage images",
     },
     Group {
+        name: "manifest",
+        about: "Look at and make manifests in registries",
+    },
+    Group {
         name: "network",
         about: "Manage networks",
     },
@@ -476,6 +497,7 @@ static TABLES: &[&[Command]] = &[
     table_process::COMMANDS,
     table_container::COMMANDS,
     table_image::COMMANDS,
+    table_manifest::COMMANDS,
     table_network::COMMANDS,
     table_registry::COMMANDS,
     table_system::COMMANDS,

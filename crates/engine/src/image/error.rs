@@ -112,6 +112,9 @@ pub enum ImageError {
         /// What was unpacked.
         actual: Digest,
     },
+    /// A list of manifests, in Docker's words.
+    #[error("{0}")]
+    List(String),
     /// Nothing here has the name that is to be pushed. Docker's words.
     #[error("An image does not exist locally with the tag: {0}")]
     NothingToPush(String),

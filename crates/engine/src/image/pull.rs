@@ -25,8 +25,8 @@ use types::reference::Reference;
 
 use super::ImageContext;
 use super::error::{ImageError, Result};
-use super::parallel::in_parallel;
 use super::ingest::{Tee, fill_layer, source_error};
+use super::parallel::in_parallel;
 use crate::observer::{Event, LayerProgress, Observer};
 
 /// As Docker's default.
@@ -376,7 +376,9 @@ impl Pull<'_> {
                 self.tell(blob, LayerProgress::Waiting);
             }
         }
-        in_parallel(PARALLEL_LAYERS, &jobs, |job, stop| self.fetch_layer(job, stop))?;
+        in_parallel(PARALLEL_LAYERS, &jobs, |job, stop| {
+            self.fetch_layer(job, stop)
+        })?;
         Ok(pairs()
             .map(|(blob, diff_id)| (diff_id.clone(), Some(descriptor_record(blob))))
             .collect())
