@@ -304,6 +304,12 @@ const SCRIPT: &[Step] = &[
         "caisson image inspect $REGISTRY/other:1",
     ),
     step(
+        "pushed",
+        "caisson tag busybox $REGISTRY/app:1; caisson push -q $REGISTRY/app:1",
+        "caisson tag busybox $REGISTRY/app:1; caisson push -q $REGISTRY/app:1",
+        "caisson images --digests $REGISTRY/app | grep sha256: && caisson run --rm $N $REGISTRY/app:1 true",
+    ),
+    step(
         "again",
         "caisson rm -f again",
         "caisson rm -f again",
@@ -316,7 +322,7 @@ const SCRIPT: &[Step] = &[
         "none dead",
     ),
     step(
-        "pulled",
+        "pulled pushed",
         "caisson image prune -af",
         "caisson image prune -af",
         "! caisson image inspect $REGISTRY/other:1 2>/dev/null",
@@ -912,13 +918,38 @@ mod registry {
             stream.read_exact(&mut first[..count]).ok()?;
             return stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").ok();
         }
-        let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
-        let request = lines.next()?.ok()?;
-        while !lines.next()?.ok()?.is_empty() {}
+        let mut reader = BufReader::new(stream.try_clone().ok()?);
+        let mut line = || {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            Some(line.trim_end().to_owned())
+        };
+        let request = line()?;
+        let mut length = 0;
+        loop {
+            let line = line()?.to_ascii_lowercase();
+            match line.strip_prefix("content-length: ") {
+                Some(text) => length = text.parse().ok()?,
+                None if line.is_empty() => break,
+                None => {}
+            }
+        }
         let (method, path) = {
             let mut words = request.split(' ');
             (words.next()?, words.next()?)
         };
+        if path.starts_with("/v2/app/") {
+            // It takes what is pushed there, and never has anything.
+            std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
+            let head = match method {
+                "POST" => "202 Accepted\r\nLocation: /v2/app/up",
+                "PUT" => "201 Created",
+                _ => "404 Not Found",
+            };
+            let answer =
+                format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return stream.write_all(answer.as_bytes()).ok();
+        }
         let last = path.rsplit('/').next()?;
         let manifest = "application/vnd.oci.image.manifest.v1+json";
         let found = if path == "/v2/" {

@@ -11,5 +11,6 @@ mod crash;
 mod networks;
 mod registry;
 mod services;
+mod sharing;
 mod shell;
 mod volumes;

@@ -2,7 +2,7 @@
 //! keys, proxies. Accounts are the registry client's business.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -43,7 +43,7 @@ struct Proxies {
 impl ClientConfig {
     /// Reads the file; none is an empty one, and a broken one is said and ignored, as Docker does.
     pub(crate) fn load() -> Self {
-        match path() {
+        match registry::docker_config::path() {
             Some(path) => Self::read(&path),
             None => Self::default(),
         }
@@ -102,14 +102,6 @@ pub(crate) fn format<'a>(flag: &'a str, of_file: &'a str) -> &'a str {
         "" => of_file,
         flag => flag,
     }
-}
-
-fn path() -> Option<PathBuf> {
-    let directory = match std::env::var_os("DOCKER_CONFIG") {
-        Some(directory) if !directory.is_empty() => PathBuf::from(directory),
-        _ => PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
-    };
-    Some(directory.join("config.json"))
 }
 
 #[cfg(test)]

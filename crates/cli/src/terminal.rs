@@ -28,6 +28,30 @@ impl Drop for RawMode {
     }
 }
 
+/// The terminal without its echo, while a password is typed; dropping this puts it back.
+pub(crate) struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    /// Switches the echo of standard input off; `None` where it is no terminal.
+    pub(crate) fn enter() -> Option<Self> {
+        let input = rustix::stdio::stdin();
+        let before = rustix::termios::tcgetattr(input).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
+        rustix::termios::tcsetattr(input, OptionalActions::Flush, &hidden).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ =
+            rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
 /// Whether a descriptor is a terminal.
 pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)

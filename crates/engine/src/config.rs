@@ -35,6 +35,19 @@ pub struct RegistrySettings {
     pub location: Option<String>,
     /// Plain HTTP, or a certificate that nobody vouches for, is accepted.
     pub insecure: bool,
+    /// What layers made here are compressed with when they are first pushed there.
+    pub compression: Option<LayerCompression>,
+}
+
+/// What layers made here are compressed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerCompression {
+    /// Understood by everybody.
+    #[default]
+    Gzip,
+    /// Smaller and quicker.
+    Zstd,
 }
 
 /// A configuration file that cannot be used.

@@ -25,6 +25,13 @@ pub enum Event {
         /// That of the index or manifest.
         digest: Digest,
     },
+    /// A layer of a push went on.
+    Push {
+        /// The first digits of its diff id, as Docker has it.
+        id: String,
+        /// What is done with it now.
+        progress: PushProgress,
+    },
     /// A piece of an archive was read, or written.
     Archive {
         /// Bytes so far.
@@ -50,6 +57,28 @@ pub enum LayerProgress {
     Downloaded,
     /// It is unpacked and published.
     Complete,
+}
+
+/// Where a layer of a push is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushProgress {
+    /// It is looked at.
+    Preparing,
+    /// Its archive is made, for the first time.
+    Packing,
+    /// It is being sent.
+    Pushing {
+        /// Bytes so far.
+        sent: u64,
+        /// All its bytes.
+        size: u64,
+    },
+    /// It was sent.
+    Pushed,
+    /// The registry has it already.
+    Exists,
+    /// The registry took it from this repository of its own.
+    Mounted(String),
 }
 
 /// Who wants to know. Called from several threads at once.

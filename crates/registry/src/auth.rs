@@ -10,14 +10,19 @@
 
 use serde::Deserialize;
 
-use crate::config::{Endpoint, Trust};
+use crate::config::{Endpoint, Trust, is_loopback};
 use crate::credentials::Account;
 use crate::error::{RegistryError, Result};
-use crate::http::{Ask, Method, Transport, encode_query, origin};
+use crate::http::{Answer, Ask, Body, Content, Method, Transport, encode_query, origin};
 
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// What still fits into a header everywhere.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// Who asks for a token that lasts.
+pub(crate) const CLIENT_ID: &str = "caisson";
+/// A push names two repositories at most.
+const SCOPES_MAX: usize = 8;
 
 /// What a `WWW-Authenticate` header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,40 +74,29 @@ pub(crate) fn answer(
     transport: &Transport,
     challenge: &Challenge,
     endpoint: &Endpoint,
-    repository: &str,
+    default_scope: &str,
     account: Option<&Account>,
 ) -> Result<Option<String>> {
     let (realm, service, scope) = match challenge {
-        Challenge::Basic => return Ok(account.map(Account::basic)),
+        Challenge::Basic => return Ok(account.and_then(Account::basic)),
         Challenge::Bearer {
             realm,
             service,
             scope,
         } => (realm, service, scope),
     };
-    let (trust, plain) = allowed(realm, endpoint)?;
-    let default = format!("repository:{repository}:pull");
-    let scope = scope.as_ref().unwrap_or(&default);
-    let separator = if realm.contains('?') { '&' } else { '?' };
-    let mut url = format!("{realm}{separator}scope={}", encode_query(scope));
-    if let Some(service) = service {
-        url.push_str(&format!("&service={}", encode_query(service)));
+    if let Some(bearer) = account.and_then(Account::bearer) {
+        return Ok(Some(bearer));
     }
-    let basic = account.map(Account::basic);
-    let answer = transport.send(&Ask {
-        method: Method::Get,
-        url: &url,
-        trust,
-        plain,
-        authorization: basic.as_deref(),
-        accept: Some("application/json"),
-        offset: 0,
-    })?;
+    let scopes = scopes(scope.as_deref(), default_scope);
+    let mut pairs: Vec<(&str, &str)> = scopes.iter().map(|scope| ("scope", &**scope)).collect();
+    pairs.extend(service.iter().map(|service| ("service", &**service)));
+    let answer = ask_realm(transport, realm, endpoint, &pairs, account)?;
     match answer.status() {
         200 => {}
         // The account is not good for this repository: the registry itself will say so.
         401 | 403 => return Ok(None),
-        _ => return Err(crate::client::refusal(answer)),
+        _ => return Err(crate::refusal::refusal(answer)),
     }
     let protocol = |what: &str| RegistryError::Protocol {
         url: realm.clone(),
@@ -111,6 +105,78 @@ pub(crate) fn answer(
     let bytes = answer.read(ANSWER_BYTES_MAX)?;
     let token = token(&bytes).map_err(protocol)?;
     Ok(Some(format!("Bearer {token}")))
+}
+
+/// Asks a realm for a token: by `GET` with a password or none, by `POST` with an identity token.
+pub(crate) fn ask_realm(
+    transport: &Transport,
+    realm: &str,
+    endpoint: &Endpoint,
+    pairs: &[(&str, &str)],
+    account: Option<&Account>,
+) -> Result<Answer> {
+    let (trust, plain) = allowed(realm, endpoint)?;
+    let mut query: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={}", encode_query(value)))
+        .collect();
+    if let Some(token) = account.and_then(|account| account.parts().2) {
+        query.push(format!("refresh_token={}", encode_query(token)));
+        query.push("grant_type=refresh_token".to_owned());
+        query.push(format!("client_id={CLIENT_ID}"));
+        let form = query.join("&");
+        return transport.send(&Ask {
+            method: Method::Post,
+            url: realm,
+            trust,
+            plain,
+            authorization: None,
+            accept: Some("application/json"),
+            offset: 0,
+            body: Some(Body {
+                media_type: "application/x-www-form-urlencoded",
+                range: None,
+                length: form.len() as u64,
+                content: Content::Bytes(form.as_bytes()),
+            }),
+        });
+    }
+    let separator = if realm.contains('?') { '&' } else { '?' };
+    let basic = account.and_then(Account::basic);
+    transport.send(&Ask {
+        method: Method::Get,
+        url: &format!("{realm}{separator}{}", query.join("&")),
+        trust,
+        plain,
+        authorization: basic.as_deref(),
+        accept: Some("application/json"),
+        offset: 0,
+        body: None,
+    })
+}
+
+/// What a token is asked for: what the registry says, and what we know that we shall need. One token
+/// for the whole of a push saves a refusal and a token before the first upload.
+fn scopes(said: Option<&str>, wanted: &str) -> Vec<String> {
+    let mut scopes: Vec<String> = said
+        .unwrap_or(wanted)
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let Some((resource, actions)) = wanted.rsplit_once(':') else {
+        return scopes;
+    };
+    for scope in &mut scopes {
+        let is_same = scope
+            .rsplit_once(':')
+            .is_some_and(|(other, _)| other == resource);
+        if is_same && actions.contains("push") {
+            *scope = wanted.to_owned();
+        }
+    }
+    scopes.truncate(SCOPES_MAX);
+    scopes
 }
 
 /// The token of a realm's answer, or what is wrong with it.
@@ -138,7 +204,13 @@ pub(crate) fn allowed(realm: &str, endpoint: &Endpoint) -> Result<(Trust, bool)>
     let Some((scheme, host, _)) = origin(realm) else {
         return Err(refused("it is no http or https address"));
     };
-    let own = origin(&endpoint.base).is_some_and(|(_, own, _)| own == host);
+    let base = origin(&endpoint.base)
+        .map(|(_, host, _)| host)
+        .unwrap_or_default();
+    let own = base == host;
+    if is_loopback(&host) && !is_loopback(&base) {
+        return Err(refused("it leads from elsewhere to this machine itself"));
+    }
     match scheme.as_str() {
         "https" if own => Ok((endpoint.trust, false)),
         "https" => Ok((Trust::Verified, false)),
@@ -234,6 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn a_push_asks_for_its_whole_scope_at_once() {
+        let push = "repository:a/b:pull,push";
+        assert_eq!(scopes(None, push), [push]);
+        assert_eq!(scopes(Some("repository:a/b:pull"), push), [push]);
+        assert_eq!(
+            scopes(Some("repository:a/b:pull,push repository:c:pull"), push),
+            [push, "repository:c:pull"]
+        );
+        let pull = "repository:a/b:pull";
+        assert_eq!(scopes(Some("repository:a/b:*"), pull), ["repository:a/b:*"]);
+        assert_eq!(
+            scopes(Some("registry:catalog:*"), ""),
+            ["registry:catalog:*"]
+        );
+        assert!(scopes(None, "").is_empty());
+    }
+
+    #[test]
     fn a_token_must_fit_into_a_header() {
         for (answer, want) in [
             (r#"{"token":"abc"}"#, Ok("abc".to_owned())),
@@ -274,6 +364,7 @@ mod tests {
             ("http://auth.lan/t", &public),
             ("http://r.lan/t", &public),
             ("http://auth.lan/t", &local),
+            ("https://127.0.0.1/t", &public),
             ("file:///etc/passwd", &local),
             ("", &local),
         ] {

@@ -12,6 +12,7 @@ use types::digest::Digest;
 use crate::client::{ATTEMPTS_MAX, Repository, Want};
 use crate::error::{RegistryError, Result};
 use crate::http::{Answer, Method};
+use crate::refusal::explain_blob;
 
 /// Breaks of one download, progress or not: a server must not keep us busy for ever.
 const BREAKS_MAX: u32 = 100;
@@ -66,10 +67,8 @@ impl<'r, 'c> BlobReader<'r, 'c> {
     fn connect(&mut self) -> Result<()> {
         let path = self.path();
         let want = Want {
-            method: Method::Get,
-            path: &path,
-            accept: None,
             offset: self.received,
+            ..Want::new(Method::Get, &path)
         };
         let answer = self
             .repository
@@ -122,22 +121,7 @@ impl<'r, 'c> BlobReader<'r, 'c> {
     }
 
     fn explain(&self, error: RegistryError) -> RegistryError {
-        let repository = self.repository.familiar();
-        match error {
-            RegistryError::Status {
-                status: 401 | 403,
-                message,
-                ..
-            } => RegistryError::AccessDenied {
-                repository,
-                message,
-            },
-            RegistryError::Status { status: 404, .. } => RegistryError::BlobUnknown {
-                repository,
-                digest: self.digest.clone(),
-            },
-            other => other,
-        }
+        explain_blob(self.repository.familiar(), error, &self.digest)
     }
 
     fn broke(&mut self, source: io::Error) -> io::Result<()> {

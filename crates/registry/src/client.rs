@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,7 +19,8 @@ use crate::auth::{self, Challenge};
 use crate::blob::BlobReader;
 use crate::config::{Endpoint, Registries, Trust};
 use crate::error::{RegistryError, Result};
-use crate::http::{Answer, Ask, Method, Transport, origin};
+use crate::http::{Answer, Ask, Body, Method, Transport, origin};
+use crate::refusal::{self, accept, prefer, refusal};
 
 /// As the distribution specification: a registry need not accept larger ones.
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
@@ -28,12 +29,14 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 /// Attempts at one address.
 pub(crate) const ATTEMPTS_MAX: u32 = 5;
 const BACK_OFF: Duration = Duration::from_millis(200);
-const ERROR_BYTES_MAX: u64 = 64 << 10;
-const MESSAGE_CHARACTERS_MAX: usize = 300;
 const TAGS_BYTES_MAX: u64 = 16 << 20;
+const TAGS_MAX: usize = 100_000;
+pub(crate) const PAGE_ENTRIES: usize = 1000;
+const PAGES_MAX: usize = 1000;
+const QUERY_BYTES_MAX: usize = 2048;
 
 /// Every kind of manifest that we understand, and schema 1 last so that it can be refused by name.
-const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
@@ -43,7 +46,7 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 pub struct Client {
     pub(crate) transport: Transport,
     registries: Registries,
-    /// `Authorization` by address and repository.
+    /// `Authorization` by address and subject.
     authorizations: Mutex<BTreeMap<(String, String), String>>,
     back_off: Duration,
 }
@@ -77,12 +80,39 @@ impl<'a> Selector<'a> {
         }
     }
 
-    fn as_str(self) -> &'a str {
+    pub(crate) fn as_str(self) -> &'a str {
         match self {
             Self::Tag(tag) => tag,
             Self::Digest(digest) => digest.as_str(),
         }
     }
+}
+
+/// What is to be done in a repository: what a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+}
+
+impl Access {
+    fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        }
+    }
+}
+
+/// In whose name something is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who<'a> {
+    /// The registry as references name it, whose account it is.
+    pub(crate) domain: &'a str,
+    /// What a token is kept for.
+    pub(crate) subject: &'a str,
+    /// What a token is asked for where the registry does not say.
+    pub(crate) scope: &'a str,
 }
 
 /// A repository in a registry.
@@ -92,6 +122,9 @@ pub struct Repository<'c> {
     name: Reference,
     endpoints: Vec<Endpoint>,
     preferred: AtomicUsize,
+    /// Whether an address has answered already.
+    is_met: AtomicBool,
+    access: Access,
 }
 
 /// What is asked of a repository, without its address.
@@ -102,6 +135,19 @@ pub(crate) struct Want<'a> {
     pub(crate) path: &'a str,
     pub(crate) accept: Option<&'a str>,
     pub(crate) offset: u64,
+    pub(crate) body: Option<Body<'a>>,
+}
+
+impl<'a> Want<'a> {
+    pub(crate) fn new(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            accept: None,
+            offset: 0,
+            body: None,
+        }
+    }
 }
 
 impl Client {
@@ -127,13 +173,30 @@ impl Client {
     /// # Errors
     /// Where the configuration names an address that is none, or plain HTTP that is not allowed.
     pub fn repository(&self, reference: &Reference) -> Result<Repository<'_>> {
-        let endpoints = self.registries.endpoints(reference.domain())?;
+        self.repository_for(reference, Access::Pull)
+    }
+
+    /// The same to push to: mirrors are left out.
+    ///
+    /// # Errors
+    /// As [`Self::repository`].
+    pub fn push_repository(&self, reference: &Reference) -> Result<Repository<'_>> {
+        self.repository_for(reference, Access::Push)
+    }
+
+    fn repository_for(&self, reference: &Reference, access: Access) -> Result<Repository<'_>> {
+        let mut endpoints = self.registries.endpoints(reference.domain())?;
+        if access == Access::Push {
+            endpoints.retain(|endpoint| endpoint.is_origin);
+        }
         let name = reference.clone().without_tag_and_digest();
         Ok(Repository {
             client: self,
             name,
             endpoints,
             preferred: AtomicUsize::new(0),
+            is_met: AtomicBool::new(false),
+            access,
         })
     }
 
@@ -156,6 +219,7 @@ impl Client {
             authorization: None,
             accept: None,
             offset: 0,
+            body: None,
         };
         let answer = self.retry(|| {
             let answer = self.transport.send(&ask)?;
@@ -168,7 +232,7 @@ impl Client {
         Ok((answer.length(), Box::new(answer.into_reader())))
     }
 
-    fn retry<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+    pub(crate) fn retry<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
         let mut number = 0;
         loop {
             match attempt() {
@@ -185,6 +249,100 @@ impl Client {
         }
     }
 
+    /// Asks an address that belongs to `endpoint`, and once more with what it wants for
+    /// authentication. Elsewhere nothing is said of who we are.
+    pub(crate) fn ask_url(
+        &self,
+        who: &Who<'_>,
+        endpoint: &Endpoint,
+        url: &str,
+        want: &Want<'_>,
+    ) -> Result<Answer> {
+        let is_own = origin(url) == origin(&endpoint.base);
+        let key = (endpoint.base.clone(), who.subject.to_owned());
+        let known = self.authorizations().get(&key).cloned();
+        let send = |authorization: Option<&str>| {
+            self.transport.send(&Ask {
+                method: want.method,
+                url,
+                trust: endpoint.trust,
+                plain: endpoint.trust == Trust::Any,
+                authorization: authorization.filter(|_| is_own),
+                accept: want.accept,
+                offset: want.offset,
+                body: want.body,
+            })
+        };
+        let answer = send(known.as_deref())?;
+        if answer.status() != 401 || !is_own {
+            return accept(answer);
+        }
+        let challenge = answer
+            .headers("www-authenticate")
+            .find_map(Challenge::parse);
+        let Some(challenge) = challenge else {
+            return accept(answer);
+        };
+        let account = endpoint
+            .is_origin
+            .then(|| self.registries.credentials.get(who.domain))
+            .flatten();
+        let answered = auth::answer(
+            &self.transport,
+            &challenge,
+            endpoint,
+            who.scope,
+            account.as_ref(),
+        )?;
+        let Some(authorization) = answered else {
+            return accept(answer);
+        };
+        let answer = send(Some(&authorization))?;
+        // That something is not there is an answer too.
+        if answer.status() != 401 {
+            self.authorizations().insert(key, authorization);
+        }
+        accept(answer)
+    }
+
+    fn authorizations(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
+        // A poisoned map is still a map: a panic elsewhere leaves no half-written entry.
+        self.authorizations
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Asks the registry of a domain itself, by path from its root, and reads the answer.
+    pub(crate) fn ask_registry<T>(
+        &self,
+        who: &Who<'_>,
+        want: &Want<'_>,
+        read: impl Fn(&Endpoint, Answer) -> Result<T>,
+    ) -> Result<T> {
+        let mut failure = None;
+        let mut endpoints = self.registries.endpoints(who.domain)?;
+        endpoints.retain(|endpoint| endpoint.is_origin);
+        for endpoint in &endpoints {
+            let url = format!("{}{}", endpoint.base, want.path);
+            let ask = || {
+                let answer = self.ask_url(who, endpoint, &url, want)?;
+                read(endpoint, answer)
+            };
+            match ask() {
+                Err(error) if error.is_unreachable() => failure = Some(error),
+                Err(error) if error.is_transient() => return self.retry(ask),
+                other => return other,
+            }
+        }
+        Err(failure.unwrap_or_else(|| RegistryError::InvalidUrl {
+            url: who.domain.to_owned(),
+        }))
+    }
+
+    pub(crate) fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
     /// The pause after a failed attempt: twice as long each time.
     pub(crate) fn wait(&self, number: u32) -> Duration {
         self.back_off.saturating_mul(1 << number.min(8))
@@ -199,10 +357,8 @@ impl<'c> Repository<'c> {
     pub fn head(&self, selector: Selector<'_>) -> Result<Option<Digest>> {
         let path = format!("manifests/{}", selector.as_str());
         let want = Want {
-            method: Method::Head,
-            path: &path,
             accept: Some(ACCEPT),
-            offset: 0,
+            ..Want::new(Method::Head, &path)
         };
         let answer = self
             .ask(&want)
@@ -219,10 +375,8 @@ impl<'c> Repository<'c> {
     pub fn manifest(&self, selector: Selector<'_>) -> Result<FetchedManifest> {
         let path = format!("manifests/{}", selector.as_str());
         let want = Want {
-            method: Method::Get,
-            path: &path,
             accept: Some(ACCEPT),
-            offset: 0,
+            ..Want::new(Method::Get, &path)
         };
         let read = |answer: Answer| {
             let url = answer.url.clone();
@@ -277,25 +431,41 @@ impl<'c> Repository<'c> {
         BlobReader::open(self, digest, size)
     }
 
-    /// All tags.
+    /// All tags, sorted, fetched page by page.
     ///
     /// # Errors
-    /// Where they may not be read.
+    /// Where they may not be read, or never end.
     pub fn tags(&self) -> Result<Vec<String>> {
-        let want = Want {
-            method: Method::Get,
-            path: "tags/list",
-            accept: None,
-            offset: 0,
-        };
-        let read = |answer: Answer| {
-            let url = answer.url.clone();
-            let bytes = answer.read(TAGS_BYTES_MAX)?;
-            let what = "it gives no list of tags".to_owned();
-            tags(&bytes).ok_or(RegistryError::Protocol { url, what })
-        };
-        self.ask_and(&want, read)
-            .map_err(|error| self.explain(error, Selector::Tag("")))
+        let mut all = Vec::new();
+        let mut path = format!("tags/list?n={PAGE_ENTRIES}");
+        for _ in 0..PAGES_MAX {
+            let want = Want::new(Method::Get, &path);
+            let read = |answer: Answer| {
+                let url = answer.url.clone();
+                let next = answer.header("link").and_then(next_query);
+                let bytes = answer.read(TAGS_BYTES_MAX)?;
+                let what = "it gives no list of tags".to_owned();
+                let found = tags(&bytes).ok_or(RegistryError::Protocol { url, what })?;
+                Ok((found, next))
+            };
+            let (found, next) = self
+                .ask_and(&want, read)
+                .map_err(|error| self.explain(error, Selector::Tag("")))?;
+            all.extend(found);
+            match next {
+                Some(query) if all.len() < TAGS_MAX => path = format!("tags/list?{query}"),
+                _ => {
+                    // As specified; not all registries keep to it.
+                    all.sort();
+                    all.truncate(TAGS_MAX);
+                    return Ok(all);
+                }
+            }
+        }
+        Err(RegistryError::Protocol {
+            url: self.familiar(),
+            what: "its list of tags does not end".to_owned(),
+        })
     }
 
     pub(crate) fn client(&self) -> &'c Client {
@@ -311,22 +481,43 @@ impl<'c> Repository<'c> {
     }
 
     /// Asks the addresses in turn and reads the answer of the first that has one.
-    fn ask_and<T>(&self, want: &Want<'_>, read: impl Fn(Answer) -> Result<T>) -> Result<T> {
+    pub(crate) fn ask_and<T>(
+        &self,
+        want: &Want<'_>,
+        read: impl Fn(Answer) -> Result<T>,
+    ) -> Result<T> {
         let first = self.preferred.load(Ordering::Relaxed);
         let order = (first..self.endpoints.len()).chain(0..first);
+        let last = (first + self.endpoints.len() - 1) % self.endpoints.len().max(1);
         let mut failure = None;
         for at in order {
             let endpoint = &self.endpoints[at];
-            match self
-                .client
-                .retry(|| self.ask_endpoint(endpoint, want).and_then(&read))
-            {
+            let ask = || self.ask_endpoint(endpoint, want).and_then(&read);
+            // Who was never met may speak no TLS at all, which looks like a broken connection: as
+            // long as there is another address, nobody waits for this one.
+            let answer = if at == last || self.is_met.load(Ordering::Relaxed) {
+                self.client.retry(ask)
+            } else {
+                match ask() {
+                    Err(error) if !error.is_unreachable() && error.is_transient() => {
+                        self.client.retry(ask)
+                    }
+                    other => other,
+                }
+            };
+            match answer {
                 Ok(value) => {
                     self.preferred.store(at, Ordering::Relaxed);
+                    self.is_met.store(true, Ordering::Relaxed);
                     return Ok(value);
                 }
                 // The registry has spoken. What a mirror says, the registry may know better.
-                Err(error) if endpoint.is_origin && !error.is_unreachable() => return Err(error),
+                Err(error) if endpoint.is_origin && !error.is_unreachable() => {
+                    if self.access == Access::Push {
+                        self.preferred.store(at, Ordering::Relaxed);
+                    }
+                    return Err(error);
+                }
                 Err(error) => failure = Some(prefer(failure, error)),
             }
         }
@@ -335,134 +526,46 @@ impl<'c> Repository<'c> {
         }))
     }
 
-    /// Asks one address, and once more with what it wants for authentication.
+    /// The address that answered last.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoints[self.preferred.load(Ordering::Relaxed)]
+    }
+
+    /// Asks one address.
     fn ask_endpoint(&self, endpoint: &Endpoint, want: &Want<'_>) -> Result<Answer> {
         let url = format!("{}/v2/{}/{}", endpoint.base, self.name.path(), want.path);
-        let key = (endpoint.base.clone(), self.name.path().to_owned());
-        let known = self.authorizations().get(&key).cloned();
-        let send = |authorization: Option<&str>| {
-            self.client.transport.send(&Ask {
-                method: want.method,
-                url: &url,
-                trust: endpoint.trust,
-                plain: endpoint.trust == Trust::Any,
-                authorization,
-                accept: want.accept,
-                offset: want.offset,
-            })
-        };
-        let answer = send(known.as_deref())?;
-        if answer.status() != 401 {
-            return accept(answer);
-        }
-        let challenge = answer
-            .headers("www-authenticate")
-            .find_map(Challenge::parse);
-        let Some(challenge) = challenge else {
-            return accept(answer);
-        };
-        let account = endpoint.is_origin.then(|| self.account()).flatten();
-        let transport = &self.client.transport;
+        self.ask_url(endpoint, &url, want)
+    }
+
+    /// Asks an address that belongs to `endpoint`.
+    pub(crate) fn ask_url(
+        &self,
+        endpoint: &Endpoint,
+        url: &str,
+        want: &Want<'_>,
+    ) -> Result<Answer> {
         let path = self.name.path();
-        let Some(authorization) = auth::answer(transport, &challenge, endpoint, path, account)?
-        else {
-            return accept(answer);
+        let who = Who {
+            domain: self.name.domain(),
+            subject: path,
+            scope: &format!("repository:{path}:{}", self.access.actions()),
         };
-        let answer = accept(send(Some(&authorization))?)?;
-        self.authorizations().insert(key, authorization);
-        Ok(answer)
+        self.client.ask_url(&who, endpoint, url, want)
     }
 
-    fn account(&self) -> Option<&'c crate::credentials::Account> {
-        self.client.registries.credentials.get(self.name.domain())
-    }
-
-    fn authorizations(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
-        // A poisoned map is still a map: a panic elsewhere leaves no half-written entry.
-        self.client
-            .authorizations
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Turns a bare status into what it means for a manifest.
     fn explain(&self, error: RegistryError, selector: Selector<'_>) -> RegistryError {
-        let RegistryError::Status {
-            status,
-            message,
-            url,
-        } = error
-        else {
-            return error;
-        };
-        let repository = self.familiar();
-        match (status, selector) {
-            (401 | 403, _) => RegistryError::AccessDenied {
-                repository,
-                message,
-            },
-            (404, _) if message.starts_with("repository name") => RegistryError::NameUnknown {
-                repository,
-                message,
-            },
-            (404, Selector::Tag(tag)) if !tag.is_empty() => RegistryError::ManifestUnknown {
-                reference: format!("{repository}:{tag}"),
-                message,
-            },
-            (404, Selector::Digest(digest)) => RegistryError::ManifestUnknown {
-                reference: format!("{repository}@{digest}"),
-                message,
-            },
-            (404, Selector::Tag(_)) => RegistryError::NameUnknown {
-                repository,
-                message,
-            },
-            _ => RegistryError::Status {
-                status,
-                message,
-                url,
-            },
-        }
+        refusal::explain(self.familiar(), error, selector)
     }
 }
 
-/// Of several failures the one that says more: an answer rather than silence.
-fn prefer(old: Option<RegistryError>, new: RegistryError) -> RegistryError {
-    match old {
-        Some(old) if !old.is_unreachable() && new.is_unreachable() => old,
-        _ => new,
-    }
-}
-
-fn accept(answer: Answer) -> Result<Answer> {
-    if matches!(answer.status(), 200 | 206) {
-        Ok(answer)
-    } else {
-        Err(refusal(answer))
-    }
-}
-
-/// The error that an answer other than success is.
-pub(crate) fn refusal(answer: Answer) -> RegistryError {
-    let (url, status) = (answer.url.clone(), answer.status());
-    let seconds = answer
-        .header("retry-after")
-        .and_then(|text| text.trim().parse().ok());
-    let retry_after = seconds.map(Duration::from_secs);
-    let message = message(&answer.read(ERROR_BYTES_MAX).unwrap_or_default());
-    if status == 429 {
-        let host = origin(&url).map_or_else(String::new, |(_, host, _)| host);
-        return RegistryError::TooManyRequests {
-            host,
-            retry_after,
-            message,
-        };
-    }
-    RegistryError::Status {
-        url,
-        status,
-        message,
-    }
+/// The query of the next page, from `Link: </v2/…?n=…&last=…>; rel="next"`. Only the query is taken:
+/// where a list goes on is not for its last page to say.
+pub(crate) fn next_query(link: &str) -> Option<String> {
+    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.contains("rel=\"next\"") || parameters.contains("rel=next");
+    let (_, query) = target.split_once('?')?;
+    let fits = query.len() <= QUERY_BYTES_MAX && query.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_next && fits && !query.contains('#')).then(|| query.to_owned())
 }
 
 /// The tags of a list of tags; `None` where it is none.
@@ -475,37 +578,30 @@ pub(crate) fn tags(body: &[u8]) -> Option<Vec<String>> {
     Some(tags.tags.unwrap_or_default())
 }
 
-/// The registry's own words, fit for a line on a terminal.
-pub(crate) fn message(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<Item>,
-    }
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(default)]
-        message: String,
-        #[serde(default)]
-        code: String,
-    }
-    let Ok(errors) = serde_json::from_slice::<Errors>(body) else {
-        return String::new();
-    };
-    let Some(item) = errors.errors.into_iter().next() else {
-        return String::new();
-    };
-    let text = if item.message.is_empty() {
-        item.code
-    } else {
-        item.message
-    };
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.take(MESSAGE_CHARACTERS_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_query_of_the_next_page_is_taken() {
+        let next = |link| next_query(link);
+        assert_eq!(
+            next("</v2/a/tags/list?n=2&last=b>; rel=\"next\"").unwrap(),
+            "n=2&last=b"
+        );
+        assert_eq!(
+            next("<http://evil.lan/x?last=b>; rel=\"next\"").unwrap(),
+            "last=b"
+        );
+        for link in [
+            "",
+            "</v2/a?x>; rel=\"prev\"",
+            "</v2/a>; rel=\"next\"",
+            "<?a b>; rel=next",
+        ] {
+            assert_eq!(next(link), None, "{link}");
+        }
+    }
 
     #[test]
     fn a_list_of_tags_may_be_null_and_nothing_else() {
@@ -515,16 +611,5 @@ mod tests {
         for body in [&b"[]x"[..], b"", br#"{"tags":[1]}"#, br#"{"tags":"a"}"#] {
             assert_eq!(tags(body), None);
         }
-    }
-
-    #[test]
-    fn the_words_of_a_registry_are_short_and_printable() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no\u001b[31m way"}]}"#;
-        assert_eq!(message(body), "no [31m way");
-        assert_eq!(message(br#"{"errors":[{"code":"DENIED"}]}"#), "DENIED");
-        assert_eq!(message(br#"{"errors":[]}"#), "");
-        assert_eq!(message(b"<html>"), "");
-        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(1000));
-        assert_eq!(message(long.as_bytes()).len(), MESSAGE_CHARACTERS_MAX);
     }
 }

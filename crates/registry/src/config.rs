@@ -24,7 +24,7 @@ pub struct RegistryConfig {
 }
 
 /// What the configuration says of all registries.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Registries {
     /// By the name that stands in references, such as `docker.io`.
     pub by_name: BTreeMap<String, RegistryConfig>,

@@ -1,26 +1,35 @@
-//! Accounts at registries, read from `~/.docker/config.json`.
+//! Accounts at registries, read from `~/.docker/config.json` and from `DOCKER_AUTH_CONFIG`.
 //!
-//! Only `auths` with a stored password is understood; credential helpers are programs and belong to
-//! `login`. A file that cannot be read or understood gives no account: pulls are then anonymous.
+//! A password or token stands in the file, or a helper has it and is asked when it is first needed.
+//! A file that cannot be read or understood gives no account: pulls are then anonymous.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use types::reference::DEFAULT_DOMAIN;
 
-const FILE_BYTES_MAX: u64 = 1 << 20;
+use crate::docker_config::{FILE_BYTES_MAX, server_key};
+use crate::helper;
+
 /// The name under which Docker keeps the account at `docker.io`.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(crate) const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Accounts without a file, as CI systems hand them over.
+const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 /// A user name and a password, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     user: String,
     password: String,
+    /// Takes the place of the password where tokens are asked for.
+    identity_token: Option<String>,
+    /// Is sent as it is.
+    registry_token: Option<String>,
 }
 
 impl Account {
@@ -29,15 +38,41 @@ impl Account {
         Self {
             user: user.into(),
             password: password.into(),
+            identity_token: None,
+            registry_token: None,
         }
     }
 
-    /// The value of an `Authorization` header.
-    pub(crate) fn basic(&self) -> String {
-        format!(
-            "Basic {}",
-            STANDARD.encode(format!("{}:{}", self.user, self.password))
-        )
+    /// An account whose password a registry has changed for a token.
+    pub fn with_identity_token(user: String, token: String) -> Self {
+        Self {
+            identity_token: Some(token),
+            ..Self::new(user, "")
+        }
+    }
+
+    /// The user's name.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// User, password, identity token.
+    pub(crate) fn parts(&self) -> (&str, &str, Option<&str>) {
+        (&self.user, &self.password, self.identity_token.as_deref())
+    }
+
+    /// The value of an `Authorization` header that is known without asking.
+    pub(crate) fn bearer(&self) -> Option<String> {
+        let token = self.registry_token.as_ref()?;
+        Some(format!("Bearer {token}"))
+    }
+
+    /// The value of an `Authorization` header with the password.
+    pub(crate) fn basic(&self) -> Option<String> {
+        let pair = format!("{}:{}", self.user, self.password);
+        // An identity token is for the realm alone.
+        let has_password = self.identity_token.is_none() && !self.user.is_empty();
+        has_password.then(|| format!("Basic {}", STANDARD.encode(pair)))
     }
 }
 
@@ -48,15 +83,25 @@ impl fmt::Debug for Account {
 }
 
 /// Accounts by registry name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Credentials {
     accounts: BTreeMap<String, Account>,
+    /// Who keeps the account at a registry.
+    helpers: BTreeMap<String, String>,
+    /// Who keeps all others.
+    store: Option<String>,
+    /// What helpers said.
+    asked: Mutex<BTreeMap<String, Option<Account>>>,
 }
 
 #[derive(Deserialize)]
 struct DockerConfig {
     #[serde(default)]
     auths: BTreeMap<String, Auth>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -66,9 +111,21 @@ struct Auth {
     auth: String,
     username: String,
     password: String,
+    identitytoken: String,
+    registrytoken: String,
 }
 
 impl Credentials {
+    /// Reads Docker's file, and the variable, which comes first.
+    pub fn from_environment() -> Self {
+        let path = crate::docker_config::path();
+        let mut credentials = path.map(|path| Self::load(&path)).unwrap_or_default();
+        if let Ok(text) = std::env::var(VARIABLE) {
+            credentials.accounts.extend(Self::parse(&text).accounts);
+        }
+        credentials
+    }
+
     /// Reads Docker's configuration file.
     pub fn load(path: &Path) -> Self {
         use std::io::Read;
@@ -86,7 +143,15 @@ impl Credentials {
         let Ok(config) = serde_json::from_str::<DockerConfig>(text) else {
             return Self::default();
         };
-        let mut credentials = Self::default();
+        let mut credentials = Self {
+            store: config.store.filter(|name| !name.is_empty()),
+            ..Self::default()
+        };
+        for (key, name) in config.helpers {
+            credentials
+                .helpers
+                .insert(registry_name(&key).to_owned(), name);
+        }
         for (key, auth) in config.auths {
             if let Some(account) = auth.account() {
                 credentials.insert(registry_name(&key), account);
@@ -100,25 +165,49 @@ impl Credentials {
         self.accounts.insert(registry.to_owned(), account);
     }
 
-    pub(crate) fn get(&self, registry: &str) -> Option<&Account> {
-        self.accounts.get(registry)
+    /// The account at a registry. A helper is asked once; one that fails has none, as Docker has it.
+    pub fn get(&self, registry: &str) -> Option<Account> {
+        let helper = self.helpers.get(registry).or(self.store.as_ref());
+        let in_file = self.accounts.get(registry).cloned();
+        let (Some(name), None) = (helper, &in_file) else {
+            return in_file;
+        };
+        let mut asked = self
+            .asked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = asked.get(registry) {
+            return known.clone();
+        }
+        let answer = helper::get(name, server_key(registry)).unwrap_or_default();
+        asked.insert(registry.to_owned(), answer.clone());
+        answer
     }
 }
 
 impl Auth {
     fn account(self) -> Option<Account> {
-        if self.auth.is_empty() {
-            return (!self.username.is_empty()).then(|| Account::new(self.username, self.password));
-        }
-        let bytes = STANDARD.decode(self.auth.trim()).ok()?;
-        let text = String::from_utf8(bytes).ok()?;
-        let (user, password) = text.split_once(':')?;
-        Some(Account::new(user, password.trim_end_matches('\0')))
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let (identity_token, registry_token) = (some(self.identitytoken), some(self.registrytoken));
+        let has_token = identity_token.is_some() || registry_token.is_some();
+        let pair = if self.auth.is_empty() {
+            (self.username, self.password)
+        } else {
+            let bytes = STANDARD.decode(self.auth.trim()).ok()?;
+            let text = String::from_utf8(bytes).ok()?;
+            let (user, password) = text.split_once(':')?;
+            (user.to_owned(), password.trim_end_matches('\0').to_owned())
+        };
+        (has_token || !pair.0.is_empty()).then(|| Account {
+            identity_token,
+            registry_token,
+            ..Account::new(pair.0, pair.1)
+        })
     }
 }
 
 /// Keys are host names, or addresses from older versions.
-fn registry_name(key: &str) -> &str {
+pub(crate) fn registry_name(key: &str) -> &str {
     if key == HUB_KEY {
         return DEFAULT_DOMAIN;
     }
@@ -137,22 +226,23 @@ mod tests {
     fn accounts_come_from_dockers_file_and_are_not_printed() {
         let text = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpwOnE="},
             "http://r.lan:5000/v2/":{"username":"a","password":"secret"},"empty":{},
-            "bad":{"auth":"%%"}},"credsStore":"x"}"#;
+            "bad":{"auth":"%%"},"t.lan":{"auth":"dTo=","identitytoken":"secret"}},
+            "credHelpers":{"h.lan":"x"}}"#;
         let credentials = Credentials::parse(text);
-        assert_eq!(
-            credentials.get("docker.io"),
-            Some(&Account::new("u", "p:q"))
-        );
+        assert_eq!(credentials.get("docker.io"), Some(Account::new("u", "p:q")));
         assert_eq!(
             credentials.get("r.lan:5000"),
-            Some(&Account::new("a", "secret"))
+            Some(Account::new("a", "secret"))
         );
-        assert_eq!(credentials.accounts.len(), 2);
+        assert_eq!(credentials.accounts.len(), 3);
+        let token = credentials.get("t.lan").unwrap();
+        assert_eq!(token.parts(), ("u", "", Some("secret")));
+        assert_eq!(credentials.helpers["h.lan"], "x");
         assert_eq!(
-            credentials.get("docker.io").unwrap().basic(),
+            credentials.get("docker.io").unwrap().basic().unwrap(),
             "Basic dTpwOnE="
         );
         assert!(!format!("{credentials:?}").contains("secret"));
-        assert_eq!(Credentials::parse("[]"), Credentials::default());
+        assert!(Credentials::parse("[]").accounts.is_empty());
     }
 }

@@ -24,6 +24,24 @@ pub enum RegistryError {
         /// The registry's own words.
         message: String,
     },
+    /// The registry does not let us do that, in Docker's words.
+    #[error("{words}")]
+    Denied {
+        /// `denied: …` or `unauthorized: …`.
+        words: String,
+    },
+    /// The registry, or a proxy before it, takes no body of that size.
+    #[error(
+        "{repository} takes no {what} of {size} bytes (413); raise the limit for bodies of the registry or of the proxy before it"
+    )]
+    BodyTooLarge {
+        /// The repository as the user knows it.
+        repository: String,
+        /// What was sent.
+        what: &'static str,
+        /// Its size.
+        size: u64,
+    },
     /// The tag or digest is not in the repository.
     #[error("manifest for {reference} not found: manifest unknown{}", detail(.message))]
     ManifestUnknown {
@@ -65,6 +83,8 @@ pub enum RegistryError {
         url: String,
         /// The HTTP status.
         status: u16,
+        /// The registry's code for it, such as `UNSUPPORTED`; may be empty.
+        code: String,
         /// The registry's own words.
         message: String,
     },
@@ -106,6 +126,28 @@ pub enum RegistryError {
         /// The address.
         url: String,
     },
+    /// A program that keeps accounts.
+    #[error("credential helper docker-credential-{helper}: {what}")]
+    Helper {
+        /// Its name.
+        helper: String,
+        /// What is wrong, never with a secret.
+        what: String,
+    },
+    /// Docker's configuration file.
+    #[error("cannot use {path}: {what}")]
+    ConfigFile {
+        /// The file.
+        path: String,
+        /// Why.
+        what: String,
+    },
+    /// A name or password that is not right.
+    #[error("{words}")]
+    LoginFailed {
+        /// Docker's words.
+        words: String,
+    },
     /// A redirect or an authentication server that we do not follow.
     #[error("{url} sends us to {target}, which is refused: {reason}")]
     Refused {
@@ -135,6 +177,11 @@ impl RegistryError {
     /// Whether no registry was there to answer, rather than one that refused.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
+    }
+
+    /// Whether the registry wants an account, or another one.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::AccessDenied { .. })
     }
 
     /// Whether another mirror or another attempt may do better.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::{Endpoint, Registries, RegistryConfig, Trust};
 use crate::credentials::Credentials;
-use crate::{auth, client, http, resolver};
+use crate::{auth, client, http, refusal, resolver};
 
 /// A registry's answers: `WWW-Authenticate`, the bodies of errors, tokens and tags, `Location`.
 pub fn answers(text: &str) {
@@ -22,9 +22,9 @@ pub fn answers(text: &str) {
             assert_eq!(host, "127.0.0.1", "a token of another host by plain HTTP");
         }
     }
-    let message = client::message(text.as_bytes());
+    let said = refusal::words(text.as_bytes());
     assert!(
-        !message.contains(char::is_control),
+        !(said.code + &said.message).contains(char::is_control),
         "a registry would steer the terminal"
     );
     let _ = client::tags(text.as_bytes());

@@ -4,19 +4,25 @@
 //! token goes to the origin it was meant for and nowhere else, and HTTPS is never left for HTTP
 //! where plain HTTP was not allowed.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::typestate::WithBody;
 use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, RequestBuilder, SendBody};
 
+use crate::certificates::{self, Certificates};
 use crate::config::{Trust, is_loopback};
 use crate::error::{RegistryError, Result};
 use crate::resolver::HostResolver;
+use crate::upload::BlobContent;
 
 const REDIRECTS_MAX: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -42,6 +48,46 @@ const BUNDLES: [&str; 5] = [
 pub(crate) enum Method {
     Get,
     Head,
+    Post,
+    Put,
+    Patch,
+}
+
+/// What is sent. It is opened for every attempt anew.
+#[derive(Clone, Copy)]
+pub(crate) struct Body<'a> {
+    pub(crate) media_type: &'a str,
+    /// First and last byte of the whole, where this is a part.
+    pub(crate) range: Option<(u64, u64)>,
+    pub(crate) length: u64,
+    pub(crate) content: Content<'a>,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    Bytes(&'a [u8]),
+    /// A blob from an offset on.
+    Blob(&'a dyn BlobContent, u64),
+}
+
+impl Content<'_> {
+    fn open(&self) -> std::io::Result<Box<dyn Read + '_>> {
+        match self {
+            Self::Bytes(bytes) => Ok(Box::new(*bytes)),
+            Self::Blob(blob, offset) => blob.open(*offset),
+        }
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Body({}, {} bytes, {:?})",
+            self.media_type, self.length, self.range
+        )
+    }
 }
 
 /// One request.
@@ -56,6 +102,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) accept: Option<&'a str>,
     /// Start at this byte.
     pub(crate) offset: u64,
+    /// For the methods that have one; without it an empty one is sent.
+    pub(crate) body: Option<Body<'a>>,
 }
 
 /// The head of an answer, and its body to be read.
@@ -126,6 +174,8 @@ pub(crate) struct Transport {
     verified: OnceLock<Agent>,
     any: OnceLock<Agent>,
     loopback: OnceLock<Agent>,
+    /// By host and port, where a registry has certificates of its own; `None` where it has none.
+    own: Mutex<BTreeMap<(String, u16, Trust), Option<Agent>>>,
 }
 
 impl Transport {
@@ -138,18 +188,15 @@ impl Transport {
             if !matches!(answer.status(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
+            let is_sending = !matches!(ask.method, Method::Get | Method::Head);
+            if is_sending && !matches!(answer.status(), 307 | 308) {
+                return Ok(answer);
+            }
             let location = answer.header("location").unwrap_or_default();
             let target = resolve(&url, location).ok_or_else(|| RegistryError::InvalidUrl {
                 url: location.to_owned(),
             })?;
-            if target.starts_with("http://") && !ask.plain {
-                let reason = "it leaves HTTPS for plain HTTP";
-                return Err(RegistryError::Refused {
-                    url,
-                    target,
-                    reason,
-                });
-            }
+            check_step(&url, &target, ask.plain)?;
             if origin(&target) != origin(&url) {
                 authorization = None;
             }
@@ -160,47 +207,118 @@ impl Transport {
     }
 
     fn send_once(&self, ask: &Ask<'_>, url: &str, authorization: Option<&str>) -> Result<Answer> {
-        let agent = self.agent(url, ask.trust);
-        let mut request = match ask.method {
-            Method::Get => agent.get(url),
-            Method::Head => agent.head(url),
+        let agent = self.agent(url, ask.trust)?;
+        let answer = match ask.method {
+            Method::Get => dress(agent.get(url), ask, authorization).call(),
+            Method::Head => dress(agent.head(url), ask, authorization).call(),
+            Method::Post => send_body(dress(agent.post(url), ask, authorization), ask.body),
+            Method::Put => send_body(dress(agent.put(url), ask, authorization), ask.body),
+            Method::Patch => send_body(dress(agent.patch(url), ask, authorization), ask.body),
         };
-        if let Some(accept) = ask.accept {
-            request = request.header(header::ACCEPT, accept);
-        }
-        if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        if ask.offset > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", ask.offset));
-        }
         let url = url.to_owned();
-        match request.call() {
+        match answer {
             Ok(response) => Ok(Answer { url, response }),
             Err(source) => Err(RegistryError::Unreachable { url, source }),
         }
     }
 
-    fn agent(&self, url: &str, trust: Trust) -> &Agent {
-        let host = url
-            .parse::<Uri>()
-            .ok()
-            .and_then(|uri| uri.host().map(str::to_owned));
-        if host.is_some_and(|host| is_loopback(&host)) && trust == Trust::Any {
-            // As every client does: a proxy's loopback is not ours.
-            return self
-                .loopback
-                .get_or_init(|| build(Trust::Any, Proxied::Never));
+    /// The connections to an address. An agent is a handle: copies share their connections.
+    fn agent(&self, url: &str, trust: Trust) -> Result<Agent> {
+        let (scheme, host, port) = origin(url).unwrap_or_default();
+        let is_here = is_loopback(&host) && trust == Trust::Any;
+        // As every client does: a proxy's loopback is not ours.
+        let proxied = if is_here {
+            Proxied::Never
+        } else {
+            Proxied::AsEnvironment
+        };
+        if scheme == "https"
+            && let Some(own) = self.own_agent(&host, port, trust, proxied)?
+        {
+            return Ok(own);
         }
-        match trust {
-            Trust::Verified => self
-                .verified
-                .get_or_init(|| build(trust, Proxied::AsEnvironment)),
-            Trust::Any => self
-                .any
-                .get_or_init(|| build(trust, Proxied::AsEnvironment)),
-        }
+        let none = Certificates::default;
+        let place = match (is_here, trust) {
+            (true, _) => &self.loopback,
+            (false, Trust::Verified) => &self.verified,
+            (false, Trust::Any) => &self.any,
+        };
+        Ok(place.get_or_init(|| build(trust, proxied, none())).clone())
     }
+
+    /// The connections to a host that has certificates of its own here.
+    fn own_agent(
+        &self,
+        host: &str,
+        port: u16,
+        trust: Trust,
+        proxied: Proxied,
+    ) -> Result<Option<Agent>> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (host.to_owned(), port, trust);
+        if let Some(known) = own.get(&key) {
+            return Ok(known.clone());
+        }
+        let directory = Path::new(certificates::DIRECTORY);
+        let found = certificates::of_host(directory, host, port)?;
+        let agent = found.map(|found| build(trust, proxied, found));
+        own.insert(key, agent.clone());
+        Ok(agent)
+    }
+}
+
+/// Puts the headers on.
+fn dress<B>(
+    mut request: RequestBuilder<B>,
+    ask: &Ask<'_>,
+    authorization: Option<&str>,
+) -> RequestBuilder<B> {
+    if let Some(accept) = ask.accept {
+        request = request.header(header::ACCEPT, accept);
+    }
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if ask.offset > 0 {
+        request = request.header(header::RANGE, format!("bytes={}-", ask.offset));
+    }
+    request
+}
+
+fn send_body(
+    request: RequestBuilder<WithBody>,
+    body: Option<Body<'_>>,
+) -> std::result::Result<Response<ureq::Body>, ureq::Error> {
+    let Some(body) = body else {
+        return request.send_empty();
+    };
+    let mut request = request
+        .header(header::CONTENT_TYPE, body.media_type)
+        .header(header::CONTENT_LENGTH, body.length);
+    if let Some((first, last)) = body.range {
+        // Without the unit, as the distribution specification has it.
+        request = request.header(header::CONTENT_RANGE, format!("{first}-{last}"));
+    }
+    let mut reader = body.content.open()?.take(body.length);
+    request.send(SendBody::from_reader(&mut reader))
+}
+
+/// Whether one address may send us on to another.
+pub(crate) fn check_step(from: &str, to: &str, plain: bool) -> Result<()> {
+    let refused = |reason| RegistryError::Refused {
+        url: from.to_owned(),
+        target: to.to_owned(),
+        reason,
+    };
+    if to.starts_with("http://") && !plain {
+        return Err(refused("it leaves HTTPS for plain HTTP"));
+    }
+    let is_here = |url| origin(url).is_some_and(|(_, host, _)| is_loopback(&host));
+    // What listens here for us alone is none of a stranger's business.
+    if is_here(to) && !is_here(from) {
+        return Err(refused("it leads from elsewhere to this machine itself"));
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,11 +327,12 @@ enum Proxied {
     Never,
 }
 
-fn build(trust: Trust, proxied: Proxied) -> Agent {
+fn build(trust: Trust, proxied: Proxied, own: Certificates) -> Agent {
     let tls = match trust {
-        Trust::Verified => TlsConfig::builder().root_certs(roots()),
+        Trust::Verified => TlsConfig::builder().root_certs(roots(own.roots)),
         Trust::Any => TlsConfig::builder().disable_verification(true),
     };
+    let tls = tls.client_cert(own.client);
     let mut config = Config::builder()
         .tls_config(tls.build())
         .http_status_as_error(false)
@@ -235,8 +354,8 @@ fn build(trust: Trust, proxied: Proxied) -> Agent {
     )
 }
 
-/// The host's certificates, or those compiled in where it has none.
-fn roots() -> RootCerts {
+/// The machine's certificates and those of the registry, or those compiled in where there are none.
+fn roots(own: Vec<Certificate<'static>>) -> RootCerts {
     let named = std::env::var("SSL_CERT_FILE").ok();
     for path in named.iter().map(String::as_str).chain(BUNDLES) {
         let Ok(file) = std::fs::File::open(path) else {
@@ -246,17 +365,22 @@ fn roots() -> RootCerts {
         if file.take(BUNDLE_BYTES_MAX).read_to_end(&mut pem).is_err() {
             continue;
         }
-        let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
+        let mut certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
                 _ => None,
             })
             .collect();
         if !certificates.is_empty() {
+            certificates.extend(own);
             return RootCerts::new_with_certs(&certificates);
         }
     }
-    RootCerts::WebPki
+    if own.is_empty() {
+        RootCerts::WebPki
+    } else {
+        RootCerts::new_with_certs(&own)
+    }
 }
 
 /// Scheme, host and port.
@@ -327,5 +451,20 @@ mod tests {
         }
         assert_eq!(origin("http://H/x"), Some(("http".into(), "h".into(), 80)));
         assert_eq!(encode_query("a/b:c,d e"), "a%2Fb%3Ac%2Cd%20e");
+    }
+
+    #[test]
+    fn nobody_is_led_from_elsewhere_to_this_machine_or_out_of_https() {
+        let step = |from, to, plain| check_step(from, to, plain).is_ok();
+        assert!(step("https://r.lan/a", "https://cdn.lan/b", false));
+        assert!(step("http://127.0.0.1:1/a", "http://127.0.0.1:2/b", true));
+        for target in [
+            "http://localhost/x",
+            "https://127.0.0.1:2375/x",
+            "https://[::1]/x",
+        ] {
+            assert!(!step("https://r.lan/a", target, true), "{target}");
+        }
+        assert!(!step("https://r.lan/a", "http://r.lan/b", false));
     }
 }

@@ -6,17 +6,29 @@
 //!
 //! The server, [`server`], is the only place with an async runtime, which ends with it.
 
+#[cfg(test)]
+mod account_tests;
 mod auth;
 mod blob;
+mod certificates;
 mod client;
 mod config;
 mod credentials;
+pub mod docker_config;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
+mod helper;
 mod http;
+mod login;
+mod push;
+#[cfg(test)]
+mod push_tests;
+mod refusal;
 mod resolver;
+mod search;
 pub mod server;
+mod upload;
 #[cfg(test)]
 mod wire_tests;
 
@@ -25,3 +37,5 @@ pub use client::{Client, FetchedManifest, MANIFEST_BYTES_MAX, Repository, Select
 pub use config::{Registries, RegistryConfig};
 pub use credentials::{Account, Credentials};
 pub use error::RegistryError;
+pub use search::FoundRepository;
+pub use upload::{BlobContent, BlobSource, Uploaded};

@@ -186,6 +186,11 @@ impl BlobWriter<'_> {
         self.size
     }
 
+    /// The digest of what came so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Checks what came against what was announced, makes it durable and gives it its name.
     ///
     /// # Errors

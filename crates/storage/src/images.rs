@@ -187,6 +187,14 @@ impl Store {
         Ok(record)
     }
 
+    /// Puts a record in the place of the one that is there, with more known of the same image.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn update_image(&self, lease: &Lease, record: &ImageRecord) -> Result<()> {
+        self.write_image(lease, record)
+    }
+
     /// Writes the record of an image, also in place of another one. Two commands may write the same
     /// at once, so the new file lies with the lease and not beside the old one.
     fn write_image(&self, lease: &Lease, record: &ImageRecord) -> Result<()> {

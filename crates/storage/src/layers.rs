@@ -160,6 +160,26 @@ impl Store {
         )
     }
 
+    /// Notes that the archive of a layer is kept from now on, in that form. The lease needs both.
+    ///
+    /// # Errors
+    /// Where the layer is not there, or the disk's answer.
+    pub fn remember_archive(&self, diff_id: &Digest, archive: &BlobRecord) -> Result<()> {
+        let missing = || StorageError::NoSuchLayer {
+            diff_id: diff_id.clone(),
+        };
+        let id = self.find_layer(diff_id)?.ok_or_else(missing)?;
+        let mut info = self.layer_info(&id)?.ok_or_else(missing)?;
+        info.archive = Some(archive.clone());
+        let path = self.path("layers").join(id.as_str()).join(INFO);
+        let bytes = encode("a layer's description", &info)?;
+        Ok(sys::atomic::write(
+            &path,
+            &bytes,
+            sys::atomic::Durability::Synced,
+        )?)
+    }
+
     /// Takes a layer if it is there, else the right to make it; waits for somebody who makes it.
     /// The lease names it from now on.
     ///

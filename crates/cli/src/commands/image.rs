@@ -133,12 +133,9 @@ fn fetch(
 pub(crate) fn pull(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let name = matches.args.first().map_or("", String::as_str);
-    let platform = match matches.get_str("platform") {
-        "" => None,
-        text => match Platform::parse(text) {
-            Ok(platform) => Some(platform),
-            Err(error) => return fail_text(invocation, &error.to_string()),
-        },
+    let platform = match platform(invocation) {
+        Ok(platform) => platform,
+        Err(code) => return code,
     };
     let reference = match Reference::parse_normalized(name) {
         Ok(reference) => reference,
@@ -474,7 +471,7 @@ fn input(path: &str) -> Result<Box<dyn Read + Send>, String> {
 }
 
 /// `--platform`.
-fn platform(invocation: &Invocation) -> Result<Option<Platform>, ExitCode> {
+pub(super) fn platform(invocation: &Invocation) -> Result<Option<Platform>, ExitCode> {
     match invocation.matches.get_str("platform") {
         "" => Ok(None),
         text => Platform::parse(text)

@@ -165,6 +165,31 @@ pub(crate) fn diff(engine: &Engine, invocation: &Invocation) -> ExitCode {
     }
 }
 
+pub(crate) fn image_diff(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let [old, new] = invocation.matches.args.as_slice() else {
+        return ExitCode::from(1);
+    };
+    let changes = match engine::image::compare::compare(&engine.images(), old, new) {
+        Ok(changes) => changes,
+        Err(error) => return fail(invocation, &error.into()),
+    };
+    let changes: Vec<(char, String)> = changes
+        .iter()
+        .map(|change| (change.kind.letter(), change.path.to_string_lossy().into()))
+        .collect();
+    let flags = ListFlags {
+        escape_control: to_terminal(),
+        ..ListFlags::default()
+    };
+    match objects::diff(&changes, flags) {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail_text(invocation, &error.to_string()),
+    }
+}
+
 pub(crate) fn stats(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let config = ClientConfig::load();

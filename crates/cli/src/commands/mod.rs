@@ -1,5 +1,6 @@
 //! Commands: each calls one verb of the engine and prints what comes back.
 
+mod account;
 mod attach;
 mod container;
 mod copy;
@@ -10,10 +11,12 @@ pub(crate) mod internal;
 mod list;
 mod logs;
 mod look;
+mod manifest;
 mod network;
 mod progress;
 mod registry;
 mod run;
+mod sharing;
 mod system;
 mod update;
 mod volume;
@@ -52,6 +55,9 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         Verb::RegistryCollect => return registry::collect(invocation),
         Verb::RegistryServe => return registry::serve(invocation),
         _ => {}
+    }
+    if let Some(directory) = &invocation.globals.config {
+        ::registry::docker_config::use_directory(directory.into());
     }
     let engine = match open(invocation) {
         Ok(engine) => engine,
@@ -93,6 +99,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Stats => look::stats(engine, invocation),
         Verb::Port => look::port(engine, invocation),
         Verb::Diff => look::diff(engine, invocation),
+        Verb::ImageDiff => look::image_diff(engine, invocation),
         Verb::Events => look::events(engine, invocation),
         Verb::Commit => copy::commit(engine, invocation),
         Verb::Copy => copy::cp(engine, invocation),
@@ -101,6 +108,11 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
             inspect::inspect(engine, invocation)
         }
         Verb::Pull => image::pull(engine, invocation),
+        Verb::Login | Verb::Logout => account::account(engine, invocation),
+        Verb::Search => sharing::search(engine, invocation),
+        Verb::Tags => sharing::tags(engine, invocation),
+        Verb::Manifest(action) => manifest::manifest(engine, invocation, action),
+        Verb::Push => sharing::push(engine, invocation),
         Verb::Images => image::images(engine, invocation),
         Verb::Tag => image::tag(engine, invocation),
         Verb::Rmi => image::rmi(engine, invocation),

@@ -1,10 +1,10 @@
-//! What a pull is doing: lines as Docker prints them, moving ones on a terminal.
+//! What a pull or push is doing: lines as Docker prints them, moving ones on a terminal.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use engine::image::pull::{PullOutcome, PullReport};
-use engine::observer::{Event, LayerProgress, Observer};
+use engine::observer::{Event, LayerProgress, Observer, PushProgress};
 use types::units::human_size;
 
 use crate::errors;
@@ -70,20 +70,33 @@ impl Progress {
         self.say(&text);
     }
 
-    fn layer(&self, state: &mut State, id: &str, progress: LayerProgress) {
-        let text = match progress {
+    fn pulled(&self, progress: LayerProgress) -> Option<String> {
+        Some(match progress {
             LayerProgress::Waiting => "Pulling fs layer".to_string(),
             LayerProgress::Exists => "Already exists".into(),
-            LayerProgress::Downloading { .. } if !self.moving => return,
-            LayerProgress::Downloading { received, size } => {
-                format!(
-                    "Downloading  {}/{}",
-                    human_size(received as f64),
-                    human_size(size as f64)
-                )
-            }
+            LayerProgress::Downloading { .. } if !self.moving => return None,
+            LayerProgress::Downloading { received, size } => parts("Downloading", received, size),
             LayerProgress::Downloaded => "Download complete".into(),
             LayerProgress::Complete => "Pull complete".into(),
+        })
+    }
+
+    fn pushed(&self, progress: PushProgress) -> Option<String> {
+        Some(match progress {
+            PushProgress::Preparing => "Preparing".into(),
+            PushProgress::Packing if !self.moving => return None,
+            PushProgress::Packing => "Compressing".into(),
+            PushProgress::Pushing { .. } if !self.moving => return None,
+            PushProgress::Pushing { sent, size } => parts("Pushing", sent, size),
+            PushProgress::Pushed => "Pushed".into(),
+            PushProgress::Exists => "Layer already exists".into(),
+            PushProgress::Mounted(from) => format!("Mounted from {from}"),
+        })
+    }
+
+    fn layer(&self, state: &mut State, id: &str, text: Option<String>) {
+        let Some(text) = text else {
+            return;
         };
         let line = format!("{id}: {text}");
         if !self.moving {
@@ -119,6 +132,14 @@ impl Progress {
     }
 }
 
+fn parts(what: &str, so_far: u64, all: u64) -> String {
+    format!(
+        "{what}  {}/{}",
+        human_size(so_far as f64),
+        human_size(all as f64)
+    )
+}
+
 impl Observer for Progress {
     fn event(&self, event: Event) {
         let Ok(mut state) = self.state.lock() else {
@@ -131,7 +152,8 @@ impl Observer for Progress {
             } => {
                 self.say(&format!("{selector}: Pulling from {repository}\n"));
             }
-            Event::Layer { id, progress } => self.layer(&mut state, &id, progress),
+            Event::Layer { id, progress } => self.layer(&mut state, &id, self.pulled(progress)),
+            Event::Push { id, progress } => self.layer(&mut state, &id, self.pushed(progress)),
             Event::Resolved { digest } => state.digest = digest.to_string(),
             Event::Archive { .. } => {}
         }

@@ -18,10 +18,12 @@ mod structured;
 mod suggest;
 mod table_container;
 mod table_image;
+mod table_manifest;
 mod table_network;
 mod table_process;
 mod table_registry;
 mod table_run;
+mod table_sharing;
 mod table_system;
 mod table_volume;
 mod values;
@@ -268,6 +270,7 @@ pub(crate) enum Verb {
     Exec,
     Export,
     History,
+    ImageDiff,
     ImageInspect,
     ImagePrune,
     Images,
@@ -278,7 +281,10 @@ pub(crate) enum Verb {
     Internal,
     Kill,
     Load,
+    Login,
+    Logout,
     Logs,
+    Manifest(ManifestAction),
     NetworkConnect,
     NetworkCreate,
     NetworkDisconnect,
@@ -292,18 +298,21 @@ pub(crate) enum Verb {
     Pull,
     RegistryCollect,
     RegistryServe,
+    Push,
     Rename,
     Restart,
     Rm,
     Rmi,
     Run,
     Save,
+    Search,
     Start,
     Stats,
     Stop,
     SystemDf,
     SystemPrune,
     Tag,
+    Tags,
     Top,
     Unpause,
     Update,
@@ -320,6 +329,16 @@ pub(crate) enum Verb {
     VolumeSnapshot,
     Volumes,
     Wait,
+}
+
+/// A command of the group `manifest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ManifestAction {
+    Annotate,
+    Create,
+    Inspect,
+    Push,
+    Rm,
 }
 
 /// How many positional arguments a command takes.
@@ -459,6 +478,10 @@ pub(crate) static GROUPS: &[Group] = &[
         about: "Manage images",
     },
     Group {
+        name: "manifest",
+        about: "Look at and make manifests in registries",
+    },
+    Group {
         name: "network",
         about: "Manage networks",
     },
@@ -481,8 +504,10 @@ static TABLES: &[&[Command]] = &[
     table_process::COMMANDS,
     table_container::COMMANDS,
     table_image::COMMANDS,
+    table_manifest::COMMANDS,
     table_network::COMMANDS,
     table_registry::COMMANDS,
+    table_sharing::COMMANDS,
     table_system::COMMANDS,
     table_volume::COMMANDS,
 ];

@@ -12,7 +12,6 @@ pub(super) enum Missing {
 }
 
 const BUILDING: &str = "building images";
-const REGISTRY: &str = "pushing and signing in to registries";
 
 /// Command words, in full, and why they are missing. A group's word covers its commands.
 pub(super) static MISSING: &[(&str, Missing)] = &[
@@ -31,17 +30,11 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         Missing::Later("the client of remote machines; Caisson acts on this machine"),
     ),
     ("image build", Missing::Later(BUILDING)),
-    ("image push", Missing::Later(REGISTRY)),
-    ("login", Missing::Later(REGISTRY)),
-    ("logout", Missing::Later(REGISTRY)),
-    ("manifest", Missing::Later(REGISTRY)),
     ("node", Missing::Swarm),
     (
         "plugin",
         Missing::Never("there is no daemon that could load plugins"),
     ),
-    ("push", Missing::Later(REGISTRY)),
-    ("search", Missing::Later(REGISTRY)),
     ("secret", Missing::Swarm),
     ("service", Missing::Swarm),
     ("stack", Missing::Swarm),

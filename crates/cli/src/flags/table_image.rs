@@ -3,7 +3,7 @@
 use super::table_container::{FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT, NO_TRUNC};
 use super::{Command, Flag, Kind, Verb, command, flag};
 
-const PLATFORM: Flag = flag(
+pub(super) const PLATFORM: Flag = flag(
     "platform",
     Kind::Text,
     "Take the image for this platform (os[/arch[/variant]])",

@@ -112,6 +112,18 @@ pub enum ImageError {
         /// What was unpacked.
         actual: Digest,
     },
+    /// A list of manifests, in Docker's words.
+    #[error("{0}")]
+    List(String),
+    /// Nothing here has the name that is to be pushed. Docker's words.
+    #[error("An image does not exist locally with the tag: {0}")]
+    NothingToPush(String),
+    /// The repository is here, and the tag is not. Docker's words.
+    #[error("tag does not exist: {0}")]
+    NoSuchTag(String),
+    /// A name with a digest cannot be given a meaning.
+    #[error("cannot push a digest reference")]
+    PushByDigest,
     /// Another layer failed, and this one was given up.
     #[error("the pull was given up")]
     GivenUp,
@@ -204,6 +216,11 @@ impl ImageError {
     /// Whether no registry was there to answer.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Registry(error) if error.is_unreachable())
+    }
+
+    /// Whether a registry wants an account, or another one.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Registry(error) if error.is_denied())
     }
 
     /// Whether there is no such image in the store.

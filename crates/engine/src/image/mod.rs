@@ -1,11 +1,12 @@
 //! Images: pulled, loaded, imported, listed, tagged, saved and removed.
 //!
-//! Every verb is a function of an [`ImageContext`]. Threads exist only inside [`pull`] and are
-//! joined when it returns: whoever called may go on to clone a container.
+//! Every verb is a function of an [`ImageContext`]. Threads exist only inside [`pull`] and
+//! [`push`] and are joined when they return: whoever called may go on to clone a container.
 
 mod archive;
 pub mod builtin;
 pub mod changes;
+pub mod compare;
 mod error;
 pub(crate) mod glob;
 pub mod history;
@@ -14,9 +15,12 @@ pub(crate) mod ingest;
 pub mod inspect;
 mod legacy;
 pub mod list;
+pub mod lists;
 pub mod load;
+mod parallel;
 pub mod prune;
 pub mod pull;
+pub mod push;
 pub mod remove;
 pub mod save;
 pub mod tag;
@@ -24,7 +28,6 @@ pub mod tag;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use registry::{Client, Credentials, Registries, RegistryConfig};
 use storage::refs::Found;
@@ -73,7 +76,7 @@ impl<'a> ImageContext<'a> {
     }
 
     /// A client for the configured registries.
-    pub(crate) fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         let settings = self.config.registries.iter();
         let by_name = settings
             .map(|(name, settings)| {
@@ -85,9 +88,7 @@ impl<'a> ImageContext<'a> {
                 (name.clone(), config)
             })
             .collect();
-        let credentials = docker_config()
-            .map(|path| Credentials::load(&path))
-            .unwrap_or_default();
+        let credentials = Credentials::from_environment();
         Client::new(Registries {
             by_name,
             credentials,
@@ -99,13 +100,4 @@ impl<'a> ImageContext<'a> {
         let in_use: BTreeSet<Digest> = users.iter().map(|user| user.image.clone()).collect();
         Ok(self.store.collect::<storage::StorageError>(|| Ok(in_use))?)
     }
-}
-
-/// Docker's configuration file, where `login` keeps accounts.
-fn docker_config() -> Option<PathBuf> {
-    let directory = match std::env::var_os("DOCKER_CONFIG") {
-        Some(directory) if !directory.is_empty() => PathBuf::from(directory),
-        _ => PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
-    };
-    Some(directory.join("config.json"))
 }

@@ -8,8 +8,7 @@
 //! Costs per image: three to four requests and one per layer; an fsync per blob, a syncfs per layer.
 
 use std::io::Read;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use registry::{Repository, Selector};
 use storage::images::{BlobRecord, NewImage};
@@ -27,6 +26,7 @@ use types::reference::Reference;
 use super::ImageContext;
 use super::error::{ImageError, Result};
 use super::ingest::{Tee, fill_layer, source_error};
+use super::parallel::in_parallel;
 use crate::observer::{Event, LayerProgress, Observer};
 
 /// As Docker's default.
@@ -376,38 +376,12 @@ impl Pull<'_> {
                 self.tell(blob, LayerProgress::Waiting);
             }
         }
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let failure: Mutex<Option<ImageError>> = Mutex::new(None);
-        let work = || {
-            while !stop.load(Ordering::Relaxed) {
-                let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                    return;
-                };
-                if let Err(error) = self.fetch_layer(job, &stop) {
-                    stop.store(true, Ordering::Relaxed);
-                    let mut slot = failure
-                        .lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner);
-                    // The first failure is the cause; the others were only given up.
-                    slot.get_or_insert(error);
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..PARALLEL_LAYERS.min(jobs.len()) {
-                scope.spawn(work);
-            }
-        });
-        match failure
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
-            Some(error) => Err(error),
-            None => Ok(pairs()
-                .map(|(blob, diff_id)| (diff_id.clone(), Some(descriptor_record(blob))))
-                .collect()),
-        }
+        in_parallel(PARALLEL_LAYERS, &jobs, |job, stop| {
+            self.fetch_layer(job, stop)
+        })?;
+        Ok(pairs()
+            .map(|(blob, diff_id)| (diff_id.clone(), Some(descriptor_record(blob))))
+            .collect())
     }
 
     fn fetch_layer(&self, job: &Job<'_>, stop: &AtomicBool) -> Result<()> {

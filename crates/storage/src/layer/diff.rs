@@ -2,6 +2,8 @@
 //! it. Docker 28 prints each path once, `A` added, `C` changed, `D` deleted; a directory that only
 //! holds changes is `C` itself. Sorted, a directory before what is in it.
 
+mod stacks;
+
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -13,6 +15,7 @@ use sys::rootfs::{Dir, RootError};
 
 use super::lower::LowerStack;
 use super::{is_directory, is_opaque, is_whiteout};
+pub use stacks::diff_stacks;
 
 /// Changes of one container: as many as an archive may have entries.
 const CHANGES_MAX: usize = 2_000_000;
