@@ -161,4 +161,20 @@ EOP
             timeout 20 caisson pull -q 127.0.0.1:5009/${line%%:*}:1 2>err && exit 2; [ $? = 1 ] && grep -q "${line#*:}" err && [ $(wc -l < err) = 1 ] || { echo "$line"; cat err; exit 3; }
         done
         [ -z "$(caisson images -q 127.0.0.1:5009/* )" ] && [ -z "$(ls $CAISSON_ROOT/tmp)" ]"#;
+    helpers_keep_accounts_and_are_asked_for_them: r#"
+        htpasswd -Bbn me s3cret > users 2>/dev/null || { echo "skipped: no htpasswd"; exit 0; }
+        registry private 5002 "auth: {htpasswd: {realm: x, path: $PWD/users}}"; P=127.0.0.1:5002
+        cat > bin/docker-credential-testing <<EOH
+#!/bin/sh
+echo "\$*" >> $PWD/calls
+case \$1 in store) cat > $PWD/kept;; get) read s; [ -e $PWD/kept ] && cat $PWD/kept || { echo credentials not found in native keychain; exit 1; };; erase) rm -f $PWD/kept;; esac
+EOH
+        printf '#!/bin/sh\nyes\n' > bin/docker-credential-endless; chmod +x bin/docker-credential-*; mkdir docker
+        echo "{\"credHelpers\": {\"$P\": \"testing\"}}" > docker/config.json
+        [ "$(echo s3cret | caisson login -u me --password-stdin $P 2>err)" = 'Login Succeeded' ] && [ ! -s err ] && ! grep -q auth\" docker/config.json && grep -q '"Secret":"s3cret"' kept || { cat err; exit 2; }
+        caisson tag busybox $P/app:1 && caisson push -q $P/app:1 || exit 3
+        caisson logout $P | grep -q Removing && [ ! -e kept ] && [ "$(cut -d' ' -f1 calls | sort | uniq -c | tr -s ' ' | tr -d '\n')" = ' 1 erase 2 get 1 store' ] || { cat calls; exit 4; }
+        caisson push -q $P/app:2 2>err; caisson tag busybox $P/app:2; caisson push -q $P/app:2 2>err; grep -q unauthorized err || exit 5
+        # One that never ends is none.
+        echo '{"credsStore": "endless"}' > docker/config.json; timeout 10 caisson push -q $P/app:2 2>err; [ $? = 1 ] && grep -q unauthorized err"#;
 }

@@ -1,16 +1,13 @@
-//! Signing in and searching, against a registry with a token service of its own, and helpers that are
-//! scripts.
+//! Signing in and searching, against a registry with a token service of its own.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use types::reference::Reference;
 
-use crate::docker_config::{DockerConfig, Kept};
 use crate::{Account, Client, Credentials, Registries, RegistryError, Selector};
 
 /// What came: request line, authorization, body.
@@ -154,42 +151,6 @@ fn an_identity_token_takes_the_passwords_place() {
         seen.iter()
             .all(|(first, ..)| !first.contains("refresh_token="))
     );
-}
-
-#[test]
-fn helpers_keep_accounts_and_are_asked_for_them() {
-    let directory = std::env::temp_dir().join(format!("caisson-helper-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let helper = directory.join("docker-credential-testing");
-    // Looked for in PATH only, so the name is one that nobody has; the test adds it by a link.
-    let script = format!(
-        "#!/bin/sh\nd={}\necho $* >> $d/calls\ncase $1 in store) cat > $d/kept;; get) read s; [ -e $d/kept ] && cat $d/kept || {{ echo credentials not found in native keychain; exit 1; }};; erase) rm -f $d/kept;; esac\n",
-        directory.display()
-    );
-    std::fs::write(&helper, script).unwrap();
-    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let link = std::path::Path::new("/usr/local/bin/docker-credential-testing");
-    if std::os::unix::fs::symlink(&helper, link).is_err() {
-        println!("skipped: no place for a helper");
-        return;
-    }
-    let path = directory.join("config.json");
-    std::fs::write(&path, r#"{"credHelpers":{"r.lan":"testing"}}"#).unwrap();
-    let mut config = DockerConfig::load(&path).unwrap();
-    let none = config.credentials().get("r.lan");
-    let kept = config.insert("r.lan", &Account::new("me", "secret"));
-    let text = std::fs::read_to_string(&path).unwrap();
-    let found = config.credentials().get("r.lan");
-    let removed = config.remove("r.lan");
-    let gone = config.credentials().get("r.lan");
-    let calls = std::fs::read_to_string(directory.join("calls")).unwrap();
-    std::fs::remove_file(link).unwrap();
-    assert_eq!((none, gone), (None, None));
-    assert_eq!(kept.unwrap(), Kept::Helper("testing".into()));
-    assert_eq!(found, Some(Account::new("me", "secret")));
-    assert!(removed.unwrap() && !text.contains("secret"), "{text}");
-    assert_eq!(calls, "get\nstore\nget\nerase\nget\n");
-    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]
