@@ -31,7 +31,7 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
         matches!(error, EngineError::Start(failure) if failure.kind.exit_code() != 125);
     match program {
         Program::Docker if is_command => complain(&format!(
-            "docker: Error response from daemon: {NOT_STARTED}{}\n\nRun 'docker run --help' for more \
+            "docker: Error response from daemon: {NOT_STARTED}{}: unknown\n\nRun 'docker run --help' for more \
              information",
             chain(error)
         )),
@@ -41,6 +41,19 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
         )),
         Program::Caisson => complain(&line(program, error)),
     }
+}
+
+/// [`report`] for `exec`.
+pub(crate) fn report_exec(program: Program, error: &EngineError) {
+    let is_command =
+        matches!(error, EngineError::Start(failure) if failure.kind.exit_code() != 125);
+    if program == Program::Docker && is_command {
+        return complain(&format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
+            chain(error)
+        ));
+    }
+    report(program, error);
 }
 
 /// The line for an error.

@@ -57,6 +57,8 @@ fn sys_signals(mask: u64) -> Option<OwnedFd> {
 }
 
 /// Runs an attached session to its end.
+const SIGNAL_PIPE: i32 = 13;
+
 pub(crate) fn attached(
     connection: &mut Connection,
     mut session: Session,
@@ -149,20 +151,21 @@ fn receive(connection: &mut Connection) -> Result<Option<Outcome>, EngineError> 
     let Some(packet) = connection.receive()? else {
         return Ok(Some(Outcome::Lost));
     };
-    match packet.kind {
+    let is_read = match packet.kind {
         Kind::Output => write_all(rustix::stdio::stdout(), &packet.body),
         Kind::ErrorOutput => write_all(rustix::stdio::stderr(), &packet.body),
         Kind::Ended => {
             let code = serde_json::from_slice::<Ended>(&packet.body).map_or(255, |e| e.code);
             return Ok(Some(Outcome::Ended(code)));
         }
-        _ => {}
-    }
-    Ok(None)
+        _ => true,
+    };
+    // As any program in a pipeline whose reader has gone; the container goes on.
+    Ok((!is_read).then_some(Outcome::Interrupted(SIGNAL_PIPE)))
 }
 
-/// Writes everything; a reader that is gone must not end us before the container did.
-pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
+/// Writes everything; false where nobody reads it any more. Other failures lose the bytes.
+pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(count) => bytes = &bytes[count..],
@@ -170,9 +173,10 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
             Err(rustix::io::Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
             }
-            Err(_) => return,
+            Err(errno) => return errno != rustix::io::Errno::PIPE,
         }
     }
+    true
 }
 
 fn forward_signal(

@@ -323,9 +323,16 @@ fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<
     if kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
         // A tmpfs without a mode takes that of the directory it covers, as Docker's does.
         let stat = rustix::fs::fstat(target).on("read", &mount.destination)?;
-        data.push(("mode".into(), format!("{:o}", stat.st_mode & 0o7777)));
-        data.push(("uid".into(), stat.st_uid.to_string()));
-        data.push(("gid".into(), stat.st_gid.to_string()));
+        let covered = [
+            ("mode", format!("{:o}", stat.st_mode & 0o7777)),
+            ("uid", stat.st_uid.to_string()),
+            ("gid", stat.st_gid.to_string()),
+        ];
+        for (key, value) in covered {
+            if !data.iter().any(|(given, _)| given == key) {
+                data.push((key.into(), value));
+            }
+        }
     }
     let pairs: Vec<(&str, &str)> = data
         .iter()

@@ -8,7 +8,7 @@ use engine::{Engine, EngineError};
 
 use super::print_line;
 use crate::errors;
-use crate::flags::Invocation;
+use crate::flags::{Invocation, Verb};
 
 /// Does something to each argument; goes on past failures and exits 1 if there was one.
 pub(crate) fn each(
@@ -140,7 +140,8 @@ pub(crate) fn wait(engine: &Engine, invocation: &Invocation) -> ExitCode {
     })
 }
 
-pub(crate) fn set_paused(engine: &Engine, invocation: &Invocation, paused: bool) -> ExitCode {
+pub(crate) fn set_paused(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let paused = invocation.command.verb == Verb::Pause;
     each(invocation, |key| {
         engine.set_paused(key, paused)?;
         Ok(key.to_string())

@@ -76,7 +76,7 @@ pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
         Err(error) => {
-            errors::report(invocation.program, &error);
+            errors::report_exec(invocation.program, &error);
             let code = match &error {
                 EngineError::Start(failure) if failure.kind != engine::FailureKind::Setup => {
                     failure.kind.exit_code()
@@ -101,9 +101,13 @@ impl Pump {
         let mut buffer = [0u8; CHUNK_BYTES];
         match rustix::io::read(&self.from, &mut buffer) {
             Ok(0) => self.open = false,
-            Ok(count) => {
-                write_all(to, &buffer[..count]);
-                return true;
+            Ok(count) if write_all(to, &buffer[..count]) => return true,
+            // Nobody reads it: the process shall learn it, as in any pipeline.
+            Ok(_) => {
+                self.open = false;
+                if let Ok(null) = std::fs::File::open("/dev/null") {
+                    self.from = null.into();
+                }
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             // EIO: a terminal that nobody has open any more.

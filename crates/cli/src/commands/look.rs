@@ -8,7 +8,7 @@ use types::filter::Filters;
 use types::timestamp::Timestamp;
 
 use super::list::published;
-use super::{fail_text, print};
+use super::{fail_text, is_printed, print};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -213,13 +213,13 @@ pub(crate) fn stats(engine: &Engine, invocation: &Invocation) -> ExitCode {
             Err(error) => return fail(invocation, &error),
         };
         let rows: Vec<StatsRow> = now.iter().map(|one| stats_row(one, &before)).collect();
-        match stats::list(&rows, flags) {
-            Ok(text) if once || !flags.escape_control => print(&text),
+        let is_read = match stats::list(&rows, flags) {
+            Ok(text) if once || !flags.escape_control => is_printed(&text),
             // Home, and clear what the last picture left.
-            Ok(text) => print(&format!("\u{1b}[H\u{1b}[J{text}")),
+            Ok(text) => is_printed(&format!("\u{1b}[H\u{1b}[J{text}")),
             Err(error) => return fail_text(invocation, &error.to_string()),
-        }
-        if once {
+        };
+        if once || !is_read {
             return ExitCode::SUCCESS;
         }
         before = now;
@@ -326,7 +326,8 @@ pub(crate) fn events(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
         if event.time_ns >= since && is_wanted(event, &filters) {
             match printer.line(event, &clock) {
-                Ok(line) => print(&line),
+                Ok(line) if !is_printed(&line) => return std::ops::ControlFlow::Break(()),
+                Ok(_) => {}
                 Err(error) => errors::complain(&error.to_string()),
             }
         }

@@ -32,9 +32,14 @@ use crate::flags::{Invocation, Verb};
 
 /// Writes to standard output. A reader that has gone is no error: `caisson ps | head -1`.
 pub(crate) fn print(text: &str) {
+    let _ = is_printed(text);
+}
+
+/// The same for who prints without end: false where nobody reads it any more.
+pub(crate) fn is_printed(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    !printed.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Prints a line.
@@ -70,14 +75,14 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
             return ExitCode::from(if run { 125 } else { 1 });
         }
     };
-    carry_out(&engine, invocation)
-}
-
-fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
     if invocation.command.path.first() == Some(&"volume") {
         // Copies take long, so that their commands are killed; what they leave may be large.
         let _ = engine.store().sweep();
     }
+    carry_out(&engine, invocation)
+}
+
+fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
     match invocation.command.verb {
         Verb::Run => run::run(engine, invocation),
         Verb::Create => run::create(engine, invocation),
@@ -89,8 +94,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Restart => container::restart(engine, invocation),
         Verb::Rm => container::rm(engine, invocation),
         Verb::Wait => container::wait(engine, invocation),
-        Verb::Pause => container::set_paused(engine, invocation, true),
-        Verb::Unpause => container::set_paused(engine, invocation, false),
+        Verb::Pause | Verb::Unpause => container::set_paused(engine, invocation),
         Verb::Rename => container::rename(engine, invocation),
         Verb::Update => update::update(engine, invocation),
         Verb::Ps => list::ps(engine, invocation),
@@ -109,8 +113,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
         Verb::Pull => image::pull(engine, invocation),
         Verb::Login | Verb::Logout => account::account(engine, invocation),
-        Verb::Search => sharing::search(engine, invocation),
-        Verb::Tags => sharing::tags(engine, invocation),
+        Verb::Search | Verb::Tags => sharing::look(engine, invocation),
         Verb::Manifest(action) => manifest::manifest(engine, invocation, action),
         Verb::Push => sharing::push(engine, invocation),
         Verb::Images => image::images(engine, invocation),
@@ -144,8 +147,8 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::VolumeRm => volume::rm(engine, invocation),
         Verb::VolumeSnapshot => volume::snapshot(engine, invocation),
         Verb::Volumes => volume::ls(engine, invocation),
-        Verb::RegistryCollect => registry::collect(invocation),
-        Verb::RegistryServe => registry::serve(invocation),
+        // Done before an engine was opened.
+        Verb::RegistryCollect | Verb::RegistryServe => ExitCode::SUCCESS,
         Verb::Internal => internal::internal(engine, invocation),
     }
 }

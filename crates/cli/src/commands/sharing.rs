@@ -14,8 +14,8 @@ use super::image::platform;
 use super::progress::{Progress, Stream};
 use super::{fail_text, print, print_line};
 use crate::errors;
-use crate::flags::Invocation;
 use crate::flags::parse::Program;
+use crate::flags::{Invocation, Verb};
 use crate::output::rows::containers::ListFlags;
 use crate::output::rows::objects;
 use crate::output::template::escape_control;
@@ -136,7 +136,15 @@ fn split_term(text: &str) -> (&str, &str) {
     }
 }
 
-pub(crate) fn search(engine: &Engine, invocation: &Invocation) -> ExitCode {
+/// `search` and `tags`: what a registry has.
+pub(crate) fn look(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    match invocation.command.verb {
+        Verb::Tags => tags(engine, invocation),
+        _ => search(engine, invocation),
+    }
+}
+
+fn search(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let text = matches.args.first().map_or("", String::as_str);
     let limit = match matches.get_int("limit") {
@@ -233,7 +241,7 @@ impl SearchFilter {
     }
 }
 
-pub(crate) fn tags(engine: &Engine, invocation: &Invocation) -> ExitCode {
+fn tags(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let reference = match reference(invocation) {
         Ok(reference) => reference.without_tag_and_digest(),
         Err(code) => return code,
