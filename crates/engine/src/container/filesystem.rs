@@ -26,7 +26,8 @@ use crate::error::EngineError;
 use crate::error::text;
 
 /// A container that starts and ends is looked at so often.
-const MOUNT_ATTEMPTS_MAX: usize = 100;
+const MOUNT_ATTEMPTS_MAX: usize = 1000;
+const MOUNT_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// Files below one directory that are counted for a size.
 const FILES_MAX: u64 = 10_000_000;
 /// Links that `cp -L` follows.
@@ -96,8 +97,9 @@ impl Engine {
                 status if status.is_live() => root_of(&stored)?,
                 _ => self.mount_stopped(&stored)?,
             };
-            // It started or ended while we looked.
             let Some((root, lock)) = mounted else {
+                // It started or ended while we looked; its monitor is about to say so.
+                std::thread::sleep(MOUNT_PAUSE);
                 continue;
             };
             return Ok(Mounted {
