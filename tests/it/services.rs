@@ -56,7 +56,7 @@ services! {
         redis() { caisson run -d --name cache --network back -p 127.0.0.1:6379:6379 -v cache:/var/lib/redis -u redis svc redis-server --bind 0.0.0.0 --protected-mode no --appendonly yes --appendfsync always --dir /var/lib/redis >/dev/null; }
         redis; waits client redis-cli -h cache ping || exit 5
         [ "$(client redis-cli -h cache set colour blue)" = OK ] && [ "$(onhost redis-cli -h 127.0.0.1 get colour)" = blue ] || exit 6
-        caisson kill cache >/dev/null; caisson rm cache >/dev/null; redis; waits client redis-cli -h cache ping && [ "$(client redis-cli -h cache get colour)" = blue ]"#;
+        caisson kill cache >/dev/null && caisson rm cache >/dev/null || exit 7; redis; waits client redis-cli -h cache ping && [ "$(client redis-cli -h cache get colour)" = blue ]"#;
     mariadb_keeps_its_data_in_a_volume: r#"
         db() { caisson run -d --name db --network back -p 3306:3306 -v mysql:/var/lib/mysql svc sh -c 'mkdir -p /run/mysqld; chown mysql /run/mysqld; exec mariadbd --user=mysql --bind-address=0.0.0.0' >/dev/null; }
         db; waits caisson exec db mariadb -e 'select 1' || exit 2

@@ -2,6 +2,7 @@
 
 use monitor::client::{Connection, Packet};
 use monitor::protocol::{self, Kind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use storage::containers::StoredContainer;
 use types::state::Status;
 
@@ -21,6 +22,12 @@ pub enum WaitFor {
     /// It ends once more.
     NextExit,
 }
+
+const SIGNAL_KILL: i32 = 9;
+const KILL_PATIENCE: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
 
 impl Engine {
     /// Connects to a container's monitor; `None` where the container does not run.
@@ -168,6 +175,13 @@ impl Engine {
         )?;
         connection.answer()?;
         self.announce(&stored.record, "kill", &[("signal", number.to_string())]);
+        if number == SIGNAL_KILL {
+            // Its end is certain, so it is waited for, as Docker does; but not for ever: a process that
+            // waits for a disk takes no signal.
+            connection.send(Kind::Wait, &())?;
+            let mut fds = [PollFd::new(&connection, PollFlags::IN)];
+            let _ = poll(&mut fds, Some(&KILL_PATIENCE));
+        }
         Ok(())
     }
 
