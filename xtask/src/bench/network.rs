@@ -167,7 +167,7 @@ fn compare(url: &str, words: &[&str], path: &str) -> anyhow::Result<String> {
 fn requests_per_second(url: &str, words: &[&str]) -> anyhow::Result<f64> {
     for _ in 0..50 {
         let output = Command::new("wrk")
-            .args(["-t1", "-d2s"])
+            .args(["-t1", "-d1s"])
             .args(words)
             .arg(url)
             .stderr(Stdio::null())
@@ -245,12 +245,12 @@ fn bulk_of(tool: &Tool) -> anyhow::Result<String> {
     run(&mut tool.command(&sleep))?;
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = tool.line(&["inspect", "-f", format, NAME])?;
-    let asks = ["exec", &client, "iperf3", "-c", &address, "-t", "2", "-J"];
+    let asks = ["exec", &client, "iperf3", "-c", &address, "-t", "1", "-J"];
     let between = median(&repeat(|| gigabits(tool.command(&asks)))?);
     let mut through = Vec::new();
     for _ in 0..ROUNDS {
         let mut command = Command::new("iperf3");
-        command.args(["-c", "127.0.0.1", "-p", "18083", "-t", "2", "-J"]);
+        command.args(["-c", "127.0.0.1", "-p", "18083", "-t", "1", "-J"]);
         through.push(gigabits(command)?);
     }
     tool.clean();
@@ -263,7 +263,7 @@ fn repeat(measure: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<Vec<f64>>
 
 fn bare_client() -> Command {
     let mut command = Command::new("iperf3");
-    command.args(["-c", "10.213.0.2", "-p", "5301", "-t", "2", "-J"]);
+    command.args(["-c", "10.213.0.2", "-p", "5301", "-t", "1", "-J"]);
     command
 }
 
