@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::Write;
 
-use engine::EngineError;
+use engine::{EngineError, FailureKind};
 
 use crate::flags::parse::Program;
 use crate::output::template::escape_control;
@@ -27,10 +27,8 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
     const NOT_STARTED: &str = "failed to create task for container: failed to create shim task: OCI \
         runtime create failed: runc create failed: unable to start container process: error during \
         container init: ";
-    let is_command =
-        matches!(error, EngineError::Start(failure) if failure.kind.exit_code() != 125);
     match program {
-        Program::Docker if is_command => complain(&format!(
+        Program::Docker if is_about_command(error) => complain(&format!(
             "docker: Error response from daemon: {NOT_STARTED}{}: unknown\n\nRun 'docker run --help' for more \
              information",
             chain(error)
@@ -45,15 +43,18 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
 
 /// [`report`] for `exec`.
 pub(crate) fn report_exec(program: Program, error: &EngineError) {
-    let is_command =
-        matches!(error, EngineError::Start(failure) if failure.kind.exit_code() != 125);
-    if program == Program::Docker && is_command {
+    if program == Program::Docker && is_about_command(error) {
         return complain(&format!(
             "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
             chain(error)
         ));
     }
     report(program, error);
+}
+
+/// Whether it is the user's command that cannot be executed, and not we who failed.
+fn is_about_command(error: &EngineError) -> bool {
+    matches!(error, EngineError::Start(failure) if failure.kind != FailureKind::Setup)
 }
 
 /// The line for an error.
