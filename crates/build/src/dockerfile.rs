@@ -1,0 +1,1 @@
+//! The Dockerfile language: lines, instructions, words and stages.

@@ -1,0 +1,1 @@
+//! `.dockerignore`: patterns of what stays out of a build context.

@@ -1,0 +1,7 @@
+//! From a Dockerfile to a graph of content-addressed steps, and the scheduler that runs it.
+//!
+//! A pure planner: nothing here asks the kernel, reads a file or prints. The front end
+//! ([`dockerfile`], [`ignore`]) turns text into typed instructions.
+
+pub mod dockerfile;
+pub mod ignore;
