@@ -1,7 +1,8 @@
 //! From a Dockerfile to a graph of content-addressed steps, and the scheduler that runs it.
 //!
 //! A pure planner: nothing here asks the kernel, reads a file or prints. The front end
-//! ([`dockerfile`], [`ignore`]) turns text into typed instructions.
+//! ([`dockerfile`], [`ignore`]) turns text into typed instructions, and those into a [`graph`].
 
 pub mod dockerfile;
+pub mod graph;
 pub mod ignore;
