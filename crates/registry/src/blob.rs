@@ -12,7 +12,7 @@ use types::digest::Digest;
 use crate::client::{ATTEMPTS_MAX, Repository, Want};
 use crate::error::{RegistryError, Result};
 use crate::http::{Answer, Method};
-use crate::refusal::explain_blob;
+use crate::refusal::{Asked, explain};
 
 /// Breaks of one download, progress or not: a server must not keep us busy for ever.
 const BREAKS_MAX: u32 = 100;
@@ -121,7 +121,7 @@ impl<'r, 'c> BlobReader<'r, 'c> {
     }
 
     fn explain(&self, error: RegistryError) -> RegistryError {
-        explain_blob(self.repository.familiar(), error, &self.digest)
+        explain(self.repository.familiar(), error, Asked::Blob(&self.digest))
     }
 
     fn broke(&mut self, source: io::Error) -> io::Result<()> {

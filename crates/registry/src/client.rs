@@ -20,7 +20,7 @@ use crate::blob::BlobReader;
 use crate::config::{Endpoint, Registries, Trust};
 use crate::error::{RegistryError, Result};
 use crate::http::{Answer, Ask, Body, Method, Transport, origin};
-use crate::refusal::{self, accept, prefer, refusal};
+use crate::refusal::{self, Asked, accept, prefer, refusal};
 
 /// As the distribution specification: a registry need not accept larger ones.
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
@@ -554,7 +554,7 @@ impl<'c> Repository<'c> {
     }
 
     fn explain(&self, error: RegistryError, selector: Selector<'_>) -> RegistryError {
-        refusal::explain(self.familiar(), error, selector)
+        refusal::explain(self.familiar(), error, Asked::Manifest(selector))
     }
 }
 

@@ -10,7 +10,7 @@ use types::digest::Digest;
 use crate::client::{Repository, Selector, Want};
 use crate::error::{RegistryError, Result};
 use crate::http::{Answer, Body, Content, Method};
-use crate::refusal::explain_push;
+use crate::refusal::{Asked, explain};
 
 impl Repository<'_> {
     /// Whether the repository has a blob.
@@ -79,7 +79,7 @@ impl Repository<'_> {
                 what: "manifest",
                 size: length,
             },
-            error => explain_push(&self.familiar(), error),
+            error => explain(self.familiar(), error, Asked::Push),
         })?;
         check_digest(&answer, digest)
     }
@@ -88,7 +88,7 @@ impl Repository<'_> {
         match self.ask(want) {
             Ok(_) => Ok(true),
             Err(RegistryError::Status { status: 404, .. }) => Ok(false),
-            Err(error) => Err(explain_push(&self.familiar(), error)),
+            Err(error) => Err(explain(self.familiar(), error, Asked::Push)),
         }
     }
 }

@@ -53,12 +53,17 @@ pub(crate) fn refusal(answer: Answer) -> RegistryError {
     }
 }
 
-/// Turns a bare status into what it means where a manifest is asked for.
-pub(crate) fn explain(
-    repository: String,
-    error: RegistryError,
-    selector: Selector<'_>,
-) -> RegistryError {
+/// What was asked of a repository.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked<'a> {
+    Manifest(Selector<'a>),
+    Blob(&'a Digest),
+    /// To take something.
+    Push,
+}
+
+/// Turns a bare status into what it means where so much was asked of a repository.
+pub(crate) fn explain(repository: String, error: RegistryError, asked: Asked<'_>) -> RegistryError {
     let RegistryError::Status {
         status,
         code,
@@ -68,97 +73,62 @@ pub(crate) fn explain(
     else {
         return error;
     };
-    match (status, selector) {
+    match (status, asked) {
+        (401, Asked::Push) => RegistryError::Denied {
+            words: said(&code, &message, "unauthorized: authentication required"),
+        },
+        (403, Asked::Push) => RegistryError::Denied {
+            words: said(
+                &code,
+                &message,
+                "denied: requested access to the resource is denied",
+            ),
+        },
         (401 | 403, _) => RegistryError::AccessDenied {
             repository,
             message,
         },
-        (404, _) if code == "NAME_UNKNOWN" || message.starts_with("repository name") => {
-            RegistryError::NameUnknown {
-                repository,
-                message,
-            }
-        }
-        (404, Selector::Tag(tag)) if !tag.is_empty() => RegistryError::ManifestUnknown {
-            reference: format!("{repository}:{tag}"),
-            message,
-        },
-        (404, Selector::Digest(digest)) => RegistryError::ManifestUnknown {
-            reference: format!("{repository}@{digest}"),
-            message,
-        },
-        (404, Selector::Tag(_)) => RegistryError::NameUnknown {
-            repository,
-            message,
-        },
-        _ => RegistryError::Status {
-            status,
-            code,
-            message,
-            url,
-        },
-    }
-}
-
-/// The same where something is sent, in Docker's words: `denied: …`, `unauthorized: …`.
-pub(crate) fn explain_push(repository: &str, error: RegistryError) -> RegistryError {
-    let RegistryError::Status {
-        status,
-        code,
-        message,
-        url,
-    } = error
-    else {
-        return error;
-    };
-    let words = |code: &str, message: &str| format!("{code}: {message}");
-    let said = match (code.as_str(), message.as_str()) {
-        ("", "") => None,
-        ("", message) => Some(message.to_owned()),
-        (code, "") => Some(code.to_lowercase().replace('_', " ")),
-        (code, message) => Some(words(&code.to_lowercase().replace('_', " "), message)),
-    };
-    match status {
-        401 => RegistryError::Denied {
-            words: said.unwrap_or_else(|| words("unauthorized", "authentication required")),
-        },
-        403 => RegistryError::Denied {
-            words: said
-                .unwrap_or_else(|| words("denied", "requested access to the resource is denied")),
-        },
-        404 => RegistryError::NameUnknown {
-            repository: repository.to_owned(),
-            message,
-        },
-        _ => RegistryError::Status {
-            status,
-            code,
-            message,
-            url,
-        },
-    }
-}
-
-/// The same where a blob is asked for.
-pub(crate) fn explain_blob(
-    repository: String,
-    error: RegistryError,
-    digest: &Digest,
-) -> RegistryError {
-    match error {
-        RegistryError::Status {
-            status: 401 | 403,
-            message,
-            ..
-        } => RegistryError::AccessDenied {
-            repository,
-            message,
-        },
-        RegistryError::Status { status: 404, .. } => RegistryError::BlobUnknown {
+        (404, Asked::Blob(digest)) => RegistryError::BlobUnknown {
             repository,
             digest: digest.clone(),
         },
-        other => other,
+        (404, Asked::Manifest(selector)) => {
+            let is_repository = code == "NAME_UNKNOWN" || message.starts_with("repository name");
+            let reference = match selector {
+                _ if is_repository => None,
+                Selector::Tag("") => None,
+                Selector::Tag(tag) => Some(format!("{repository}:{tag}")),
+                Selector::Digest(digest) => Some(format!("{repository}@{digest}")),
+            };
+            match reference {
+                Some(reference) => RegistryError::ManifestUnknown { reference, message },
+                None => RegistryError::NameUnknown {
+                    repository,
+                    message,
+                },
+            }
+        }
+        (404, Asked::Push) => RegistryError::NameUnknown {
+            repository,
+            message,
+        },
+        _ => RegistryError::Status {
+            status,
+            code,
+            message,
+            url,
+        },
+    }
+}
+
+/// In Docker's words: `denied: …`, `unauthorized: …`.
+fn said(code: &str, message: &str, otherwise: &str) -> String {
+    let code = code.to_lowercase().replace('_', " ");
+    match (code.as_str(), message) {
+        ("", "") => otherwise.to_owned(),
+        ("", message) => message.to_owned(),
+        (code, "") => code.to_owned(),
+        (code, message) => format!("{code}: {message}"),
     }
 }
 
@@ -230,7 +200,7 @@ mod tests {
                 code: code.into(),
                 message: message.into(),
             };
-            explain_push("r.lan/x", status).to_string()
+            explain("r.lan/x".into(), status, Asked::Push).to_string()
         };
         let denied = "denied: requested access to the resource is denied";
         assert_eq!(said(403, "", ""), denied);

@@ -21,7 +21,7 @@ use crate::client::{ATTEMPTS_MAX, Repository, Want};
 use crate::error::{RegistryError, Result};
 use crate::http::{Answer, Body, Content, Method, check_step, encode_query, resolve};
 use crate::push::check_digest;
-use crate::refusal::explain_push;
+use crate::refusal::{Asked, explain};
 
 /// Up to here a blob is sent in the request that also names its digest.
 const MONOLITH_BYTES_MAX: u64 = 4 << 20;
@@ -140,11 +140,11 @@ impl Repository<'_> {
                 Err(RegistryError::Status {
                     status: 400..500, ..
                 }) => {}
-                Err(error) => return Err(explain_push(&self.familiar(), error)),
+                Err(error) => return Err(explain(self.familiar(), error, Asked::Push)),
             }
         }
         let answer = self.ask(&Want::new(Method::Post, "blobs/uploads/"));
-        let answer = answer.map_err(|error| explain_push(&self.familiar(), error))?;
+        let answer = answer.map_err(|error| explain(self.familiar(), error, Asked::Push))?;
         self.session(&answer).map(Some)
     }
 
@@ -289,7 +289,7 @@ impl Repository<'_> {
                 size: source.size,
                 source: cause,
             },
-            error => explain_push(&self.familiar(), error),
+            error => explain(self.familiar(), error, Asked::Push),
         }
     }
 }

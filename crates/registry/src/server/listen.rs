@@ -43,13 +43,13 @@ pub(super) async fn listen(registry: &Arc<Registry>) -> Result<(), ServeError> {
     let failed = || ServeError::io("wait for signals");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed())?;
-    announce(registry, &listener);
+    announce(registry, &listener).await;
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     let door = Arc::new(Door {
         registry: registry.clone(),
         tls,
-        pages: hub::router(registry.clone()),
+        pages: hub::router(),
     });
     loop {
         let Ok(permit) = connections.clone().acquire_owned().await else {
@@ -81,7 +81,7 @@ pub(super) async fn listen(registry: &Arc<Registry>) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn announce(registry: &Registry, listener: &TcpListener) {
+async fn announce(registry: &Registry, listener: &TcpListener) {
     let address = listener.local_addr().unwrap_or(registry.settings.listen);
     let scheme = if registry.settings.is_tls {
         "https"
@@ -92,9 +92,7 @@ fn announce(registry: &Registry, listener: &TcpListener) {
     let url = registry.settings.public_url.as_deref().unwrap_or(&local);
     (registry.report)(&Event::Listening {
         url,
-        is_fresh: !registry
-            .has_users
-            .load(std::sync::atomic::Ordering::Relaxed),
+        is_fresh: !registry.has_users().await.unwrap_or(true),
         anonymous_writes: registry.settings.anonymous_writes,
     });
 }

@@ -175,7 +175,6 @@ impl Registry {
             .setting("secret", &random_hex::<32>())
             .await
             .map_err(ServeError::open)?;
-        let users = database.count_users().await.map_err(ServeError::open)?;
         Ok(Arc::new(Self {
             settings,
             storage: Arc::new(storage),
@@ -188,7 +187,7 @@ impl Registry {
             logins: auth::limit::Logins::default(),
             hashing: Semaphore::new(1),
             publishing: RwLock::new(()),
-            has_users: AtomicBool::new(users > 0),
+            has_users: AtomicBool::new(false),
             pulls: Mutex::default(),
             _lock: lock,
         }))
@@ -205,10 +204,18 @@ impl Registry {
         Ok(facts)
     }
 
+    /// Whether anybody has an account. Once there is one there always is.
+    async fn has_users(&self) -> Result<bool, DatabaseError> {
+        if !self.has_users.load(Ordering::Relaxed) && self.database.count_users().await? > 0 {
+            self.has_users.store(true, Ordering::Relaxed);
+        }
+        Ok(self.has_users.load(Ordering::Relaxed))
+    }
+
     /// Whether `/v2/` asks for a token: where nobody has an account, or nothing may be done without
     /// one, there is no question worth asking.
-    fn asks_who_is_there(&self) -> bool {
-        self.has_users.load(Ordering::Relaxed) || !self.settings.anonymous_writes
+    async fn asks_who_is_there(&self) -> Result<bool, DatabaseError> {
+        Ok(!self.settings.anonymous_writes || self.has_users().await?)
     }
 
     /// Counts a pull, in memory; written down together with others.

@@ -129,7 +129,7 @@ async fn route(mut call: Call<'_>, path: &str, body: Body) -> Result<Response<Bo
         call.name = name;
     }
     match route {
-        Route::Base => base(&call),
+        Route::Base => base(&call).await,
         Route::Catalog => lists::catalog(&call).await,
         Route::Tags { .. } => lists::tags(&call).await,
         Route::Referrers { digest, .. } => lists::referrers(&call, &parse_digest(digest)?).await,
@@ -142,10 +142,11 @@ async fn route(mut call: Call<'_>, path: &str, body: Body) -> Result<Response<Bo
 
 /// `GET /v2/` (end-1). Where there are users, it asks who is there: clients choose how to log in by
 /// this answer alone. Anonymous ones fetch a token without credentials, as at Docker Hub.
-fn base(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+async fn base(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     only(call, &[Method::GET, Method::HEAD])?;
     let registry = call.registry;
-    if call.who.grants.is_none() && call.who.user.is_empty() && registry.asks_who_is_there() {
+    let is_nobody = call.who.grants.is_none() && call.who.user.is_empty();
+    if is_nobody && registry.asks_who_is_there().await? {
         let challenge = auth::challenge(registry, call.headers, "", "");
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,

@@ -134,21 +134,23 @@ pub(crate) fn role(anonymous_writes: bool, who: &Principal, name: &str, facts: &
     found.min(who.limit)
 }
 
-/// Names and passwords that were right a moment ago, by their hash.
+/// Passwords that were right a moment ago, hashed together with what they fitted: one that was changed
+/// meanwhile, here or by another replica, is not found.
 #[derive(Default)]
-pub(crate) struct Remembered(Mutex<HashMap<[u8; 32], (Instant, Principal)>>);
+pub(crate) struct Remembered(Mutex<HashMap<[u8; 32], Instant>>);
 
 impl Remembered {
-    fn find(&self, key: &[u8; 32]) -> Option<Principal> {
+    fn knows(&self, key: &[u8; 32]) -> bool {
         let known = self
             .0
             .lock()
             .expect("invariant: nothing panics with this lock");
-        let (since, who) = known.get(key)?;
-        (since.elapsed() < REMEMBER).then(|| who.clone())
+        known
+            .get(key)
+            .is_some_and(|since| since.elapsed() < REMEMBER)
     }
 
-    fn keep(&self, key: [u8; 32], who: Principal) {
+    fn keep(&self, key: [u8; 32]) {
         let mut known = self
             .0
             .lock()
@@ -156,16 +158,7 @@ impl Remembered {
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(key, (Instant::now(), who));
-    }
-
-    /// A password or a token changed.
-    pub(crate) fn clear(&self) {
-        let mut known = self
-            .0
-            .lock()
-            .expect("invariant: nothing panics with this lock");
-        known.clear();
+        known.insert(key, Instant::now());
     }
 }
 
@@ -253,32 +246,14 @@ pub(crate) async fn authenticate(
     password: &str,
     peer: std::net::IpAddr,
 ) -> Result<Option<Principal>, ApiError> {
-    let key = sha2::Sha256::new()
-        .chain_update((user.len() as u64).to_le_bytes())
-        .chain_update(user)
-        .chain_update(password)
-        .chain_update(&registry.secret)
-        .finalize()
-        .into();
-    if let Some(who) = registry.remembered.find(&key) {
-        return Ok(Some(who));
-    }
-    if let Some(wait) = registry.logins.refused(user, peer) {
-        return Err(ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "TOOMANYREQUESTS",
-            "too many wrong passwords; wait and try again",
-        )
-        .with(RETRY_AFTER, &wait.as_secs().max(1).to_string()));
-    }
     let who = if password.starts_with(ACCESS_TOKEN_PREFIX) {
+        // Nobody guesses 256 bits: a right one is never refused because others were wrong.
         by_token(registry, user, password).await?
     } else {
-        by_password(registry, user, password).await?
+        by_password(registry, user, password, peer).await?
     };
-    match &who {
-        Some(who) => registry.remembered.keep(key, who.clone()),
-        None => registry.logins.failed(user, peer),
+    if who.is_none() {
+        registry.logins.failed(user, peer);
     }
     Ok(who)
 }
@@ -308,6 +283,7 @@ async fn by_password(
     registry: &Registry,
     user: &str,
     password: &str,
+    peer: std::net::IpAddr,
 ) -> Result<Option<Principal>, ApiError> {
     let found = registry.database.user(user).await?;
     // Somebody who does not exist takes as long as a wrong password.
@@ -315,10 +291,27 @@ async fn by_password(
         Some(user) => (user.password.clone(), Some(user)),
         None => (password::nobodys().to_owned(), None),
     };
-    let is_right = password::verify(registry, password, hash).await;
-    Ok(found
-        .filter(|_| is_right)
-        .map(|user| Principal::user(user.name, user.is_admin)))
+    let key = sha2::Sha256::new()
+        .chain_update(&registry.secret)
+        .chain_update(&hash)
+        .chain_update(password)
+        .finalize()
+        .into();
+    if !registry.remembered.knows(&key) {
+        if let Some(wait) = registry.logins.refused(user, peer) {
+            return Err(ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TOOMANYREQUESTS",
+                "too many wrong passwords; wait and try again",
+            )
+            .with(RETRY_AFTER, &wait.as_secs().max(1).to_string()));
+        }
+        if !password::verify(registry, password, hash).await {
+            return Ok(None);
+        }
+        registry.remembered.keep(key);
+    }
+    Ok(found.map(|user| Principal::user(user.name, user.is_admin)))
 }
 
 /// Finds out what somebody may do, and refuses if it is less than `needed`.

@@ -189,7 +189,10 @@ impl Database {
         .await
         .doing(doing)?;
         if found.is_some() {
-            sqlx::query("UPDATE tokens SET used_at = $2 WHERE hash = $1")
+            // Once a minute is precise enough for people.
+            let sql = "UPDATE tokens SET used_at = $2 WHERE hash = $1 \
+                 AND (used_at IS NULL OR used_at < $2 - 60)";
+            sqlx::query(sql)
                 .bind(hash)
                 .bind(now())
                 .execute(self.writer())

@@ -1,16 +1,12 @@
 //! One's own account: access tokens and the password.
 
 use askama::Template;
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::Response;
 
-use super::{Fields, Page, Refusal, Shared, Visitor, finish, page, see};
+use super::{Answer, Desk, Page, Refusal, page_with_problem, see};
 use crate::server::auth::{self, Role, password, token};
 use crate::server::database::accounts::{NewToken, TokenRow};
 use crate::server::database::now;
-use crate::server::{Registry, random_hex};
+use crate::server::random_hex;
 
 const DESCRIPTION_CHARACTERS_MAX: usize = 100;
 /// Tokens of one user.
@@ -27,126 +23,72 @@ struct Account {
     problem: &'static str,
 }
 
-async fn render(
-    registry: &Registry,
-    visitor: &Visitor,
-    secret: String,
-    problem: &'static str,
-) -> Result<Response<Body>, Refusal> {
-    if visitor.user.is_none() {
-        return Err(Refusal::SignIn);
-    }
-    page(&Account {
-        page: Page::new(registry, visitor),
-        tokens: registry.database.tokens(visitor.name()).await?,
+async fn render(desk: &Desk, secret: String, problem: &'static str) -> Answer {
+    let tokens = desk.registry.database.tokens(desk.user()?).await?;
+    let account = Account {
+        page: desk.page(),
+        tokens,
         secret,
         problem,
-    })
-}
-
-pub(super) async fn show(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-) -> Response<Body> {
-    let result = render(&registry, &visitor, String::new(), "").await;
-    finish(&registry, &visitor, result)
-}
-
-pub(super) async fn create_token(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-    Extension(fields): Extension<Fields>,
-) -> Response<Body> {
-    let result = async {
-        if visitor.user.is_none() {
-            return Err(Refusal::SignIn);
-        }
-        let description: String = fields
-            .get("description")
-            .chars()
-            .take(DESCRIPTION_CHARACTERS_MAX)
-            .collect();
-        let scope = Role::parse(fields.get("scope")).ok_or(Refusal::Denied)?;
-        let days = fields
-            .get("days")
-            .parse::<i64>()
-            .unwrap_or(30)
-            .clamp(0, DAYS_MAX);
-        if registry.database.tokens(visitor.name()).await?.len() >= TOKENS_MAX {
-            return Err(Refusal::Denied);
-        }
-        let secret = token::new_secret();
-        registry
-            .database
-            .add_token(&NewToken {
-                hash: &token::hash_secret(&secret),
-                id: &random_hex::<8>(),
-                user: visitor.name(),
-                description: &description,
-                scope: scope.name(),
-                expires_at: (days > 0).then(|| now() + days * 86_400),
-            })
-            .await?;
-        render(&registry, &visitor, secret, "").await
     };
-    finish(&registry, &visitor, result.await)
+    page_with_problem(&account, problem)
 }
 
-pub(super) async fn end_token(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-    Extension(fields): Extension<Fields>,
-) -> Response<Body> {
-    let result = async {
-        if visitor.user.is_none() {
-            return Err(Refusal::SignIn);
-        }
-        registry
-            .database
-            .remove_token(visitor.name(), fields.get("id"))
-            .await?;
-        registry.remembered.clear();
-        Ok(see("/account"))
-    };
-    finish(&registry, &visitor, result.await)
+pub(super) async fn show(desk: Desk) -> Answer {
+    render(&desk, String::new(), "").await
 }
 
-pub(super) async fn change_password(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-    Extension(fields): Extension<Fields>,
-) -> Response<Body> {
-    let result = async {
-        if visitor.user.is_none() {
-            return Err(Refusal::SignIn);
-        }
-        let (old, new) = (fields.raw("old"), fields.raw("new"));
-        if !(password::BYTES_MIN..=password::BYTES_MAX).contains(&new.len()) {
-            return render(
-                &registry,
-                &visitor,
-                String::new(),
-                visitor.words.bad_password,
-            )
-            .await;
-        }
-        let is_right = !old.starts_with(auth::ACCESS_TOKEN_PREFIX)
-            && matches!(
-                auth::authenticate(&registry, visitor.name(), old, visitor.peer).await,
-                Ok(Some(_))
-            );
-        if !is_right {
-            let problem = visitor.words.wrong_credentials;
-            return render(&registry, &visitor, String::new(), problem).await;
-        }
-        let hash = password::hash(&registry, new).await;
-        let hash = hash.ok_or_else(|| Refusal::Trouble("cannot hash a password".to_owned()))?;
-        registry
-            .database
-            .set_password(visitor.name(), &hash)
-            .await?;
-        registry.remembered.clear();
-        Ok(see("/signin"))
-    };
-    finish(&registry, &visitor, result.await)
+pub(super) async fn create_token(desk: Desk) -> Answer {
+    let (user, fields, database) = (desk.user()?, &desk.fields, &desk.registry.database);
+    let description: String = fields
+        .get("description")
+        .chars()
+        .take(DESCRIPTION_CHARACTERS_MAX)
+        .collect();
+    let scope = Role::parse(fields.get("scope")).ok_or(Refusal::Denied)?;
+    let days = fields.get("days").parse::<i64>();
+    let days = days.unwrap_or(30).clamp(0, DAYS_MAX);
+    if database.tokens(user).await?.len() >= TOKENS_MAX {
+        return Err(Refusal::Denied);
+    }
+    let secret = token::new_secret();
+    database
+        .add_token(&NewToken {
+            hash: &token::hash_secret(&secret),
+            id: &random_hex::<8>(),
+            user,
+            description: &description,
+            scope: scope.name(),
+            expires_at: (days > 0).then(|| now() + days * 86_400),
+        })
+        .await?;
+    render(&desk, secret, "").await
+}
+
+pub(super) async fn end_token(desk: Desk) -> Answer {
+    let database = &desk.registry.database;
+    database
+        .remove_token(desk.user()?, desk.fields.get("id"))
+        .await?;
+    Ok(see("/account"))
+}
+
+pub(super) async fn change_password(desk: Desk) -> Answer {
+    let (user, registry, words) = (desk.user()?, &desk.registry, desk.visitor.words);
+    let (old, new) = (desk.fields.raw("old"), desk.fields.raw("new"));
+    if !(password::BYTES_MIN..=password::BYTES_MAX).contains(&new.len()) {
+        return render(&desk, String::new(), words.bad_password).await;
+    }
+    let is_right = !old.starts_with(auth::ACCESS_TOKEN_PREFIX)
+        && matches!(
+            auth::authenticate(registry, user, old, desk.visitor.peer).await,
+            Ok(Some(_))
+        );
+    if !is_right {
+        return render(&desk, String::new(), words.wrong_credentials).await;
+    }
+    let hash = password::hash(registry, new).await;
+    let hash = hash.ok_or_else(|| Refusal::Trouble("cannot hash a password".to_owned()))?;
+    registry.database.set_password(user, &hash).await?;
+    Ok(see("/signin"))
 }

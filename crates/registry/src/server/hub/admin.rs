@@ -1,15 +1,8 @@
 //! The administrator's page: what there is, and collection.
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::Response;
 
-use super::{Page, Refusal, Shared, Visitor, finish, page, words};
-use crate::server::Registry;
+use super::{Answer, Desk, Page, Refusal, page, words};
 use crate::server::collection;
 use crate::server::database::collect::Usage;
 
@@ -22,60 +15,42 @@ struct Admin {
     done: String,
 }
 
-async fn render(
-    registry: &Registry,
-    visitor: &Visitor,
-    done: String,
-) -> Result<Response<Body>, Refusal> {
-    let usage = registry.database.usage().await?;
+async fn render(desk: &Desk, done: String) -> Answer {
+    let usage = desk.registry.database.usage().await?;
     page(&Admin {
-        page: Page::new(registry, visitor),
+        page: desk.page(),
         usage,
         bytes: words::size(usage.bytes),
         done,
     })
 }
 
-fn require(visitor: &Visitor) -> Result<(), Refusal> {
-    match (visitor.is_admin(), &visitor.user) {
-        (true, _) => Ok(()),
-        (false, Some(_)) => Err(Refusal::Denied),
-        (false, None) => Err(Refusal::SignIn),
+fn require(desk: &Desk) -> Result<(), Refusal> {
+    desk.user()?;
+    match desk.visitor.is_admin() {
+        true => Ok(()),
+        false => Err(Refusal::Denied),
     }
 }
 
-pub(super) async fn show(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-) -> Response<Body> {
-    let result = async {
-        require(&visitor)?;
-        render(&registry, &visitor, String::new()).await
-    };
-    finish(&registry, &visitor, result.await)
+pub(super) async fn show(desk: Desk) -> Answer {
+    require(&desk)?;
+    render(&desk, String::new()).await
 }
 
-pub(super) async fn collect(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-) -> Response<Body> {
-    let result = async {
-        require(&visitor)?;
-        let registry: &Arc<Registry> = &registry;
-        let collected = collection::collect(registry)
-            .await
-            .map_err(Refusal::Trouble)?;
-        let words = visitor.words;
-        let done = format!(
-            "{} {} {} {} {} {}",
-            words.collected,
-            collected.blobs,
-            words.blobs_removed,
-            words::size(collected.bytes as i64),
-            collected.marked,
-            words.blobs_marked,
-        );
-        render(registry, &visitor, done).await
-    };
-    finish(&registry, &visitor, result.await)
+pub(super) async fn collect(desk: Desk) -> Answer {
+    require(&desk)?;
+    let collected = collection::collect(&desk.registry).await;
+    let collected = collected.map_err(Refusal::Trouble)?;
+    let words = desk.visitor.words;
+    let done = format!(
+        "{} {} {} {} {} {}",
+        words.collected,
+        collected.blobs,
+        words.blobs_removed,
+        words::size(collected.bytes as i64),
+        collected.marked,
+        words.blobs_marked,
+    );
+    render(&desk, done).await
 }

@@ -5,14 +5,11 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::Response;
+use axum::extract::Path;
 use serde_json::Value;
 use types::digest::Digest;
 
-use super::{Fields, Page, Refusal, Shared, Visitor, finish, page, words};
+use super::{Answer, Desk, Page, Refusal, page, words};
 use crate::server::Registry;
 use crate::server::auth::Role;
 use crate::server::database::manifests::TagRow;
@@ -241,46 +238,36 @@ async fn image(
     })
 }
 
-pub(super) async fn show(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-    Extension(fields): Extension<Fields>,
-    Path(name): Path<String>,
-) -> Response<Body> {
-    let result = async {
-        let role = visitor.role(&registry, &name).await?;
-        if role < Role::Read {
-            return Err(Refusal::NotFound);
-        }
-        let tag = fields.get("tag");
-        let found = registry
-            .database
-            .manifest(&name, tag)
-            .await?
-            .ok_or(Refusal::NotFound)?;
-        let body: Value = serde_json::from_slice(&found.body).unwrap_or_default();
-        let mut images = Vec::new();
-        if is_index(&found.media_type) {
-            for child in children(&body) {
-                let digest = child["digest"].as_str().unwrap_or_default();
-                if let Some(child) = registry.database.manifest(&name, digest).await? {
-                    let manifest = serde_json::from_slice(&child.body).unwrap_or_default();
-                    images.push(image(&registry, &name, digest, &manifest).await?);
-                }
+pub(super) async fn show(desk: Desk, Path(name): Path<String>) -> Answer {
+    let registry = &desk.registry;
+    let role = desk.visitor.role(registry, &name).await?;
+    if role < Role::Read {
+        return Err(Refusal::NotFound);
+    }
+    let tag = desk.fields.get("tag");
+    let found = registry.database.manifest(&name, tag).await?;
+    let found = found.ok_or(Refusal::NotFound)?;
+    let body: Value = serde_json::from_slice(&found.body).unwrap_or_default();
+    let mut images = Vec::new();
+    if is_index(&found.media_type) {
+        for child in children(&body) {
+            let digest = child["digest"].as_str().unwrap_or_default();
+            if let Some(child) = registry.database.manifest(&name, digest).await? {
+                let manifest = serde_json::from_slice(&child.body).unwrap_or_default();
+                images.push(image(registry, &name, digest, &manifest).await?);
             }
-        } else {
-            images.push(image(&registry, &name, &found.digest, &body).await?);
         }
-        page(&Show {
-            page: Page::new(&registry, &visitor),
-            name: name.clone(),
-            tag: tag.to_owned(),
-            digest: found.digest,
-            images,
-            is_admin: role >= Role::Admin,
-        })
-    };
-    finish(&registry, &visitor, result.await)
+    } else {
+        images.push(image(registry, &name, &found.digest, &body).await?);
+    }
+    page(&Show {
+        page: desk.page(),
+        name: name.clone(),
+        tag: tag.to_owned(),
+        digest: found.digest,
+        images,
+        is_admin: role >= Role::Admin,
+    })
 }
 
 #[cfg(test)]

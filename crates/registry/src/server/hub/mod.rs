@@ -16,16 +16,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::FromRequestParts;
 use axum::http::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderName,
     HeaderValue, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 use tower_service::Service as _;
 
 use super::api::error::ApiError;
@@ -133,7 +135,43 @@ impl Page {
     }
 }
 
-/// Why there is no page.
+/// What a handler has before it: the registry, who looks, and what was filled in.
+#[derive(Clone)]
+pub(super) struct Desk {
+    registry: Arc<Registry>,
+    visitor: Visitor,
+    fields: Fields,
+}
+
+impl Desk {
+    fn page(&self) -> Page {
+        Page::new(&self.registry, &self.visitor)
+    }
+
+    /// The name of whoever is signed in; others are sent to sign in.
+    fn user(&self) -> Result<&str, Refusal> {
+        match self.visitor.name() {
+            "" => Err(Refusal::SignIn),
+            name => Ok(name),
+        }
+    }
+}
+
+/// [`handle`] puts it there.
+impl FromRequestParts<()> for Desk {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &()) -> Result<Self, Refusal> {
+        let desk = parts.extensions.get::<Self>().cloned();
+        desk.ok_or_else(|| Refusal::Trouble("a page was asked for beside its door".to_owned()))
+    }
+}
+
+/// What a handler gives back.
+pub(super) type Answer = Result<Response<Body>, Refusal>;
+
+/// Why there is no page. It travels in the answer's extensions to [`handle`], which makes a page of it.
+#[derive(Clone, Debug)]
 pub(super) enum Refusal {
     NotFound,
     Denied,
@@ -155,7 +193,13 @@ impl From<askama::Error> for Refusal {
     }
 }
 
-type Shared = State<Arc<Registry>>;
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
 
 #[derive(Template)]
 #[template(path = "message.html")]
@@ -196,7 +240,7 @@ struct Results {
 }
 
 /// All pages.
-pub(crate) fn router(registry: Arc<Registry>) -> Router {
+pub(crate) fn router() -> Router {
     Router::new()
         .route("/", get(home))
         .route("/search", get(search))
@@ -237,8 +281,7 @@ pub(crate) fn router(registry: Arc<Registry>) -> Router {
             "/favicon.ico",
             get(|| asset("image/svg+xml", include_str!("icon.svg"))),
         )
-        .fallback(nothing)
-        .with_state(registry)
+        .fallback(|| async { Refusal::NotFound })
 }
 
 /// Answers a request for a page, and says whose it was.
@@ -258,12 +301,20 @@ pub(crate) async fn handle(
     let user = visitor.name().to_owned();
     let response = match admit(request, &visitor).await {
         Err(refusal) => refuse(registry, &visitor, refusal),
-        Ok(mut request) => {
-            request.extensions_mut().insert(visitor.clone());
+        Ok((mut request, fields)) => {
+            request.extensions_mut().insert(Desk {
+                registry: registry.clone(),
+                visitor: visitor.clone(),
+                fields,
+            });
             // The router is always ready and cannot fail.
-            match pages.clone().call(request).await {
+            let mut response = match pages.clone().call(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
+            };
+            match response.extensions_mut().remove::<Refusal>() {
+                Some(refusal) => refuse(registry, &visitor, refusal),
+                None => response,
             }
         }
     };
@@ -272,12 +323,14 @@ pub(crate) async fn handle(
 
 /// Reads a form and checks that it came from a page of ours: by the proof in it, and by what
 /// browsers say about where a request comes from.
-async fn admit(request: Request<Body>, visitor: &Visitor) -> Result<Request<Body>, Refusal> {
-    let (mut parts, body) = request.into_parts();
+async fn admit(
+    request: Request<Body>,
+    visitor: &Visitor,
+) -> Result<(Request<Body>, Fields), Refusal> {
+    let (parts, body) = request.into_parts();
     if parts.method != Method::POST {
-        let query = parts.uri.query().unwrap_or_default();
-        parts.extensions.insert(Fields::parse(query.as_bytes()));
-        return Ok(Request::from_parts(parts, Body::empty()));
+        let fields = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        return Ok((Request::from_parts(parts, Body::empty()), fields));
     }
     let origin = parts
         .headers
@@ -298,8 +351,7 @@ async fn admit(request: Request<Body>, visitor: &Visitor) -> Result<Request<Body
     if is_foreign || !is_ours || visitor.csrf.is_empty() {
         return Err(Refusal::FormExpired);
     }
-    parts.extensions.insert(fields);
-    Ok(Request::from_parts(parts, Body::empty()))
+    Ok((Request::from_parts(parts, Body::empty()), fields))
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
@@ -389,7 +441,7 @@ async fn asset(kind: &'static str, text: &'static str) -> Response<Body> {
 }
 
 /// Renders a page.
-fn page(template: &impl Template) -> Result<Response<Body>, Refusal> {
+fn page(template: &impl Template) -> Answer {
     let mut response = Response::new(Body::from(template.render()?));
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -406,13 +458,13 @@ fn see(place: &str) -> Response<Body> {
     response
 }
 
-/// Makes a page of whatever came.
-fn finish(
-    registry: &Registry,
-    visitor: &Visitor,
-    result: Result<Response<Body>, Refusal>,
-) -> Response<Body> {
-    result.unwrap_or_else(|refusal| refuse(registry, visitor, refusal))
+/// The same where something that was filled in is refused.
+fn page_with_problem(template: &impl Template, problem: &str) -> Answer {
+    let mut response = page(template)?;
+    if !problem.is_empty() {
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    Ok(response)
 }
 
 fn refuse(registry: &Registry, visitor: &Visitor, refusal: Refusal) -> Response<Body> {
@@ -441,90 +493,68 @@ fn refuse(registry: &Registry, visitor: &Visitor, refusal: Refusal) -> Response<
     response
 }
 
-async fn nothing(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-) -> Response<Body> {
-    refuse(&registry, &visitor, Refusal::NotFound)
-}
-
-async fn home(State(registry): Shared, Extension(visitor): Extension<Visitor>) -> Response<Body> {
-    let result = async {
-        let who = visitor.principal();
-        let rows = match visitor.name() {
-            "" => {
-                let search = Search {
-                    viewer: who.viewer(),
-                    text: "",
-                    limit: PAGE_ROWS,
-                    offset: 0,
-                };
-                registry.database.search(search).await?.0
-            }
-            user => {
-                registry
-                    .database
-                    .repositories_of(user, PAGE_ROWS * 8)
-                    .await?
-            }
-        };
-        page(&Home {
-            page: Page::new(&registry, &visitor),
-            rows,
-            is_fresh: !registry
-                .has_users
-                .load(std::sync::atomic::Ordering::Relaxed),
-        })
+async fn home(desk: Desk) -> Answer {
+    let database = &desk.registry.database;
+    let who = desk.visitor.principal();
+    let rows = match desk.visitor.name() {
+        "" => {
+            let search = Search {
+                viewer: who.viewer(),
+                text: "",
+                limit: PAGE_ROWS,
+                offset: 0,
+            };
+            database.search(search).await?.0
+        }
+        user => database.repositories_of(user, PAGE_ROWS * 8).await?,
     };
-    finish(&registry, &visitor, result.await)
+    page(&Home {
+        page: desk.page(),
+        rows,
+        is_fresh: !desk.registry.has_users().await?,
+    })
 }
 
 /// The page of results, or with `part` only its middle for the script.
-async fn search(
-    State(registry): Shared,
-    Extension(visitor): Extension<Visitor>,
-    Extension(fields): Extension<Fields>,
-) -> Response<Body> {
-    let result = async {
-        let text: String = fields.get("q").chars().take(200).collect();
-        let number = fields.page();
-        let who = visitor.principal();
-        let search = Search {
-            viewer: who.viewer(),
-            text: &text,
-            limit: PAGE_ROWS,
-            offset: (number - 1) * PAGE_ROWS,
-        };
-        let (rows, total) = registry.database.search(search).await?;
-        let link = |number: i64| {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query
-                .append_pair("q", &text)
-                .append_pair("page", &number.to_string());
-            format!("/search?{}", query.finish())
-        };
-        let previous = (number > 1).then(|| link(number - 1));
-        let next = (number * PAGE_ROWS < total).then(|| link(number + 1));
-        if !fields.get("part").is_empty() {
-            return page(&Results {
-                words: visitor.words,
-                rows,
-                total,
-                previous,
-                next,
-            });
-        }
-        page(&SearchPage {
-            page: Page::new(&registry, &visitor),
-            words: visitor.words,
-            text: text.clone(),
+async fn search(desk: Desk) -> Answer {
+    let text: String = desk.fields.get("q").chars().take(200).collect();
+    let number = desk.fields.page();
+    let who = desk.visitor.principal();
+    let search = Search {
+        viewer: who.viewer(),
+        text: &text,
+        limit: PAGE_ROWS,
+        offset: (number - 1) * PAGE_ROWS,
+    };
+    let (rows, total) = desk.registry.database.search(search).await?;
+    let link = |number: i64| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query
+            .append_pair("q", &text)
+            .append_pair("page", &number.to_string());
+        format!("/search?{}", query.finish())
+    };
+    let words = desk.visitor.words;
+    let previous = (number > 1).then(|| link(number - 1));
+    let next = (number * PAGE_ROWS < total).then(|| link(number + 1));
+    if !desk.fields.get("part").is_empty() {
+        return page(&Results {
+            words,
             rows,
             total,
             previous,
             next,
-        })
-    };
-    finish(&registry, &visitor, result.await)
+        });
+    }
+    page(&SearchPage {
+        page: desk.page(),
+        words,
+        text: text.clone(),
+        rows,
+        total,
+        previous,
+        next,
+    })
 }
 
 #[cfg(test)]
