@@ -4,5 +4,7 @@
 //! ([`dockerfile`], [`ignore`]) turns text into typed instructions, and those into a [`graph`].
 
 pub mod dockerfile;
+#[cfg(test)]
+mod golden;
 pub mod graph;
 pub mod ignore;

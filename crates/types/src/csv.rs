@@ -21,7 +21,7 @@ pub enum CsvError {
 }
 
 /// Splits a record into its fields.
-pub(crate) fn parse_record(text: &str) -> Result<Vec<String>, CsvError> {
+pub fn parse_record(text: &str) -> Result<Vec<String>, CsvError> {
     let text = text.trim_matches(['\r', '\n']);
     if text.is_empty() {
         return Err(CsvError::Empty);
