@@ -14,3 +14,4 @@ mod services;
 mod sharing;
 mod shell;
 mod volumes;
+mod words;

@@ -75,6 +75,19 @@ hosts! {
         caisson run --rm busybox nslookup 172.17.0.2 | grep -q 'name = web.bridge' || exit 4
         ! caisson run --rm busybox nslookup -type=a other || exit 5
         caisson rename web shop; caisson rm -f shop; ! caisson run --rm busybox nslookup -type=a web"#;
+    names_follow_a_rename_at_once: r#"
+        serve --name web --network-alias site; caisson run -d --name cc --link web:db busybox sleep 99 >/dev/null
+        caisson rename web shop; caisson exec cc nslookup -type=a shop | grep -q 172.17.0.2 && ! caisson exec cc nslookup -type=a web && caisson exec cc nslookup -type=a site | grep -q 172.17.0.2 || exit 2
+        caisson exec cc nslookup 172.17.0.2 | grep -q 'name = shop.bridge' && caisson exec cc nslookup -type=a db | grep -q 172.17.0.2 || exit 3
+        caisson rm -f shop; [ "$(ls $CAISSON_ROOT/networks/bridge/names | wc -l)" = 2 ]"#;
+    hosts_and_mode_follow_connections: r#"
+        caisson network create mine >/dev/null; caisson run -d --name cc --hostname hh busybox sleep 99 >/dev/null; caisson exec cc sh -c 'echo 10.1.1.1 own >> /etc/hosts'
+        caisson network connect bridge cc 2> e; [ $? = 1 ] && grep -q 'already exists in network bridge' e || exit 2
+        caisson network connect mine cc; caisson exec cc cat /etc/hosts > h; grep -qx "172.17.0.2	hh" h && grep -qx "172.18.0.2	hh" h && grep -qx '10.1.1.1 own' h || exit 3
+        caisson network disconnect bridge cc; caisson exec cc cat /etc/hosts > h; ! grep -q 172.17 h && grep -qx "172.18.0.2	hh" h && grep -qx '10.1.1.1 own' h || exit 4
+        caisson network disconnect mine cc; caisson exec cc cat /etc/hosts > h; ! grep -q '172\.' h || exit 5
+        caisson restart -t 0 cc; [ "$(caisson inspect -f '{{.HostConfig.NetworkMode}} {{len .NetworkSettings.Networks}}' cc)" = 'bridge 0' ] || exit 6
+        caisson network connect mine cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1' && caisson restart -t 0 cc && caisson exec cc grep -qx "172.18.0.2	hh" /etc/hosts"#;
     a_container_may_serve_names_itself: r#"
         caisson run --rm busybox sh -c 'nc -l -p 53 </dev/null & sleep .3; jobs | grep -c Running' | grep -qx 1"#;
     networks_are_apart_and_internal_ones_have_no_way_out: r#"

@@ -21,6 +21,14 @@ pub(crate) fn report(program: Program, error: &EngineError) {
     complain(&line(program, error));
 }
 
+/// What the command line itself finds wrong: no word of Docker's daemon.
+pub(crate) fn refuse(program: Program, text: &str) {
+    match program {
+        Program::Docker => complain(text),
+        Program::Caisson => complain(&format!("caisson: {text}")),
+    }
+}
+
 /// [`report`] for `run` and `create`, whose errors Docker begins with its own name.
 pub(crate) fn report_run(program: Program, error: &EngineError) {
     // What Docker's layers add to a command that cannot be started; scripts know the whole line.

@@ -91,7 +91,11 @@ pub(crate) fn attached(
                 Ok(count @ 1..) => match session.detach_keys.filter(&buffer[..count]) {
                     Typed::Input(bytes) if bytes.is_empty() => {}
                     Typed::Input(bytes) => pending = Some(bytes),
-                    Typed::Detach(_) => return Ok(Outcome::Detached),
+                    Typed::Detach(_) => {
+                        // It is told as an event; a monitor that just ended tells another.
+                        let _ = connection.send(Kind::Detach, &());
+                        return Ok(Outcome::Detached);
+                    }
                 },
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 _ => {

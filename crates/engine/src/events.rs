@@ -1,8 +1,11 @@
 //! The journal of events, written and read.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 
+use storage::store::Store;
 use types::event::Event;
 
 use crate::Engine;
@@ -10,12 +13,38 @@ use crate::Engine;
 /// The longest line of the journal that is read.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// The journal of a store.
+pub(crate) fn journal(store: &Store) -> PathBuf {
+    store.run_root().join("events")
+}
+
+/// Appends an event. That nobody can be told must not fail what happened.
+pub(crate) fn append(journal: &Path, event: &Event) {
+    if let Ok(line) = serde_json::to_string(event) {
+        let _ = sys::journal::append(journal, &line);
+    }
+}
+
+/// Objects of a kind were pruned.
+pub(crate) fn prune(kind: &str, reclaimed_bytes: u64) -> Event {
+    Event {
+        kind: kind.into(),
+        action: "prune".into(),
+        id: String::new(),
+        attributes: BTreeMap::from([("reclaimed".into(), reclaimed_bytes.to_string())]),
+        time_ns: sys::journal::now_ns(),
+    }
+}
+
 impl Engine {
-    /// Appends an event. That nobody can be told must not fail what happened.
+    /// Appends an event.
     pub fn append_event(&self, event: &Event) {
-        if let Ok(line) = serde_json::to_string(event) {
-            let _ = sys::journal::append(&self.journal(), &line);
-        }
+        append(&self.journal(), event);
+    }
+
+    /// Tells that objects of a kind were pruned, and how many bytes that gave back.
+    pub fn announce_prune(&self, kind: &str, reclaimed_bytes: u64) {
+        self.append_event(&prune(kind, reclaimed_bytes));
     }
 
     /// Reads the events of the journal that are kept, oldest first, then (with `follow`) what

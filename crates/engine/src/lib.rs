@@ -153,7 +153,7 @@ impl Engine {
 
     /// The journal of events.
     pub(crate) fn journal(&self) -> PathBuf {
-        self.store.run_root().join("events")
+        events::journal(&self.store)
     }
 
     /// Parent of this store's control groups; stores do not meet there.

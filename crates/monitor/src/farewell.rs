@@ -2,6 +2,7 @@
 
 use crate::protocol::{self, Ended, Kind};
 use crate::run::Monitor;
+use crate::state;
 
 /// How long a client may take to read the end of the output before the monitor goes.
 const FAREWELL_MS: i64 = 10_000;
@@ -14,6 +15,7 @@ impl Monitor {
         let _ = rustix::fs::unlink(self.job.run_directory.join(protocol::SOCKET));
         sys::fail::point("monitor.farewell.begun");
         self.leave_networks();
+        state::announce_volumes(&self.job, "unmount");
         let ended = protocol::json_packet(Kind::Ended, &Ended { code });
         for client in &mut self.clients {
             if client.awaits_stop {

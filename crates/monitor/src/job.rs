@@ -26,6 +26,9 @@ pub struct Job {
     pub journal: PathBuf,
     /// How to start it.
     pub launch: Launch,
+    /// Its volumes, for its events.
+    #[serde(default)]
+    pub volumes: Vec<VolumeMount>,
     /// Its networks, where it has any.
     pub attachment: Option<Attachment>,
     /// Its streams are a terminal.
@@ -50,6 +53,17 @@ pub struct Job {
     pub adopt: bool,
     /// Arguments of our own binary that remove or release a container, without the id.
     pub reap_arguments: Vec<String>,
+}
+
+/// A volume in a container, as its events tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The volume's name.
+    pub name: String,
+    /// Path in the container.
+    pub target: String,
+    /// Not written by this container.
+    pub read_only: bool,
 }
 
 impl Job {

@@ -17,7 +17,6 @@ use crate::protocol::Execute;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) id: String,
-
     pub(crate) pidfd: OwnedFd,
     pub(crate) purpose: Purpose,
 }
@@ -115,8 +114,8 @@ pub(crate) fn probe(
     job: &Job,
     container: &Container,
     command: Vec<String>,
-    now_ns: i64,
-    timeout_ns: i64,
+    id: String,
+    deadline_ns: i64,
 ) -> Result<Process, Failure> {
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).on("make", "pipe")?;
     let flags = rustix::fs::fcntl_getfl(&reader).on("read flags of", "pipe")?;
@@ -135,11 +134,11 @@ pub(crate) fn probe(
         stdio,
     )?;
     Ok(Process {
-        id: String::new(),
+        id,
         pidfd: joined.pidfd,
         purpose: Purpose::Probe(Box::new(ProbeRun {
             start: crate::state::now(),
-            deadline_ns: now_ns + timeout_ns,
+            deadline_ns,
             reader,
             output: Vec::new(),
             timed_out: false,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use network::attachment::{AttachError, Attachment, Endpoint};
+use network::names::Names;
 use network::nft::{Table, watch};
 use network::{Socket, route};
 use runtime::Failure;
@@ -12,6 +13,7 @@ use sys::atomic::Durability;
 use crate::job::{ATTACHMENT, Job};
 use crate::proxy::{Proxied, Proxy};
 use crate::resolver::Resolver;
+use crate::state;
 
 /// So long is the document of a container's places, at most.
 const ATTACHMENT_BYTES_MAX: u64 = 16 << 20;
@@ -52,6 +54,7 @@ impl Networks {
             networks.undo(job);
             return Err(failure);
         }
+        networks.announce(job, "connect");
         Ok(networks)
     }
 
@@ -206,11 +209,36 @@ impl Networks {
         }
     }
 
+    fn announce(&self, job: &Job, action: &str) {
+        for endpoint in &self.attachment.endpoints {
+            state::announce_network(job, &endpoint.network, action);
+        }
+    }
+
+    /// Gives the container another name in all its networks.
+    pub(crate) fn rename(&mut self, job: &Job, old: &str, new: &str) -> Result<(), Failure> {
+        for endpoint in &mut self.attachment.endpoints {
+            let Some(first) = endpoint.names.first_mut().filter(|name| *name == old) else {
+                continue;
+            };
+            new.clone_into(first);
+            let names = Names::of(&endpoint.network.directory);
+            let given_up = [old.to_owned()];
+            // It may be an alias as well.
+            if !endpoint.names.iter().any(|name| name == old) {
+                names.remove(&job.id, &given_up);
+            }
+            names.add(&job.id, &endpoint.names, &endpoint.ips())?;
+        }
+        self.save(job)
+    }
+
     /// Takes the container out of its networks, for good.
     pub(crate) fn undo(&mut self, job: &Job) {
         self.proxy = Proxy::default();
         self.held.clear();
         self.attachment.undo(&self.netfilter);
+        self.announce(job, "disconnect");
         sys::fail::point("monitor.network.undone");
         let _ = rustix::fs::unlink(job.directory.join(ATTACHMENT));
     }

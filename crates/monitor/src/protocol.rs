@@ -13,6 +13,8 @@
 //!   Hold                                                its processes stand still while we are connected
 //!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
 //!   Connect an endpoint · Disconnect {network}
+//!   Rename {name}                                       events and name servers know it by that name
+//!   Detach                                              its user typed the keys; nothing is answered
 //!   Wait                                                Ended when the container ends for good
 //! ```
 //! Version 1. A monitor answers a version that it does not know with `Failed`.
@@ -62,6 +64,8 @@ pub enum Kind {
     Execute = b'X',
     Connect = b'N',
     Disconnect = b'D',
+    Rename = b'R',
+    Detach = b'T',
     Wait = b'Q',
     Output = b'1',
     ErrorOutput = b'2',
@@ -88,6 +92,8 @@ impl Kind {
             K::Execute,
             K::Connect,
             K::Disconnect,
+            K::Rename,
+            K::Detach,
             K::Wait,
             K::Output,
             K::ErrorOutput,
@@ -179,6 +185,13 @@ pub struct Update {
 pub struct Disconnect {
     /// Its id.
     pub network: String,
+}
+
+/// Another name for the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// It.
+    pub name: String,
 }
 
 /// A process to run in the container.

@@ -5,8 +5,8 @@ use types::state::Status;
 use crate::joined::{self, Process, Purpose};
 use crate::networks::Networks;
 use crate::protocol::{
-    self, Attach, Disconnect, Execute, Kind, PACKET_BYTES_MAX, Resize, Signal, Started, Stop,
-    Update,
+    self, Attach, Disconnect, Execute, Kind, PACKET_BYTES_MAX, Rename, Resize, Signal, Started,
+    Stop, Update,
 };
 use crate::run::Monitor;
 use crate::state;
@@ -55,6 +55,7 @@ impl Monitor {
                 if let Some(attach) = parse::<Attach>(body) {
                     self.clients[index].attach = attach;
                     self.clients[index].waits = true;
+                    state::announce(&self.job, "attach", &[]);
                 }
             }
             Kind::Wait => self.clients[index].waits = true,
@@ -80,6 +81,8 @@ impl Monitor {
             Kind::Execute => self.execute(index, body, fds),
             Kind::Connect => self.connect(index, body),
             Kind::Disconnect => self.disconnect(index, body),
+            Kind::Rename => self.rename(index, body),
+            Kind::Detach => state::announce(&self.job, "detach", &[]),
             _ => self.refuse(index, "a monitor takes no such request"),
         }
     }
@@ -103,8 +106,17 @@ impl Monitor {
             Err(error) if error.errno != rustix::io::Errno::SRCH => {
                 self.refuse(index, &error.to_string());
             }
-            _ => self.done(index),
+            _ => {
+                if signal.by_user {
+                    self.announce_kill(signal.number);
+                }
+                self.done(index);
+            }
         }
+    }
+
+    pub(crate) fn announce_kill(&self, signal: i32) {
+        state::announce(&self.job, "kill", &[("signal", signal.to_string())]);
     }
 
     fn stop(&mut self, index: usize, body: &[u8]) {
@@ -122,21 +134,22 @@ impl Monitor {
         };
         let number = stop.signal.unwrap_or(self.job.stop_signal);
         let timeout_s = stop.timeout_s.unwrap_or(self.job.stop_timeout_s);
-        let _ = sys::process::signal(
-            &container.pidfd,
-            if timeout_s == 0 {
-                libc::SIGKILL
-            } else {
-                number
-            },
-        );
+        // Docker sends its signal even where there is no time to obey it.
+        let kill = (timeout_s == 0 && number != libc::SIGKILL).then_some(libc::SIGKILL);
+        let numbers: Vec<i32> = std::iter::once(number).chain(kill).collect();
+        for number in &numbers {
+            let _ = sys::process::signal(&container.pidfd, *number);
+        }
         let is_held = self.clients.iter().any(|client| client.holds);
         if self.state.status == Status::Paused || is_held {
             // A frozen process takes no signal but by thawing.
             let _ = container.cgroup.thaw();
             self.state.status = Status::Running;
         }
-        self.kill_at_ns = (timeout_s >= 0).then(|| {
+        numbers
+            .iter()
+            .for_each(|number| self.announce_kill(*number));
+        self.kill_at_ns = (timeout_s > 0).then(|| {
             sys::journal::now_ns().saturating_add(timeout_s.saturating_mul(1_000_000_000))
         });
     }
@@ -232,6 +245,20 @@ impl Monitor {
         self.tell(index, disconnected);
     }
 
+    /// Its name has changed: events say so, and the name servers of its networks.
+    fn rename(&mut self, index: usize, body: &[u8]) {
+        let Some(request) = parse::<Rename>(body) else {
+            return self.refuse(index, "the request has no name");
+        };
+        let attributes = &mut self.job.attributes;
+        let old = attributes.insert("name".into(), request.name.clone());
+        let renamed = match &mut self.networks {
+            Some(networks) => networks.rename(&self.job, &old.unwrap_or_default(), &request.name),
+            None => Ok(()),
+        };
+        self.tell(index, renamed);
+    }
+
     fn tell(&mut self, index: usize, result: Result<(), runtime::Failure>) {
         match result {
             Ok(()) => self.done(index),
@@ -245,10 +272,13 @@ impl Monitor {
         let Some(request) = parse::<Execute>(body) else {
             return self.refuse(index, "the request is no exec");
         };
-        let Some(container) = &self.container else {
+        if self.container.is_none() {
             return self.refuse(index, "the container is not running");
+        }
+        self.announce_exec(&request.process.args, &request.id);
+        let Some(container) = &self.container else {
+            return;
         };
-        let command = request.process.args.join(" ");
         let joined = match joined::execute(&self.job, container, &request, fds) {
             Ok(joined) => joined,
             Err(failure) => {
@@ -256,9 +286,6 @@ impl Monitor {
                 return;
             }
         };
-        let id = [("execID", request.id.clone())];
-        state::announce(&self.job, &format!("exec_create: {command}"), &id);
-        state::announce(&self.job, &format!("exec_start: {command}"), &id);
         let client = &mut self.clients[index];
         let answer = protocol::json_packet(
             Kind::Started,

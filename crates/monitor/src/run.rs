@@ -134,6 +134,7 @@ impl Monitor {
         self.begin_health();
         state::try_save(&self.job, &self.state).map_err(|error| self.give_up(error))?;
         sys::fail::point("monitor.start.saved");
+        state::announce_volumes(&self.job, "mount");
         state::announce(&self.job, "start", &[]);
         Ok(warnings)
     }
@@ -447,6 +448,7 @@ impl Monitor {
             self.kill_at_ns = None;
             if let Some(container) = &self.container {
                 let _ = sys::process::signal(&container.pidfd, libc::SIGKILL);
+                self.announce_kill(libc::SIGKILL);
             }
         }
         for process in &mut self.processes {
@@ -522,7 +524,12 @@ impl Monitor {
             self.ended = Some(container);
         }
         sys::fail::point("monitor.end.decided");
-        state::announce(&self.job, "die", &[("exitCode", code.to_string())]);
+        let seconds = state::seconds_between(&self.state.started_at, &self.state.finished_at);
+        let more = [
+            ("execDuration", seconds.to_string()),
+            ("exitCode", code.to_string()),
+        ];
+        state::announce(&self.job, "die", &more);
     }
 
     fn drain(&mut self) {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use network::bridge::NetworkPlan;
 use rustix::io::Errno;
 use sys::SysError;
 use sys::atomic::{self, Durability};
 use types::event::Event;
 use types::state::ContainerState;
+use types::timestamp::Timestamp;
 
 use crate::job::Job;
 
@@ -61,10 +63,47 @@ pub(crate) fn announce(job: &Job, action: &str, more: &[(&str, String)]) {
         more.iter()
             .map(|(key, value)| ((*key).to_string(), value.clone())),
     );
+    append(job, "container", action, &job.id, attributes);
+}
+
+/// Appends an event about a network that the container enters or leaves.
+pub(crate) fn announce_network(job: &Job, network: &NetworkPlan, action: &str) {
+    let attributes = [
+        ("container", job.id.as_str()),
+        ("name", &network.name),
+        ("type", "bridge"),
+    ];
+    append(job, "network", action, &network.id, map(&attributes));
+}
+
+/// Appends an event for each volume that the container has from now on, or has no longer.
+pub(crate) fn announce_volumes(job: &Job, action: &str) {
+    for volume in &job.volumes {
+        let mut attributes = map(&[("container", &job.id), ("driver", "local")]);
+        if action == "mount" {
+            let writable = (!volume.read_only).to_string();
+            attributes.extend(map(&[
+                ("destination", &volume.target),
+                ("propagation", ""),
+                ("read/write", &writable),
+            ]));
+        }
+        append(job, "volume", action, &volume.name, attributes);
+    }
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn append(job: &Job, kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) {
     let event = Event {
-        kind: "container".into(),
+        kind: kind.into(),
         action: action.into(),
-        id: job.id.clone(),
+        id: id.into(),
         attributes,
         time_ns: sys::journal::now_ns(),
     };
@@ -73,9 +112,18 @@ pub(crate) fn announce(job: &Job, action: &str, more: &[(&str, String)]) {
     }
 }
 
+/// Whole seconds from one time to another, as documents have them.
+pub(crate) fn seconds_between(start: &str, end: &str) -> i64 {
+    let parse = |text| Timestamp::parse_rfc3339(text).ok();
+    match (parse(start), parse(end)) {
+        (Some(start), Some(end)) => end.since_ns(start).max(0) / 1_000_000_000,
+        _ => 0,
+    }
+}
+
 /// The time as every document of ours has it.
 pub(crate) fn now() -> String {
-    types::timestamp::Timestamp::now().rfc3339()
+    Timestamp::now().rfc3339()
 }
 
 #[cfg(test)]

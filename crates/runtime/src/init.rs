@@ -425,7 +425,18 @@ pub(crate) fn working_directory(root: &Dir, path: &str) -> Result<OwnedFd, Failu
         Ok(directory) => Ok(directory),
         Err(_) => root.mkdir_all(Path::new(path), 0o755),
     };
-    made.map_err(|error| Failure::setup(format!("cannot enter working directory {path}: {error}")))
+    made.map_err(|error| Failure::setup(no_working_directory(path, &error)))
+}
+
+/// In the reference runtime's words, which scripts know.
+pub(crate) fn no_working_directory(path: &str, error: &sys::rootfs::RootError) -> String {
+    let reason = match error.errno {
+        rustix::io::Errno::NOENT => "no such file or directory".to_owned(),
+        rustix::io::Errno::NOTDIR => "not a directory".to_owned(),
+        rustix::io::Errno::ACCESS => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("chdir to cwd ({path:?}) set in config.json failed: {reason}")
 }
 
 /// The process's session gets the terminal, its streams are the terminal's, and the user owns it.

@@ -194,10 +194,7 @@ fn enter(
         .open_dir(std::path::Path::new(&request.process.cwd))
         .map_err(|error| Failure {
             kind: crate::FailureKind::NotFound,
-            text: format!(
-                "cannot enter working directory {}: {error}",
-                request.process.cwd
-            ),
+            text: init::no_working_directory(&request.process.cwd, &error),
         })?;
     match stdio {
         Stdio::Streams(fds) => {

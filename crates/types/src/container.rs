@@ -88,6 +88,9 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// `--network` values as given (`none`, `host`, `container:X`, names, long form); empty is the default.
     pub networks: Vec<NetworkAttachment>,
+    /// The first of them as it was asked for, once the container joined or left networks.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub network_mode: String,
     /// `--dns`.
     pub dns: Vec<String>,
     /// `--dns-option`.

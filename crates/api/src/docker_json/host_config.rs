@@ -78,7 +78,9 @@ fn log_config(spec: &ContainerSpec) -> Value {
 
 /// The first network; Docker's default is called `bridge` here since version 26.
 fn network_mode(spec: &ContainerSpec) -> &str {
-    match spec.networks.first().map(|network| network.target.as_str()) {
+    let first = spec.networks.first().map(|network| network.target.as_str());
+    let asked = Some(spec.network_mode.as_str()).filter(|mode| !mode.is_empty());
+    match asked.or(first) {
         None | Some("" | "default") => "bridge",
         Some(NO_NETWORK) => "none",
         Some(target) => target,

@@ -10,6 +10,7 @@ use super::container::each;
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
+use crate::flags::parse::Program;
 use crate::run_flags;
 use crate::streams::{self, Outcome, Session};
 use crate::terminal::{self, DetachKeys};
@@ -153,13 +154,22 @@ pub(crate) fn start(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let interactive = matches.get_bool("interactive");
     if !matches.get_bool("attach") && !interactive {
-        return each(invocation, |key| {
-            let started = engine.start(key, None)?;
-            for warning in started.warnings {
+        let mut failed = Vec::new();
+        let code = each(invocation, |key| {
+            let started = engine.start(key, None);
+            if started.is_err() {
+                failed.push(key.to_owned());
+            }
+            for warning in started?.warnings {
                 errors::complain(&format!("WARNING: {warning}"));
             }
             Ok(key.to_string())
         });
+        if !failed.is_empty() && invocation.program == Program::Docker {
+            let names = failed.join(", ");
+            errors::complain(&format!("Error: failed to start containers: {names}"));
+        }
+        return code;
     }
     let [key] = matches.args.as_slice() else {
         errors::complain("you cannot start and attach multiple containers at once");

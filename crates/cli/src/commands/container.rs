@@ -8,6 +8,7 @@ use engine::{Engine, EngineError};
 
 use super::print_line;
 use crate::errors;
+use crate::flags::parse::Program;
 use crate::flags::{Invocation, Verb};
 
 /// Does something to each argument; goes on past failures and exits 1 if there was one.
@@ -111,12 +112,18 @@ pub(crate) fn kill(engine: &Engine, invocation: &Invocation) -> ExitCode {
 
 pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let force = invocation.matches.get_bool("force");
-    let begun: Vec<_> = invocation
-        .matches
-        .args
-        .iter()
-        .map(|key| (key.clone(), engine.begin_remove(key, force)))
-        .collect();
+    let mut removing = std::collections::BTreeSet::new();
+    let mut begin = |key: &String| {
+        let removal = engine.begin_remove(key, force)?;
+        if !removing.insert(removal.id().to_owned()) {
+            return Err(EngineError::conflict(format!(
+                "removal of container {key} is already in progress"
+            )));
+        }
+        Ok(removal)
+    };
+    let args = invocation.matches.args.iter();
+    let begun: Vec<_> = args.map(|key| (key.clone(), begin(key))).collect();
     let with_volumes = invocation.matches.get_bool("volumes");
     let mut failed = false;
     for (key, begun) in begun {
@@ -152,8 +159,21 @@ pub(crate) fn rename(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let [key, name] = invocation.matches.args.as_slice() else {
         return ExitCode::from(1);
     };
+    if name.is_empty() {
+        errors::refuse(
+            invocation.program,
+            "Error: Neither old nor new names may be empty",
+        );
+        return ExitCode::from(1);
+    }
     match engine.rename(key, name) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(invocation, &error),
+        Err(error) => {
+            let code = fail(invocation, &error);
+            if invocation.program == Program::Docker {
+                errors::complain(&format!("Error: failed to rename container named {key}"));
+            }
+            code
+        }
     }
 }

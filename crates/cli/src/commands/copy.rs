@@ -8,7 +8,7 @@ use engine::container::commit::CommitOptions;
 use engine::container::filesystem::{FollowLink, PathKind, pack_host, through_pipe, unpack_host};
 use engine::{Engine, EngineError};
 use types::reference::Reference;
-use types::units::human_size;
+use types::units::human_size_with_precision;
 
 use super::{fail_text, print_line};
 use crate::errors;
@@ -48,7 +48,10 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
         FollowLink::No
     };
     let archive = matches.get_bool("archive");
-    let quiet = matches.get_bool("quiet");
+    let quiet = match matches.is_set("quiet") {
+        true => matches.get_bool("quiet"),
+        false => !terminal::is_terminal(rustix::stdio::stdout()),
+    };
     let result = match (side(from), side(to)) {
         (Side::Container(..), Side::Container(..)) => {
             return plain_failure("copying between containers is not supported");
@@ -62,11 +65,13 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
             let mut out = std::io::stdout().lock();
             engine
                 .copy_from(&key, &path, follow, None, &mut out)
-                .map(|()| None)
+                .map(|_| None)
+                .map_err(CopyError::from)
         }
         (Side::Stream, Side::Container(key, path)) => engine
             .copy_to(&key, &path, true, std::io::stdin().lock())
-            .map(|()| None),
+            .map(|()| None)
+            .map_err(CopyError::from),
         (Side::Container(key, path), Side::Host(local)) => {
             copy_out(engine, &key, &path, &local, follow, archive).map(Some)
         }
@@ -78,18 +83,29 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
     match result {
         Ok(bytes) => {
             if let (Some(bytes), false) = (bytes, quiet) {
-                errors::complain(&format!(
-                    "Successfully copied {} to {to}",
-                    human_size(bytes as f64)
-                ));
+                let to = match side(to) {
+                    Side::Host(local) => absolute(&local),
+                    _ => to.clone(),
+                };
+                let size = human_size_with_precision(bytes as f64, 3);
+                errors::complain(&format!("Successfully copied {size} to {to}"));
             }
             ExitCode::SUCCESS
         }
         Err(error) => {
-            errors::report(invocation.program, &error);
+            match error {
+                CopyError::Own(text) => errors::refuse(invocation.program, &text),
+                CopyError::Engine(error) => errors::report(invocation.program, &error),
+            }
             ExitCode::from(1)
         }
     }
+}
+
+/// As Docker shows a path of the host.
+fn absolute(local: &str) -> String {
+    let path = std::path::absolute(local).unwrap_or_else(|_| PathBuf::from(local));
+    types::lexical_path::clean(&path.to_string_lossy())
 }
 
 fn plain_failure(text: &str) -> ExitCode {
@@ -97,22 +113,21 @@ fn plain_failure(text: &str) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Counts what goes through.
-struct Counted<'a> {
-    inner: &'a mut dyn Write,
-    bytes: &'a std::sync::atomic::AtomicU64,
+/// Why nothing was copied: in the words of the command line, or of the engine.
+enum CopyError {
+    Own(String),
+    Engine(EngineError),
 }
 
-impl Write for Counted<'_> {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let count = self.inner.write(buffer)?;
-        self.bytes
-            .fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
-        Ok(count)
+impl From<EngineError> for CopyError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
     }
+}
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
+impl CopyError {
+    fn own(text: impl Into<String>) -> Self {
+        Self::Own(text.into())
     }
 }
 
@@ -123,7 +138,7 @@ fn copy_out(
     local: &str,
     follow: FollowLink,
     archive: bool,
-) -> Result<u64, EngineError> {
+) -> Result<u64, CopyError> {
     // Asked first, so that a wrong name leaves nothing behind.
     engine.container(key)?;
     let kind = engine.path_kind(key, source)?;
@@ -136,7 +151,6 @@ fn copy_out(
         .unwrap_or("/");
     let target = Path::new(local);
     let (directory, name) = destination(target, local, kind, own_name, contents_only)?;
-    let bytes = std::sync::atomic::AtomicU64::new(0);
     let caller = (
         rustix::process::getuid().as_raw(),
         rustix::process::getgid().as_raw(),
@@ -148,16 +162,10 @@ fn copy_out(
         _ => source.to_string(),
     };
     through_pipe(
-        |writer| {
-            let mut counted = Counted {
-                inner: writer,
-                bytes: &bytes,
-            };
-            engine.copy_from(key, &source, follow, name.as_deref(), &mut counted)
-        },
+        |writer| engine.copy_from(key, &source, follow, name.as_deref(), writer),
         |reader| unpack_host(&directory, owner, reader),
-    )?;
-    Ok(bytes.into_inner())
+    )
+    .map_err(CopyError::from)
 }
 
 /// Where a copy goes on the host: the directory, and the name in it (`None`: the contents go into
@@ -168,11 +176,11 @@ fn destination(
     kind: Option<PathKind>,
     own_name: &str,
     contents_only: bool,
-) -> Result<(PathBuf, Option<String>), EngineError> {
+) -> Result<(PathBuf, Option<String>), CopyError> {
     let missing_parent = |path: &Path| {
-        EngineError::invalid(format!(
-            "invalid output path: directory {} does not exist",
-            path.display()
+        CopyError::own(format!(
+            "invalid output path: directory {:?} does not exist",
+            path.display().to_string()
         ))
     };
     if target.is_dir() {
@@ -192,12 +200,10 @@ fn destination(
     }
     if kind == Some(PathKind::Directory) {
         if target.exists() {
-            return Err(EngineError::invalid(format!(
-                "cannot copy directory to file {typed}"
-            )));
+            return Err(CopyError::own("cannot copy directory"));
         }
         std::fs::create_dir(target)
-            .map_err(|error| EngineError::invalid(format!("cannot make {typed}: {error}")))?;
+            .map_err(|error| CopyError::own(format!("cannot make {typed}: {error}")))?;
         return Ok((target.to_path_buf(), None));
     }
     if typed.ends_with('/') {
@@ -216,7 +222,7 @@ fn copy_in(
     target: &str,
     follow: FollowLink,
     archive: bool,
-) -> Result<u64, EngineError> {
+) -> Result<u64, CopyError> {
     engine.container(key)?;
     let contents_only = local.ends_with("/.") || local == ".";
     let mut path = PathBuf::from(local);
@@ -226,11 +232,11 @@ fn copy_in(
         } else {
             "cannot be read"
         };
-        EngineError::invalid(format!("lstat {local}: {reason}"))
+        CopyError::own(format!("lstat {local}: {reason}"))
     })?;
     if link.is_symlink() && (follow == FollowLink::Yes || local.ends_with('/')) {
         path = std::fs::canonicalize(&path)
-            .map_err(|error| EngineError::invalid(format!("cannot follow {local}: {error}")))?;
+            .map_err(|error| CopyError::own(format!("cannot follow {local}: {error}")))?;
     }
     let is_directory = std::fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_dir());
     let own_name = std::fs::canonicalize(&path)
@@ -248,18 +254,11 @@ fn copy_in(
         .unwrap_or_default();
     let (directory, name) =
         container_destination(engine, key, target, is_directory, &own_name, contents_only)?;
-    let bytes = std::sync::atomic::AtomicU64::new(0);
     through_pipe(
-        |writer| {
-            let mut counted = Counted {
-                inner: writer,
-                bytes: &bytes,
-            };
-            pack_host(&path, &name, &mut counted)
-        },
+        |writer| pack_host(&path, &name, writer),
         |reader| engine.copy_to(key, &directory, archive, reader),
-    )?;
-    Ok(bytes.into_inner())
+    )
+    .map_err(CopyError::from)
 }
 
 fn container_destination(
@@ -269,7 +268,7 @@ fn container_destination(
     is_directory: bool,
     own_name: &str,
     contents_only: bool,
-) -> Result<(String, String), EngineError> {
+) -> Result<(String, String), CopyError> {
     let full = format!("/{}", target.trim_start_matches('/'));
     let trimmed = match full.trim_end_matches("/.").trim_end_matches('/') {
         "" => "/",
@@ -280,25 +279,17 @@ fn container_destination(
     match engine.path_kind(key, trimmed)? {
         Some(PathKind::Directory) if contents_only => Ok((trimmed.into(), String::new())),
         Some(PathKind::Directory) => Ok((trimmed.into(), own_name.into())),
-        Some(PathKind::File) if is_directory => Err(EngineError::invalid(format!(
-            "cannot copy directory to file {target}"
-        ))),
-        Some(PathKind::File) if target.ends_with('/') => {
-            Err(EngineError::invalid(format!("{target} is no directory")))
-        }
+        Some(PathKind::File) if is_directory => Err(CopyError::own("cannot copy directory")),
+        Some(PathKind::File) if target.ends_with('/') => Err(CopyError::own("not a directory")),
         Some(PathKind::File) => Ok((parent.into(), last.into())),
         None => match engine.path_kind(key, parent)? {
             Some(PathKind::Directory) if is_directory || !target.ends_with('/') => {
                 Ok((parent.into(), last.into()))
             }
-            _ => Err(EngineError::invalid(format!(
-                "Could not find the file {} in container {key}",
-                if target.ends_with('/') {
-                    trimmed
-                } else {
-                    parent
-                }
-            ))),
+            Some(PathKind::Directory) => Err(CopyError::own("no such directory")),
+            _ => Err(CopyError::Engine(EngineError::invalid(format!(
+                "Could not find the file {parent} in container {key}"
+            )))),
         },
     }
 }

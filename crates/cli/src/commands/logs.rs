@@ -7,7 +7,6 @@ use engine::Engine;
 use engine::container::logs::{LogRequest, Next};
 use types::timestamp::Timestamp;
 
-use super::fail_text;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::streams;
@@ -16,7 +15,10 @@ pub(crate) fn logs(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let request = match request(invocation) {
         Ok(request) => request,
-        Err(text) => return fail_text(invocation, &text),
+        Err(text) => {
+            errors::refuse(invocation.program, &text);
+            return ExitCode::from(1);
+        }
     };
     let key = matches.args.first().map_or("", String::as_str);
     let stamps = matches.get_bool("timestamps");

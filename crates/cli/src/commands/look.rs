@@ -310,7 +310,10 @@ pub(crate) fn events(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let (since, until) = match (time("since"), time("until")) {
         (Ok(since), Ok(until)) => (since, until),
-        (Err(error), _) | (_, Err(error)) => return fail_text(invocation, &error.to_string()),
+        (Err(error), _) | (_, Err(error)) => {
+            errors::refuse(invocation.program, &error.to_string());
+            return ExitCode::from(1);
+        }
     };
     let since = since.unwrap_or(now.unix_ns() as i64);
     let clock = Clock::utc(now.unix_ns() as i64);

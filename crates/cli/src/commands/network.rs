@@ -332,6 +332,7 @@ pub(crate) fn prune_unused(
             removed.push(record.name);
         }
     }
+    engine.announce_prune("network", 0);
     Ok(removed)
 }
 

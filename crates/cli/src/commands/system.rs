@@ -237,6 +237,7 @@ pub(crate) fn prune_stopped(
         }
     }
     engine.sweep();
+    engine.announce_prune("container", bytes);
     Ok((ids, bytes))
 }
 

@@ -236,6 +236,7 @@ pub(crate) fn prune_unused(
             bytes += size;
         }
     }
+    engine.announce_prune("volume", bytes);
     Ok((names, bytes))
 }
 

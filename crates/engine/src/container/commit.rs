@@ -66,10 +66,15 @@ impl Engine {
         let id = self.committed(&lease, &stored.record, layer, defaults, options)?;
         sys::fail::point("engine.commit.recorded");
         name(self.store(), &id, options.reference.as_ref())?;
-        let attributes = [
+        let mut attributes = vec![
             ("imageID", id.to_string()),
             ("comment", options.message.clone()),
         ];
+        if let Some(reference) = &options.reference {
+            let name = reference.clone().with_default_tag().familiar();
+            self.images().announce("tag", &id, &name);
+            attributes.push(("imageRef", name));
+        }
         self.announce(&stored.record, "commit", &attributes);
         Ok(id)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use monitor::protocol::{Kind, Rename};
 use storage::containers::{ContainerError, ContainerRecord, RECORD_VERSION};
 use sys::atomic::Durability;
 use sys::lock::Lock;
@@ -182,20 +183,30 @@ impl Engine {
             .map_err(|error| EngineError::of_container(error, key))?;
         let mut record = self.store().read_container(&stored.record.id)?.record;
         if record.name == name {
-            return Err(EngineError::invalid(format!(
-                "renaming a container with the same name as its current name: {name}"
-            )));
+            return Err(EngineError::invalid(
+                "renaming a container with the same name as its current name",
+            ));
         }
         sys::fail::point("engine.rename.locked");
         let old = record.name.clone();
         self.store()
             .rename_container(&mut record, name)
             .map_err(|error| match error {
-                ContainerError::NameTaken(id) => name_taken(name, &id),
+                ContainerError::NameTaken(id) => {
+                    let taken = name_taken(name, &id);
+                    EngineError::conflict(format!("error when allocating new name: {taken}"))
+                }
                 other => other.into(),
             })?;
         sys::fail::point("engine.rename.done");
         self.announce(&record, "rename", &[("oldName", format!("/{old}"))]);
+        // A monitor that ends right now needs no new name.
+        if let Ok(Some(mut connection)) = self.connect(&stored) {
+            let request = Rename { name: name.into() };
+            if connection.send(Kind::Rename, &request).is_ok() {
+                connection.answer()?;
+            }
+        }
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ use crate::error::EngineError;
 use crate::network::Place;
 
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+/// A container may write there what it likes.
+const HOSTS_BYTES_MAX: u64 = 1 << 20;
 /// Where a monitor answers for names.
 const RESOLVER: &str = "127.0.0.11";
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
@@ -76,14 +78,71 @@ fn hosts(record: &ContainerRecord, hostname: &str, places: &[Place], links: &[Li
         }
         text.push_str(&format!("{}\t{}\n", link.address, names.join(" ")));
     }
+    let addresses = places.iter().flat_map(|place| &place.addresses);
+    text.push_str(&own_lines(
+        record,
+        hostname,
+        addresses.map(|(address, _)| *address),
+    ));
+    text
+}
+
+/// A container's own name for each of its addresses.
+fn own_lines(
+    record: &ContainerRecord,
+    hostname: &str,
+    addresses: impl IntoIterator<Item = IpAddr>,
+) -> String {
     let full = match record.spec.domainname.as_str() {
         "" => hostname.to_string(),
         domain => format!("{hostname}.{domain} {hostname}"),
     };
-    for (address, _) in places.iter().flat_map(|place| &place.addresses) {
-        text.push_str(&format!("{address}\t{full}\n"));
+    let lines = addresses.into_iter();
+    lines
+        .map(|address| format!("{address}\t{full}\n"))
+        .collect()
+}
+
+/// A running container joined a network: `/etc/hosts` gets its addresses there, and keeps the rest,
+/// which the container may have written.
+///
+/// # Errors
+/// The disk's answer.
+pub(crate) fn join_hosts(
+    directory: &Path,
+    record: &ContainerRecord,
+    addresses: &[IpAddr],
+) -> Result<(), EngineError> {
+    let Some(mut text) = read_hosts(directory) else {
+        return Ok(());
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
     }
-    text
+    text.push_str(&own_lines(record, &own_name(record), addresses.to_vec()));
+    put(directory, "hosts", &text)
+}
+
+/// A running container left a network: the lines of its addresses there go.
+///
+/// # Errors
+/// The disk's answer.
+pub(crate) fn leave_hosts(directory: &Path, addresses: &[IpAddr]) -> Result<(), EngineError> {
+    let Some(text) = read_hosts(directory) else {
+        return Ok(());
+    };
+    let is_left = |line: &&str| {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        !first.parse().is_ok_and(|found| addresses.contains(&found))
+    };
+    let kept: String = text.split_inclusive('\n').filter(is_left).collect();
+    put(directory, "hosts", &kept)
+}
+
+/// `None`: it is the container's, which wrote more than we look at.
+fn read_hosts(directory: &Path) -> Option<String> {
+    let bytes = sys::atomic::read_limited(&directory.join("hosts"), HOSTS_BYTES_MAX).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What a container calls itself.

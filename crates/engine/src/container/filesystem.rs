@@ -202,7 +202,8 @@ impl Engine {
         )
     }
 
-    /// Packs a path of a container as a tar whose first name is `rename` (else its own).
+    /// Packs a path of a container as a tar whose first name is `rename` (else its own); returns its
+    /// size as Docker counts it.
     ///
     /// # Errors
     /// Docker's words where the path does not exist.
@@ -213,9 +214,10 @@ impl Engine {
         follow: FollowLink,
         rename: Option<&str>,
         sink: &mut dyn Write,
-    ) -> Result<(), EngineError> {
+    ) -> Result<u64, EngineError> {
         let mounted = self.mounted(key, Access::Read)?;
         let place = locate(&mounted.root, source, follow, &mounted.stored.record.name)?;
+        self.announce(&mounted.stored.record, "archive-path", &[]);
         let own = place.name.to_string_lossy().into_owned();
         let name = rename.unwrap_or(&own);
         if place.is_root || place.contents_only {
@@ -225,25 +227,21 @@ impl Engine {
             } else {
                 format!("{name}/")
             };
-            pack_tree(
-                directory.as_fd(),
-                prefix.as_bytes(),
-                sink,
-                &PackOptions {
-                    include_root: true,
-                    ..plain()
-                },
-            )
-            .map_err(|error| text("copy", &error))?;
-            return Ok(());
+            let options = PackOptions {
+                include_root: true,
+                ..plain()
+            };
+            return pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &options)
+                .map(|report| report.plain_bytes)
+                .map_err(|error| text("copy", &error));
         }
         let (parent, base) = mounted
             .root
             .open_parent(&place.path)
             .map_err(|error| text("copy", &error))?;
         pack_object(parent.as_fd(), &base, name.as_bytes(), sink, &plain())
-            .map_err(|error| text("copy", &error))?;
-        Ok(())
+            .map(|report| report.plain_bytes)
+            .map_err(|error| text("copy", &error))
     }
 
     /// Unpacks a tar into a directory of a container.
@@ -274,6 +272,7 @@ impl Engine {
             ..UnpackOptions::default()
         };
         unpack(source, &mounted.root, &options).map_err(|error| text("copy", &error))?;
+        self.announce(&stored.record, "extract-to-dir", &[]);
         Ok(())
     }
 
@@ -436,15 +435,15 @@ fn tree_bytes(directory: &Path, left: &mut u64) -> u64 {
     sum
 }
 
-/// Runs a packer in a thread and an unpacker here, with a pipe between. For commands that clone no
-/// container.
+/// Runs a packer in a thread and an unpacker here, with a pipe between; returns the packer's word. For
+/// commands that clone no container.
 ///
 /// # Errors
 /// The packer's error first: the unpacker then only saw a cut archive.
 pub fn through_pipe(
-    pack: impl FnOnce(&mut File) -> Result<(), EngineError> + Send,
+    pack: impl FnOnce(&mut File) -> Result<u64, EngineError> + Send,
     take: impl FnOnce(File) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
+) -> Result<u64, EngineError> {
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).on("make", "pipe")?;
     std::thread::scope(|scope| {
@@ -452,7 +451,8 @@ pub fn through_pipe(
         let taken = take(File::from(reader));
         match packing.join() {
             Ok(Err(error)) if taken.is_ok() || !is_broken_pipe(&error) => Err(error),
-            Ok(_) => taken,
+            Ok(Ok(bytes)) => taken.map(|()| bytes),
+            Ok(Err(error)) => taken.and(Err(error)),
             Err(_) => Err(EngineError::conflict("packing files failed")),
         }
     })
@@ -462,11 +462,11 @@ fn is_broken_pipe(error: &EngineError) -> bool {
     error.to_string().contains("Broken pipe")
 }
 
-/// Packs a path of the host, for `cp` into a container.
+/// Packs a path of the host, for `cp` into a container; returns its size as Docker counts it.
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn pack_host(path: &Path, rename: &str, sink: &mut dyn Write) -> Result<(), EngineError> {
+pub fn pack_host(path: &Path, rename: &str, sink: &mut dyn Write) -> Result<u64, EngineError> {
     let stat = rustix::fs::lstat(path).on("read", path.display())?;
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if is_directory {
@@ -480,9 +480,9 @@ pub fn pack_host(path: &Path, rename: &str, sink: &mut dyn Write) -> Result<(), 
             include_root: !rename.is_empty(),
             ..plain()
         };
-        pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &options)
-            .map_err(|error| text("copy", &error))?;
-        return Ok(());
+        return pack_tree(directory.as_fd(), prefix.as_bytes(), sink, &options)
+            .map(|report| report.plain_bytes)
+            .map_err(|error| text("copy", &error));
     }
     let parent = sys::atomic::open_directory(
         path.parent()
@@ -491,8 +491,8 @@ pub fn pack_host(path: &Path, rename: &str, sink: &mut dyn Write) -> Result<(), 
     )?;
     let name = path.file_name().unwrap_or(OsStr::new("."));
     pack_object(parent.as_fd(), name, rename.as_bytes(), sink, &plain())
-        .map_err(|error| text("copy", &error))?;
-    Ok(())
+        .map(|report| report.plain_bytes)
+        .map_err(|error| text("copy", &error))
 }
 
 /// Unpacks a tar into a directory of the host, for `cp` out of a container. The archive was made by

@@ -41,6 +41,11 @@ pub struct Removal {
 }
 
 impl Removal {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.stored.record.id
+    }
+
     /// Its anonymous volumes go too.
     #[must_use]
     pub fn with_volumes(mut self, with_volumes: bool) -> Self {

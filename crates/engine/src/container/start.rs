@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use monitor::job::{Job, LogOptions};
+use monitor::job::{Job, LogOptions, VolumeMount};
 use monitor::protocol;
 use monitor::spawn::Waiting;
 use storage::containers::{ContainerRecord, make_run_directory};
@@ -176,6 +176,7 @@ impl Engine {
             run_directory,
             journal: self.journal(),
             launch,
+            volumes: record.volumes.iter().map(volume_mount).collect(),
             attachment: None,
             tty: spec.tty,
             open_stdin: spec.open_stdin,
@@ -241,6 +242,14 @@ impl Engine {
 
 fn libc_sigterm() -> i32 {
     rustix::process::Signal::TERM.as_raw()
+}
+
+fn volume_mount(volume: &storage::containers::VolumeUse) -> VolumeMount {
+    VolumeMount {
+        name: volume.name.clone(),
+        target: volume.target.clone(),
+        read_only: volume.read_only,
+    }
 }
 
 fn event_attributes(record: &ContainerRecord) -> BTreeMap<String, String> {

@@ -159,7 +159,14 @@ impl Engine {
     /// # Errors
     /// Docker's words where it does not run.
     pub fn kill(&self, key: &str, number: i32) -> Result<(), EngineError> {
-        let stored = self.container(key)?;
+        let stored = match self.container(key) {
+            Err(EngineError::NoSuchContainer(_)) => {
+                return Err(EngineError::conflict(format!(
+                    "cannot kill container: {key}: No such container: {key}"
+                )));
+            }
+            other => other?,
+        };
         let Some(mut connection) = self.connect(&stored)? else {
             return Err(EngineError::conflict(format!(
                 "cannot kill container: {key}: container {} is not running",
@@ -174,7 +181,6 @@ impl Engine {
             },
         )?;
         connection.answer()?;
-        self.announce(&stored.record, "kill", &[("signal", number.to_string())]);
         if number == SIGNAL_KILL {
             // Its end is certain, so it is waited for, as Docker does; but not for ever: a process that
             // waits for a disk takes no signal.
@@ -190,7 +196,14 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is not running, or not (already) paused.
     pub fn set_paused(&self, key: &str, paused: bool) -> Result<(), EngineError> {
-        let (stored, mut connection) = self.connect_running(key)?;
+        let stored = self.container(key)?;
+        if !paused && !stored.state.status.is_live() {
+            let id = &stored.record.id;
+            return Err(EngineError::conflict(format!(
+                "container {id} is not paused"
+            )));
+        }
+        let (stored, mut connection) = self.connect_running(&stored.record.id)?;
         let name = &stored.record.id;
         match (stored.state.status, paused) {
             (Status::Paused, true) => {

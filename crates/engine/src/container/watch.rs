@@ -79,6 +79,7 @@ impl Engine {
             .pids()
             .map_err(|error| EngineError::conflict(format!("cannot list processes: {error}")))?;
         pids.sort_unstable();
+        self.announce(&stored.record, "top", &[]);
         let boot_s = boot_time_s();
         Ok(pids
             .into_iter()

@@ -97,6 +97,10 @@ pub fn import(
     let id = record(&lease, &config, vec![(diff_id, None)])?;
     sys::fail::point("engine.import.recorded");
     name(store, &id, options.reference.as_ref())?;
+    if let Some(reference) = options.reference.clone() {
+        context.announce("tag", &id, &reference.with_default_tag().familiar());
+    }
+    context.announce("import", &id, &id.to_string());
     Ok(id)
 }
 

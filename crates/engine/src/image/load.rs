@@ -83,7 +83,9 @@ pub fn load(
     let images = loader.images()?;
     let mut loaded = Vec::with_capacity(images.len());
     for image in &images {
-        loaded.push(loader.load(image)?);
+        let image = loader.load(image)?;
+        context.announce("load", &image.id, &image.id.to_string());
+        loaded.push(image);
     }
     Ok(loaded)
 }

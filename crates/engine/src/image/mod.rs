@@ -27,12 +27,14 @@ pub mod tag;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use registry::{Client, Credentials, Registries, RegistryConfig};
 use storage::refs::Found;
 use storage::store::Store;
 use types::digest::Digest;
+use types::event::Event;
+use types::image::ContainerDefaults;
 
 use crate::config::Config;
 pub use error::ImageError;
@@ -93,6 +95,33 @@ impl<'a> ImageContext<'a> {
             by_name,
             credentials,
         })
+    }
+
+    /// Appends an event about an image to the journal; `name` is what Docker tells with it.
+    pub(crate) fn announce(&self, action: &str, id: &Digest, name: &str) {
+        self.announce_as(action, &id.to_string(), Some(id), name);
+    }
+
+    /// The same about what registries know by a name; an image's labels are told too.
+    fn announce_as(&self, action: &str, subject: &str, image: Option<&Digest>, name: &str) {
+        let record = image.and_then(|id| self.store.image(id).ok());
+        let config = record.and_then(|record| serde_json::from_value(record.config).ok());
+        let mut attributes =
+            config.map_or_else(BTreeMap::new, |config: ContainerDefaults| config.labels);
+        attributes.insert("name".into(), name.into());
+        let event = Event {
+            kind: "image".into(),
+            action: action.into(),
+            id: subject.into(),
+            attributes,
+            time_ns: sys::journal::now_ns(),
+        };
+        crate::events::append(&crate::events::journal(self.store), &event);
+    }
+
+    fn announce_prune(&self, reclaimed_bytes: u64) {
+        let event = crate::events::prune("image", reclaimed_bytes);
+        crate::events::append(&crate::events::journal(self.store), &event);
     }
 
     /// Sweeps what no reference, no container of `users` and no live lease leads to.

@@ -66,12 +66,16 @@ pub fn prune(
             .names()
             .map(|(name, _)| Removed::Untagged(name.familiar()));
         report.removed.extend(names);
+        let untagged = image.names().count();
         store.remove_all_references(&lock, id)?;
+        let actions = std::iter::repeat_n("untag", untagged).chain(["delete"]);
+        actions.for_each(|action| context.announce(action, id, &id.to_string()));
         report.removed.push(Removed::Deleted(id.clone()));
     }
     drop(lock);
     sys::fail::point("engine.prune.unreferenced");
     let collected = context.collect(&users)?;
     report.reclaimed_bytes = collected.bytes;
+    context.announce_prune(collected.bytes);
     Ok(report)
 }

@@ -83,7 +83,15 @@ pub fn pull(
         observer,
         lease: context.store().lease()?,
     };
-    pull.run()
+    let report = pull.run()?;
+    let name = report.reference.familiar();
+    context.announce_as(
+        "pull",
+        &name,
+        Some(&report.image),
+        &report.reference.familiar_name(),
+    );
+    Ok(report)
 }
 
 /// Pulls every tag of a repository.

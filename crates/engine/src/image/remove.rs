@@ -63,6 +63,8 @@ pub fn remove(
         sys::fail::point("engine.rmi.untagged");
         store.remove_all_references(&lock, &found.id)?;
         drop(lock);
+        let id = found.id.to_string();
+        context.announce_as("delete", &id, None, &id);
         removed.push(Removed::Deleted(found.id));
         sys::fail::point("engine.rmi.unreferenced");
         let collected = context.collect(&users)?;
@@ -142,6 +144,8 @@ impl Removal<'_> {
         self.context
             .store()
             .remove_reference(self.lock, reference)?;
+        self.context
+            .announce("untag", self.image, &self.image.to_string());
         Ok(Removed::Untagged(reference.familiar()))
     }
 

@@ -59,10 +59,15 @@ pub fn save(
         blobs: BTreeMap::new(),
     };
     let mut entries = Vec::with_capacity(images.len());
+    let ids: Vec<Digest> = images.iter().map(|(image, _)| image.id.clone()).collect();
     for (image, names) in images {
         entries.push(archive.add(image, names)?);
     }
-    archive.write(&entries, sink, observer)
+    archive.write(&entries, sink, observer)?;
+    for id in ids {
+        context.announce("save", &id, &id.to_string());
+    }
+    Ok(())
 }
 
 /// How a layer made here becomes an archive. Never to be changed: it decides diff ids.

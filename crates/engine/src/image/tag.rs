@@ -22,6 +22,7 @@ pub fn tag(context: &ImageContext<'_>, source: &str, target: &str) -> Result<Dig
     if !unchanged {
         store.set_reference(&lock, &target, &found.id, None)?;
     }
+    context.announce("tag", &found.id, &target.familiar());
     Ok(found.id)
 }
 

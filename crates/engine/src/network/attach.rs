@@ -219,7 +219,9 @@ impl Engine {
         let mut links = Vec::new();
         for text in record.spec.links.iter().chain(&asked.links) {
             let link = self.link(text)?;
-            links.push((link.alias, link.other.record.name));
+            // Its short id is a name of it too, and stays.
+            let id = &link.other.record.id;
+            links.push((link.alias, id.chars().take(12).collect()));
         }
         // Nothing that may fail comes after: what is reserved here is given back by its endpoint.
         let addresses = self.reserve(record, asked, &network)?;

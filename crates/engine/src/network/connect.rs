@@ -6,6 +6,7 @@ use storage::containers::ContainerRecord;
 use storage::networks::NetworkRecord;
 use types::container::{ContainerSpec, NO_NETWORK, NetworkAttachment};
 
+use super::DEFAULT;
 use super::attach::target;
 use crate::Engine;
 use crate::container::files;
@@ -25,15 +26,16 @@ impl Engine {
         check_joinable(&record.spec)?;
         let _lock = self.store().lock_container(&record.id)?;
         record = self.store().read_container(&record.id)?.record;
+        if record.spec.networks.is_empty() {
+            record.spec.networks.push(NetworkAttachment::default());
+        }
         if self.position(&record.spec.networks, &network).is_some() {
             return Err(EngineError::conflict(format!(
                 "endpoint with name {} already exists in network {}",
                 record.name, network.name
             )));
         }
-        if record.spec.networks.is_empty() {
-            record.spec.networks.push(NetworkAttachment::default());
-        }
+        keep_mode(&mut record.spec);
         let has_left_all = network_mode(&record.spec) == NetworkMode::Left;
         if has_left_all {
             record.spec.networks.clear();
@@ -61,6 +63,8 @@ impl Engine {
                 }
                 return Err(failure.into());
             }
+            let directory = self.store().container_directory(&record.id);
+            files::join_hosts(&directory, &record, &endpoint.ips())?;
         }
         self.store().update_container(&record)?;
         self.announce_network(&network, "connect", &[("container", record.id.clone())]);
@@ -96,14 +100,24 @@ impl Engine {
                 ..NetworkAttachment::default()
             });
         }
+        let directory = self.store().container_directory(&record.id);
+        let mut gone = Vec::new();
         if stored.state.status.is_live() {
             let (_, mut connection) = self.connect_running(&record.id)?;
+            let places = self.attachment(&record.id);
+            let left = places.into_iter().flat_map(|all| all.endpoints);
+            let left = left.filter(|one| one.network.id == network.id);
+            gone.extend(left.flat_map(|one| one.ips()));
             let request = Disconnect {
                 network: network.id.clone(),
             };
             connection.send(Kind::Disconnect, &request)?;
             connection.answer()?;
         }
+        if stored.state.status.is_live() {
+            files::leave_hosts(&directory, &gone)?;
+        }
+        keep_mode(&mut record.spec);
         record.spec.networks = asked;
         self.store().update_container(&record)?;
         self.announce_network(&network, "disconnect", &[("container", record.id.clone())]);
@@ -114,6 +128,7 @@ impl Engine {
     fn leave_none(&self, id: &str) -> Result<(), EngineError> {
         let _lock = self.store().lock_container(id)?;
         let mut record = self.store().read_container(id)?.record;
+        keep_mode(&mut record.spec);
         for one in &mut record.spec.networks {
             one.target = NO_NETWORK.into();
         }
@@ -134,10 +149,8 @@ impl Engine {
         let record = self.any_network(key)?;
         match record.driver.as_str() {
             "bridge" => Ok(record),
-            _ => Err(EngineError::conflict(format!(
-                "container cannot be connected to or disconnected from {} network",
-                record.name
-            ))),
+            "host" => Err(EngineError::conflict(HOST_NETWORK)),
+            _ => Err(EngineError::conflict(NONE_NETWORK)),
         }
     }
 
@@ -149,21 +162,27 @@ impl Engine {
     }
 }
 
+const HOST_NETWORK: &str =
+    "container cannot be disconnected from host network or connected to host network";
+const NONE_NETWORK: &str = "container cannot be connected to multiple networks with one of the \
+    networks in private (none) mode";
+const SHARED_NETWORK: &str = "container sharing network namespace with another container or host \
+    cannot be connected to any other network";
+
 /// Only networks of ours are joined and left beside each other.
 fn check_joinable(spec: &ContainerSpec) -> Result<(), EngineError> {
-    let text = match network_mode(spec) {
-        NetworkMode::Bridge | NetworkMode::Left => return Ok(()),
-        NetworkMode::None => {
-            "container cannot be connected to multiple networks with one of the networks in private \
-             (none) mode"
-        }
-        NetworkMode::Host => {
-            "container cannot be disconnected from host network or connected to host network"
-        }
-        NetworkMode::Container => {
-            "container sharing network namespace with another container or host cannot be connected \
-             to any other network"
-        }
-    };
-    Err(EngineError::conflict(text))
+    match network_mode(spec) {
+        NetworkMode::Bridge | NetworkMode::Left => Ok(()),
+        NetworkMode::None => Err(EngineError::conflict(NONE_NETWORK)),
+        NetworkMode::Host => Err(EngineError::conflict(HOST_NETWORK)),
+        NetworkMode::Container => Err(EngineError::conflict(SHARED_NETWORK)),
+    }
+}
+
+/// `inspect` goes on telling the network that was asked for first.
+fn keep_mode(spec: &mut ContainerSpec) {
+    if spec.network_mode.is_empty() {
+        let first = spec.networks.first().map_or(DEFAULT, target);
+        spec.network_mode = first.to_owned();
+    }
 }

@@ -65,7 +65,7 @@ impl Engine {
         }
         if !matches!(request.driver.as_str(), "" | "bridge") {
             return Err(EngineError::invalid(format!(
-                "network driver \"{}\" is not there: Caisson has bridge",
+                "plugin \"{}\" not found: Caisson has the network driver bridge",
                 request.driver
             )));
         }

@@ -18,12 +18,12 @@ impl Monitor {
         let Some(command) = checker.command(&shell) else {
             return;
         };
-        let text = format!("exec_start: {}", command.join(" "));
-        match joined::probe(&self.job, container, command, now_ns, checker.timeout_ns()) {
-            Ok(process) => {
-                state::announce(&self.job, &text, &[]);
-                self.processes.push(process);
-            }
+        let timeout_ns = checker.timeout_ns();
+        let random = sys::host::random_bytes();
+        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.announce_exec(&command, &id);
+        match joined::probe(&self.job, container, command, id, now_ns + timeout_ns) {
+            Ok(process) => self.processes.push(process),
             Err(failure) => {
                 let probe = Probe {
                     start: now(),
@@ -33,6 +33,17 @@ impl Monitor {
                 };
                 self.record_probe(probe);
             }
+        }
+    }
+
+    /// Tells of a process that is about to join, in Docker's form: program, space, arguments.
+    pub(crate) fn announce_exec(&self, command: &[String], id: &str) {
+        let (program, rest) = command
+            .split_first()
+            .map_or(("", &[][..]), |(one, rest)| (one, rest));
+        for action in ["exec_create", "exec_start"] {
+            let action = format!("{action}: {program} {}", rest.join(" "));
+            state::announce(&self.job, &action, &[("execID", id.to_owned())]);
         }
     }
 
@@ -72,6 +83,8 @@ impl Monitor {
     pub(super) fn finish_process(&mut self, index: usize, exit: Option<sys::process::Exit>) {
         let process = self.processes.remove(index);
         let code = exit.map_or(255, sys::process::Exit::shell_code);
+        let more = [("execID", process.id), ("exitCode", code.to_string())];
+        state::announce(&self.job, "exec_die", &more);
         match process.purpose {
             Purpose::Probe(mut probe) => {
                 if is_readable(&probe.reader) {
@@ -90,8 +103,6 @@ impl Monitor {
                 });
             }
             Purpose::Command { client } => {
-                let more = [("execID", process.id), ("exitCode", code.to_string())];
-                state::announce(&self.job, "exec_die", &more);
                 let client = client.and_then(|number| self.client_by_number(number));
                 if let Some(client) = client {
                     client.send(protocol::json_packet(Kind::Ended, &Ended { code }));

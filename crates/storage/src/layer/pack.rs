@@ -24,6 +24,8 @@ use crate::tar::{Entry, Kind, TarWriter, Time};
 
 /// One read of a file.
 const READ_BYTES: usize = 256 * 1024;
+/// The end marker.
+const END_BYTES: u64 = 1024;
 /// As the kernel's XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const XATTR_BYTES_MAX: usize = 64 * 1024;
 /// The first guess, right for nearly all.
@@ -84,6 +86,8 @@ pub struct PackReport {
     pub entries: u64,
     /// Bytes of files.
     pub bytes: u64,
+    /// The archive's size, extended headers apart.
+    pub plain_bytes: u64,
     /// Sockets, which an archive cannot hold.
     pub sockets: u64,
     /// Objects that vanished, or became another kind, while we looked.
@@ -196,7 +200,8 @@ impl<'a, W: Write> Packer<'a, W> {
         }
     }
 
-    fn finish(self) -> Result<PackReport, PackError> {
+    fn finish(mut self) -> Result<PackReport, PackError> {
+        self.report.plain_bytes = self.writer.plain_bytes() + END_BYTES;
         self.writer.finish().map_err(PackError::Write)?;
         Ok(self.report)
     }

@@ -21,6 +21,7 @@ pub struct TarWriter<W> {
     output: W,
     data_left: u64,
     padding: usize,
+    plain_bytes: u64,
 }
 
 impl<W: Write> TarWriter<W> {
@@ -30,7 +31,13 @@ impl<W: Write> TarWriter<W> {
             output,
             data_left: 0,
             padding: 0,
+            plain_bytes: 0,
         }
+    }
+
+    /// The archive's size so far without its extended headers: what Docker's would have.
+    pub fn plain_bytes(&self) -> u64 {
+        self.plain_bytes
     }
 
     /// Writes the headers of an entry. Its `size` bytes follow by [`TarWriter::write_data`]. Holes
@@ -53,6 +60,7 @@ impl<W: Write> TarWriter<W> {
         self.output.write_all(&block)?;
         self.data_left = size;
         self.padding = (size.wrapping_neg() % BLOCK_BYTES as u64) as usize;
+        self.plain_bytes += (BLOCK_BYTES + self.padding) as u64 + size;
         Ok(())
     }
 

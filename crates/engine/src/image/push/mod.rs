@@ -145,6 +145,13 @@ fn push_one(
             store.set_reference(&lock, &reference, &record.image, Some(target))?;
         }
     }
+    let name = reference.familiar();
+    context.announce_as(
+        "push",
+        &name,
+        Some(&record.image),
+        &reference.familiar_name(),
+    );
     Ok(PushReport {
         reference,
         digest,

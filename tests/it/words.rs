@@ -1,0 +1,70 @@
+//! What is told: events as Docker tells them, and errors in Docker's words, which scripts know.
+
+use testkit::check;
+
+macro_rules! scripts {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { check($script); })* };
+}
+
+scripts! {
+    events_are_dockers_and_know_the_name_that_counts: r#"
+        seen() { for i in $(seq 100); do caisson events --since 0 --until 0s --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}' > o; grep -q "$1" o && return; sleep .05; done; echo "never: $1"; cat o; false; }
+        caisson run -d $N --name old --health-cmd true --health-interval 200ms -v vol:/v busybox sleep 1000 >/dev/null; seen 'health_status: healthy' || exit 2
+        caisson rename old new; caisson exec new true; caisson exec new nosuch; caisson top new >/dev/null; caisson cp new:/bin/busybox bb; caisson cp bb new:/bb; caisson pause new >/dev/null; caisson unpause new >/dev/null
+        caisson kill -s USR1 new >/dev/null; caisson stop -t 0 new >/dev/null; caisson rm new >/dev/null; caisson volume rm vol >/dev/null; caisson tag busybox spare; caisson rmi spare >/dev/null; caisson image prune -f >/dev/null
+        caisson events --since 0 --until 0s --format '{{json .}}' > j; python3 - <<'EOP'
+import json
+told = [json.loads(line) for line in open('j')]
+def of(kind): return [(e['Action'].strip(), e['Actor']['Attributes']) for e in told if e['Type'] == kind]
+late = False
+for action, attributes in of('container'):
+    late = late or action == 'rename'
+    assert attributes['name'] == ('new' if late else 'old'), (action, attributes)
+actions = [action for action, _ in of('container') if not action.startswith('exec') and 'health' not in action]
+assert actions == ['create', 'start', 'rename', 'top', 'archive-path', 'extract-to-dir', 'pause', 'unpause', 'kill', 'kill', 'kill', 'die', 'stop', 'destroy'], actions
+assert [a['signal'] for action, a in of('container') if action == 'kill'] == ['10', '15', '9']
+die = [a for action, a in of('container') if action == 'die'][0]
+assert die['exitCode'] == '137' and die['execDuration'].isdigit()
+execs = {}
+for action, attributes in of('container'):
+    if action.startswith('exec'):
+        execs.setdefault(attributes['execID'], []).append(action)
+assert ['exec_create: true', 'exec_start: true', 'exec_die'] in execs.values(), execs
+assert ['exec_create: /bin/sh -c true', 'exec_start: /bin/sh -c true', 'exec_die'] in execs.values(), execs
+assert [action for action, _ in of('volume')] == ['create', 'mount', 'unmount', 'destroy']
+assert {'tag', 'untag', 'import', 'prune'} <= {action for action, _ in of('image')}
+EOP"#;
+    a_terminal_that_was_left_is_told: r#"
+        (sleep .5; printf '\020\021'; sleep .5) | script -qec "caisson run -ti --name tt $N busybox sh" /dev/null >/dev/null
+        [ "$(caisson events --since 0 --until 0s --format '{{.Action}}' --filter container=tt | grep -c 'attach\|detach')" = 2 ]"#;
+    removing_twice_fails_once: r#"
+        for c in aa bb; do caisson create $N --name $c busybox true >/dev/null; done
+        docker rm aa bb aa > o 2> e; [ $? = 1 ] && [ "$(tr '\n' ' ' < o)" = 'aa bb ' ] && grep -qx 'Error response from daemon: removal of container aa is already in progress' e"#;
+    copies_tell_dockers_sizes: r#"
+        told() { script -qec "caisson cp $1" /dev/null | tr -d '\r' | grep -o 'Successfully.*'; }
+        caisson create $N --name cc busybox true >/dev/null; mkdir -p dd/a/b; head -c 1000 /dev/zero > dd/f1; head -c 5000 /dev/zero > dd/a/f2; ln -s f1 dd/l; : > e0
+        [ "$(told 'dd cc:/')" = 'Successfully copied 10.2kB to cc:/' ] && [ "$(told 'cc:/dd out')" = "Successfully copied 10.2kB to $PWD/out" ] && [ "$(told 'e0 cc:/')" = 'Successfully copied 1.54kB to cc:/' ] || exit 2
+        caisson cp e0 cc:/e1 2> e && [ ! -s e ]"#;
+    errors_of_the_command_and_of_the_engine_are_dockers: r#"
+        says() { want=$1; shift; docker "$@" > o 2> e; code=$?; [ $code = ${CODE:-1} ] && [ "$(cat e)" = "$want" ] || { echo "$* ($code): $(cat e)"; exit 2; }; }
+        caisson run $N --name ended busybox true; caisson run -d $N --name runs busybox sleep 1000 >/dev/null; id() { caisson inspect -f '{{.Id}}' $1; }; : > f
+        D='Error response from daemon:'
+        says "$D container $(id ended) is not paused" unpause ended
+        says "$D container $(id runs) is not paused" unpause runs
+        says "$D cannot kill container: nope: No such container: nope" kill nope
+        says "$D No such container: nope
+Error: failed to start containers: nope" start nope
+        says "$D No such container: nope
+Error: failed to rename container named nope" rename nope x
+        says 'Error: Neither old nor new names may be empty' rename runs ''
+        says "$D renaming a container with the same name as its current name
+Error: failed to rename container named runs" rename runs runs
+        says 'lstat /nohost: no such file or directory' cp /nohost runs:/
+        says 'invalid output path: directory "/nodir" does not exist' cp runs:/bin/busybox /nodir/x
+        says 'no such directory' cp f runs:/nodir/
+        says "$D Could not find the file /nodir in container runs" cp f runs:/nodir/x
+        says 'invalid value for "since": failed to parse value as time or duration: "bad"' logs --since bad runs
+        says 'failed to parse value as time or duration: "bad"' events --since bad --until 0s
+        says "$D container cannot be disconnected from host network or connected to host network" network connect host runs
+        CODE=127 says 'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nodir") set in config.json failed: no such file or directory: unknown' exec -w /nodir runs true"#;
+}
