@@ -1,0 +1,26 @@
+//! The only way by which the loader reaches files.
+
+use std::io;
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// Nothing.
+    Missing,
+    /// A regular file, or a link to one.
+    File,
+    /// A directory, or a link to one.
+    Directory,
+    /// A device, a pipe, a socket: never opened, because it might never end.
+    Other,
+}
+
+/// Files as the loader sees them. Paths are absolute.
+pub trait Files {
+    /// What is there.
+    fn kind(&self, path: &str) -> FileKind;
+    /// The content of a file; an error of kind `FileTooLarge` beyond `bytes_max`.
+    fn read(&self, path: &str, bytes_max: usize) -> io::Result<Vec<u8>>;
+    /// The path with its symbolic links followed.
+    fn real_path(&self, path: &str) -> io::Result<String>;
+}

@@ -1,0 +1,89 @@
+//! A project as values: what every other room reads.
+//!
+//! The fields are the specification's keys under their own names, in the order in which Docker
+//! Compose writes them: its config hash is the digest of exactly this JSON. What is `None`, empty
+//! or 0 was not said.
+
+mod build;
+mod deploy;
+mod mounts;
+mod resources;
+mod service;
+mod values;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use build::{Build, SshKey};
+pub use deploy::{
+    Deploy, DeviceRequest, GenericResource, Placement, PlacementPreference, Resource, Resources,
+    RestartPolicy, UpdateConfig,
+};
+pub use mounts::{
+    DeviceMapping, FileReference, ServiceVolume, VolumeBind, VolumeImage, VolumeOptions,
+    VolumeTmpfs,
+};
+pub use resources::{FileObject, Ipam, IpamPool, ModelConfig, Network, Volume};
+pub use service::{
+    BlkioConfig, CredentialSpec, Dependency, Develop, EnvFile, Extends, HealthCheck, Hook, Logging,
+    Provider, Service, ServiceModel, ServiceNetwork, ServicePort, ThrottleDevice, WatchTrigger,
+    WeightDevice,
+};
+pub use values::{Bytes, Duration, Extensions, FileMode, Hosts, Mapping, Ulimit, Variables};
+
+/// A whole project, loaded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its name, which is in the names and labels of all that it makes.
+    #[serde(default)]
+    pub name: String,
+    /// The services that take part.
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
+    /// Networks by their key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, Network>,
+    /// Volumes by their key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Volume>,
+    /// Secrets by their key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, FileObject>,
+    /// Configs by their key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub configs: BTreeMap<String, FileObject>,
+    /// Language models by their key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelConfig>,
+    /// Keys that begin with `x-`.
+    #[serde(
+        default,
+        rename = "#extensions",
+        skip_serializing_if = "Extensions::is_empty"
+    )]
+    pub extensions: Extensions,
+    /// Where paths are relative to.
+    #[serde(skip)]
+    pub working_dir: String,
+    /// The files it was made of, absolute.
+    #[serde(skip)]
+    pub files: Vec<String>,
+    /// The variables that files may use.
+    #[serde(skip)]
+    pub environment: BTreeMap<String, String>,
+    /// Services whose profiles are not on, or that were not chosen.
+    #[serde(skip)]
+    pub disabled: BTreeMap<String, Service>,
+    /// The profiles that are on.
+    #[serde(skip)]
+    pub profiles: Vec<String>,
+}
+
+impl Project {
+    /// A service, also one that does not take part.
+    pub fn any_service(&self, name: &str) -> Option<&Service> {
+        self.services.get(name).or_else(|| self.disabled.get(name))
+    }
+}

@@ -1,0 +1,261 @@
+//! The loader as a whole, on files in memory.
+
+use crate::golden::MemoryFiles;
+use crate::{ComposeError, Format, Loaded, Request};
+
+fn load(files: &[(&str, &str)]) -> Loaded {
+    MemoryFiles::of(files).load().unwrap()
+}
+
+fn refuse(files: &[(&str, &str)]) -> ComposeError {
+    MemoryFiles::of(files).load().unwrap_err()
+}
+
+fn yaml(loaded: &Loaded) -> String {
+    crate::show(&loaded.project, Format::Yaml)
+}
+
+#[test]
+fn a_project_is_printed_as_docker_compose_prints_it() {
+    let loaded = load(&[(
+        "compose.yaml",
+        "services:\n  web:\n    image: nginx\n    ports: ['8080:80']\n    volumes: ['data:/data', './x:/x:ro']\n    command: echo hi\nvolumes:\n  data:\n",
+    )]);
+    let expected = "\
+name: p
+services:
+  web:
+    command:
+      - echo
+      - hi
+    image: nginx
+    networks:
+      default: null
+    ports:
+      - mode: ingress
+        target: 80
+        published: \"8080\"
+        protocol: tcp
+    volumes:
+      - type: volume
+        source: data
+        target: /data
+        volume: {}
+      - type: bind
+        source: /p/x
+        target: /x
+        read_only: true
+        bind: {}
+networks:
+  default:
+    name: p_default
+volumes:
+  data:
+    name: p_data
+";
+    assert_eq!(yaml(&loaded), expected);
+}
+
+#[test]
+fn later_files_override_reset_and_replace_earlier_ones() {
+    let loaded = load(&[
+        (
+            "compose.yaml",
+            "services:\n  a:\n    image: x\n    environment: {A: 1, B: 2}\n    ports: ['1:1', '2:2']\n    expose: ['5']\n    labels: [k=v]\n",
+        ),
+        (
+            "compose.override.yml",
+            "services:\n  a:\n    environment: [B=3, C=4]\n    ports: !override ['9:9']\n    expose: !reset []\n    labels: {k: w}\n",
+        ),
+    ]);
+    let service = &loaded.project.services["a"];
+    let value = |name: &str| service.environment.0[name].as_deref();
+    assert_eq!(
+        (value("A"), value("B"), value("C")),
+        (Some("1"), Some("3"), Some("4"))
+    );
+    let ports: Vec<_> = service
+        .ports
+        .iter()
+        .map(|port| port.published.as_str())
+        .collect();
+    assert_eq!(ports, ["9"]);
+    assert!(service.expose.is_empty());
+    assert_eq!(service.labels.0["k"], "w");
+}
+
+#[test]
+fn includes_and_extends_keep_their_own_directories() {
+    let loaded = load(&[
+        (
+            "compose.yaml",
+            "include: [sub/part.yaml]\nservices:\n  web:\n    extends: {file: base/base.yaml, service: base}\n    environment: {OWN: 1}\n",
+        ),
+        (
+            "sub/part.yaml",
+            "services:\n  db:\n    image: ${DB}\n    volumes: ['./d:/d']\n",
+        ),
+        ("sub/.env", "DB=postgres"),
+        (
+            "base/base.yaml",
+            "services:\n  base:\n    build: ./ctx\n    env_file: [vars.env]\n",
+        ),
+        ("base/vars.env", "FROM=file"),
+    ]);
+    let services = &loaded.project.services;
+    assert_eq!(services["db"].image, "postgres");
+    assert_eq!(services["db"].volumes[0].source, "/p/sub/d");
+    assert_eq!(
+        services["web"].build.as_ref().unwrap().context,
+        "/p/base/ctx"
+    );
+    assert_eq!(
+        services["web"].environment.0["FROM"].as_deref(),
+        Some("file")
+    );
+    assert_eq!(services["web"].environment.0["OWN"].as_deref(), Some("1"));
+}
+
+#[test]
+fn errors_carry_place_and_way_out() {
+    let error = refuse(&[(
+        "compose.yaml",
+        "services:\n  web:\n    image: a\n    networks: [bakc]\nnetworks:\n  back:\n",
+    )]);
+    assert_eq!(
+        error.to_string(),
+        "/p/compose.yaml:4:16: service \"web\" refers to undefined network bakc"
+    );
+    assert_eq!(error.hint.unwrap(), "did you mean `back`?");
+    let error = refuse(&[(
+        "compose.yaml",
+        "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: [a]}\n",
+    )]);
+    assert!(
+        error
+            .to_string()
+            .ends_with("dependency cycle detected: a -> b -> a"),
+        "{error}"
+    );
+    let error = refuse(&[
+        ("compose.yaml", "services: {a: {image: x, env_file: [e]}}"),
+        ("e", "A=1\nB B=2\n"),
+    ]);
+    assert_eq!(error.to_string(), "/p/e:2:1: key cannot contain a space");
+    let error = refuse(&[("compose.yaml", "services:\n  a: {image: '${V:?set it}'}\n")]);
+    assert_eq!(
+        error.to_string(),
+        "/p/compose.yaml:2:14: error while interpolating services.a.image: required variable V is missing a value: set it"
+    );
+    let error = refuse(&[("compose.yaml", "include: ['https://example.org/x.yaml']")]);
+    assert!(
+        error
+            .text
+            .contains("files of other machines are not fetched")
+    );
+    let error = refuse(&[("compose.yaml", "include: [compose.yaml]")]);
+    assert!(error.text.contains("include cycle detected"));
+    let error = refuse(&[(
+        "compose.yaml",
+        "services:\n  a: {extends: b, image: x}\n  b: {extends: a}\n",
+    )]);
+    assert!(
+        error
+            .text
+            .contains("Circular reference:\n  a in /p/compose.yaml\n  extends b"),
+        "{error}"
+    );
+    let error = refuse(&[("other.yaml", "")]);
+    assert_eq!(error.text, "no configuration file provided: not found");
+}
+
+#[test]
+fn profiles_turn_services_on() {
+    let files = MemoryFiles::of(&[(
+        "compose.yaml",
+        "services:\n  a: {image: x}\n  b: {image: x, profiles: [dev], depends_on: [a]}\n  c: {image: x}\n",
+    )]);
+    let names = |profiles: &[&str], services: &[&str]| {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let request = Request {
+            working_dir: "/p".to_owned(),
+            profiles: texts(profiles),
+            services: texts(services),
+            ..Request::default()
+        };
+        let loaded = crate::load(&request, &files).unwrap();
+        loaded
+            .project
+            .services
+            .into_keys()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(names(&[], &[]), "a c");
+    assert_eq!(names(&["dev"], &[]), "a b c");
+    assert_eq!(names(&[], &["b"]), "a b");
+    assert_eq!(names(&[], &["c"]), "c");
+}
+
+#[test]
+fn explain_tells_who_said_what() {
+    let loaded = load(&[
+        (
+            "compose.yaml",
+            "services:\n  a:\n    image: x\n    environment:\n      A: 1\n",
+        ),
+        ("compose.override.yml", "services:\n  a:\n    image: y\n"),
+    ]);
+    let origins = loaded.explain("services.a");
+    let shown: Vec<String> = origins
+        .iter()
+        .map(|origin| {
+            let place = origin
+                .place
+                .as_ref()
+                .map(|(file, line, column)| format!("{file}:{line}:{column}"));
+            format!(
+                "{}={} {}",
+                origin.key,
+                origin.value,
+                place.unwrap_or_default()
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "services.a.environment.A=1 /p/compose.yaml:5:10",
+            "services.a.image=y /p/compose.override.yml:3:12",
+            "services.a.networks.default=null /p/compose.yaml:3:5",
+        ]
+    );
+}
+
+#[test]
+fn names_come_from_files_and_directories() {
+    let loaded = load(&[(
+        "compose.yaml",
+        "name: My ${X:-Pro}-1\nservices: {a: {image: x}}",
+    )]);
+    assert_eq!(loaded.project.name, "mypro-1");
+    assert_eq!(crate::normalize_project_name("_-A b.C"), "abc");
+}
+
+#[test]
+fn secrets_from_the_environment_are_not_shown() {
+    let files = MemoryFiles::of(&[(
+        "compose.yaml",
+        "services: {a: {image: x, secrets: [s]}}\nsecrets: {s: {environment: S}}\n",
+    )]);
+    let request = Request {
+        working_dir: "/p".to_owned(),
+        environment: [("S".to_owned(), "hush".to_owned())].into(),
+        ..Request::default()
+    };
+    let loaded = crate::load(&request, &files).unwrap();
+    assert_eq!(loaded.project.secrets["s"].content, "hush");
+    for format in [Format::Yaml, Format::Json] {
+        assert!(!crate::show(&loaded.project, format).contains("hush"));
+    }
+}
