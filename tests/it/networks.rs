@@ -88,6 +88,13 @@ hosts! {
         caisson network disconnect mine cc; caisson exec cc cat /etc/hosts > h; ! grep -q '172\.' h || exit 5
         caisson restart -t 0 cc; [ "$(caisson inspect -f '{{.HostConfig.NetworkMode}} {{len .NetworkSettings.Networks}}' cc)" = 'bridge 0' ] || exit 6
         caisson network connect mine cc && caisson exec cc ip r | grep -q 'default via 172.18.0.1' && caisson restart -t 0 cc && caisson exec cc grep -qx "172.18.0.2	hh" /etc/hosts"#;
+    names_do_not_wait_for_output: r#"
+        caisson network create mine >/dev/null; caisson run -d --name loud --log-opt max-size=1m busybox yes
+        M=$(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' loud)/state)
+        answers() { grep -l caisson-names $(sed 's,\([0-9]*\) *,/proc/\1/comm ,g' /proc/$M/task/$M/children) 2>/dev/null; }
+        until_true answers && caisson exec loud nslookup -type=a loud | grep -q 172.17 || exit 2
+        caisson network connect mine loud && caisson exec loud nslookup -type=a loud.mine | grep -q 172.18 && until_true answers || exit 3
+        N=$(answers | cut -d/ -f3); caisson rm -f loud && until_true '[ ! -e /proc/$N ]'"#;
     a_container_may_serve_names_itself: r#"
         caisson run --rm busybox sh -c 'nc -l -p 53 </dev/null & sleep .3; jobs | grep -c Running' | grep -qx 1"#;
     networks_are_apart_and_internal_ones_have_no_way_out: r#"

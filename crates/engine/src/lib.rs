@@ -100,6 +100,19 @@ impl Engine {
         Ok(self.store.mount_plan(&digest)?)
     }
 
+    /// The read-only directories beneath a container of an image, topmost first.
+    ///
+    /// # Errors
+    /// Where the image is gone; the disk's answer.
+    pub fn container_lowers(&self, image_id: &str) -> Result<Vec<PathBuf>, EngineError> {
+        let mut lowers = self.image_lowers(image_id)?;
+        // With the most layers that the kernel takes there is no room for one more.
+        if lowers.len() < storage::chain::LAYERS_MAX {
+            lowers.push(self.store.init_layer()?);
+        }
+        Ok(lowers)
+    }
+
     /// Bytes of an image's files; 0 where it is gone.
     pub fn image_size(&self, id: &str) -> u64 {
         let digest = types::digest::Digest::parse(id).ok();

@@ -19,6 +19,7 @@ mod container;
 mod farewell;
 mod health;
 mod joined;
+mod name_server;
 mod networks;
 mod proxy;
 mod requests;

@@ -11,6 +11,7 @@ use runtime::Failure;
 use sys::atomic::Durability;
 
 use crate::job::{ATTACHMENT, Job};
+use crate::name_server::NameServer;
 use crate::proxy::{Proxied, Proxy};
 use crate::resolver::Resolver;
 use crate::state;
@@ -29,7 +30,7 @@ pub(crate) struct Networks {
     proxy: Proxy,
     /// Readable when the tables changed.
     tables: Option<Socket>,
-    pub(crate) resolver: Option<Resolver>,
+    pub(crate) names: Option<NameServer>,
 }
 
 impl Networks {
@@ -85,11 +86,11 @@ impl Networks {
             held,
             proxy: Proxy::default(),
             tables: watch::watch().ok(),
-            resolver: None,
+            names: None,
         };
         networks.proxy = networks.new_proxy();
-        networks.resolver = match Resolver::new(namespace, &networks.attachment) {
-            Ok(resolver) => Some(resolver),
+        networks.names = match Resolver::new(namespace, &networks.attachment) {
+            Ok(resolver) => Some(NameServer::new(resolver)),
             Err(error) => {
                 networks.attachment.undo(&networks.netfilter);
                 return Err(Failure::setup(format!(
@@ -172,8 +173,8 @@ impl Networks {
             self.proxy = Proxy::default();
             self.proxy = self.new_proxy();
         }
-        if let Some(resolver) = &mut self.resolver {
-            resolver.learn(&self.attachment);
+        if let Some(names) = &mut self.names {
+            names.learn(&self.attachment);
         }
     }
 
@@ -236,6 +237,9 @@ impl Networks {
     /// Takes the container out of its networks, for good.
     pub(crate) fn undo(&mut self, job: &Job) {
         self.proxy = Proxy::default();
+        if let Some(names) = &mut self.names {
+            names.end_process();
+        }
         self.held.clear();
         self.attachment.undo(&self.netfilter);
         self.announce(job, "disconnect");

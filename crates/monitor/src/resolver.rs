@@ -85,6 +85,8 @@ pub(crate) enum Source {
     Listener,
     Stream(usize),
     Answer(usize),
+    /// The process that answers instead of the monitor.
+    Process,
 }
 
 impl Resolver {
@@ -140,6 +142,12 @@ impl Resolver {
         self.zones = attachment.endpoints.iter().map(zone).collect();
     }
 
+    /// Leaves those who asked to another process that shares the sockets.
+    pub(crate) fn forget_clients(&mut self) {
+        self.pending.clear();
+        self.streams.clear();
+    }
+
     /// Its descriptors, all to be read.
     pub(crate) fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
         let streams = self.streams.iter().enumerate();
@@ -169,6 +177,7 @@ impl Resolver {
                 Source::Listener => self.accept(),
                 Source::Stream(index) => self.hear_stream(*index),
                 Source::Answer(index) => done.extend(self.pass_on(*index).then_some(*index)),
+                Source::Process => {}
             }
         }
         done.sort_unstable();

@@ -23,7 +23,7 @@ use crate::joined::{Process, Purpose};
 use crate::log::{Log, Stream};
 use crate::networks::{self, Networks};
 use crate::protocol::{self, Kind};
-use crate::resolver::Resolver;
+use crate::name_server::NameServer;
 use crate::state::{self, now};
 use crate::watch::{Ready, Watch};
 
@@ -251,7 +251,7 @@ impl Monitor {
             for fd in networks.proxied() {
                 watch.readable(fd, Ready::Proxied);
             }
-            for (source, fd) in networks.resolver.iter().flat_map(Resolver::sources) {
+            for (source, fd) in networks.names.iter().flat_map(NameServer::sources) {
                 watch.readable(fd, Ready::Resolver(source));
             }
         }
@@ -260,16 +260,15 @@ impl Monitor {
 
     /// Answers for names.
     fn resolve(&mut self, ready: &[Ready]) {
-        let resolver = self.networks.as_mut().and_then(|all| all.resolver.as_mut());
-        let Some(resolver) = resolver else {
+        let names = self.networks.as_mut().and_then(|all| all.names.as_mut());
+        let Some(names) = names else {
             return;
         };
         let sources = ready.iter().filter_map(|ready| match ready {
             Ready::Resolver(source) => Some(*source),
             _ => None,
         });
-        resolver.serve(&sources.collect::<Vec<_>>());
-        resolver.keep_time(sys::journal::now_ns());
+        names.serve(&sources.collect::<Vec<_>>(), sys::journal::now_ns());
     }
 
     /// After a while in which nothing happened, memory is given back, once.
@@ -303,10 +302,10 @@ impl Monitor {
         } else {
             None
         };
-        let resolver = self.networks.as_ref().and_then(|all| all.resolver.as_ref());
+        let names = self.networks.as_ref().and_then(|all| all.names.as_ref());
         probes
             .chain(silent)
-            .chain(resolver.and_then(Resolver::deadline))
+            .chain(names.and_then(NameServer::deadline))
             .chain(
                 [self.kill_at_ns, self.restart_at_ns, self.rest_at_ns, check]
                     .into_iter()
@@ -390,6 +389,9 @@ impl Monitor {
             }
         };
         let bytes = &buffer[..count];
+        if let Some(names) = self.networks.as_mut().and_then(|all| all.names.as_mut()) {
+            names.printed(count, sys::journal::now_ns());
+        }
         self.log.write(stream, bytes, &now());
         for client in &mut self.clients {
             match stream {

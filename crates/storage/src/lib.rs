@@ -10,6 +10,7 @@ pub mod compression;
 pub mod containers;
 pub mod error;
 pub mod images;
+pub mod init_layer;
 pub mod layer;
 pub mod layers;
 pub mod lease;

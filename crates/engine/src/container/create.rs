@@ -70,7 +70,7 @@ impl Engine {
     pub fn create(&self, request: CreateRequest) -> Result<Made, EngineError> {
         // Until the record names it, nothing else keeps the image from being collected.
         let _guard = self.store().guard_images()?;
-        let lowers = self.image_lowers(&request.image_id)?;
+        let lowers = self.container_lowers(&request.image_id)?;
         let mut spec = request.spec;
         merge(&mut spec, &request.defaults);
         check(&spec)?;

@@ -128,7 +128,7 @@ impl Engine {
             &directory,
         ))?);
         let layers = runtime::Layers {
-            lowers: self.image_lowers(&stored.record.image_id)?,
+            lowers: self.container_lowers(&stored.record.image_id)?,
             upper: directory.join("upper"),
             work: directory.join("work"),
             volatile: false,
@@ -141,7 +141,7 @@ impl Engine {
     fn mount_for_reading(&self, stored: &StoredContainer) -> Result<Root, EngineError> {
         let directory = self.store().container_directory(&stored.record.id);
         let mut lowers = vec![directory.join("upper")];
-        lowers.extend(self.image_lowers(&stored.record.image_id)?);
+        lowers.extend(self.container_lowers(&stored.record.image_id)?);
         Ok((runtime::mount_read_only(&lowers)?, None))
     }
 
@@ -157,7 +157,7 @@ impl Engine {
             .join("upper");
         let open = |path: &Path| Dir::open(path).map_err(|error| text("read files", &error));
         let lowers = self
-            .image_lowers(&stored.record.image_id)?
+            .container_lowers(&stored.record.image_id)?
             .iter()
             .map(|path| open(path))
             .collect::<Result<Vec<_>, _>>()?;

@@ -78,14 +78,14 @@ impl Engine {
         record: &ContainerRecord,
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
-        let lowers = self.image_lowers(&record.image_id)?;
+        let lowers = self.container_lowers(&record.image_id)?;
         let waiting = self.new_monitor(record, false)?;
         self.give_job(record, lowers, waiting, false, client)
     }
 
     /// Gives a running container whose monitor was killed a new one.
     pub(crate) fn adopt(&self, record: &ContainerRecord) -> Result<protocol::Started, EngineError> {
-        let lowers = self.image_lowers(&record.image_id)?;
+        let lowers = self.container_lowers(&record.image_id)?;
         let waiting = self.new_monitor(record, true)?;
         self.give_job(record, lowers, waiting, true, None)
     }
