@@ -292,8 +292,8 @@ attacks! {
                 try caisson cp $c:/$what -
             done
         done; done; unharmed
-        mkdir t; ln -s $HOST t/x; tar -C t -cf a.tar x; rm t/x; mkdir t/x; echo y > t/x/new; tar -C t -rf a.tar x/new; tar -C t -P --transform "s,^x/new,$HOST/new," -rf a.tar x/new; tar -C t -P --transform 's,^x/new,../../../../../../tmp/new,' -rf a.tar x/new
-        for c in off on; do try caisson cp - $c:/ < a.tar; try caisson cp - $c:/d/rel < a.tar; done; [ ! -e /tmp/new ] || die 'written outside'
+        mkdir t; ln -s $HOST t/x; tar -C t -cf a.tar x; rm t/x; mkdir t/x; echo y > t/x/new; tar -C t -rf a.tar x/new; tar -C t -P --transform "s,^x/new,$HOST/new," -rf a.tar x/new; tar -C t -P --transform 's,^x/new,../../../../../../tmp/caisson-outside-new,' -rf a.tar x/new
+        for c in off on; do try caisson cp - $c:/ < a.tar; try caisson cp - $c:/d/rel < a.tar; done; [ ! -e /tmp/caisson-outside-new ] || die 'written outside'
         mkdir into; ln -s $HOST into/d; try caisson cp on:/d into; find host | grep -q rel && die 'followed a link of the destination' ; true"#;
 
     nothing_is_mounted_over_proc: r#"

@@ -57,11 +57,12 @@ impl Proxy {
             Protocol::Udp => {
                 sockopt::set_socket_recv_buffer_size(&port.socket, UDP_QUEUE_BYTES).is_ok()
             }
-            // With SO_REUSEADDR, which connections inherit: those that linger after their end must
-            // not keep the next start from the port. Beside a listener it lets no rival in.
+            // With SO_REUSEADDR, which connections inherit: those that linger after their end keep
+            // neither the next start from the port nor this socket from listening. Beside a listener
+            // it lets no rival in.
             _ => {
-                rustix::net::listen(&port.socket, BACKLOG).is_ok()
-                    && sockopt::set_socket_reuseaddr(&port.socket, true).is_ok()
+                sockopt::set_socket_reuseaddr(&port.socket, true).is_ok()
+                    && rustix::net::listen(&port.socket, BACKLOG).is_ok()
             }
         };
         let ports = ports.into_iter().filter(prepare).collect();
