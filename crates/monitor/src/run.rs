@@ -21,9 +21,9 @@ use crate::health::Checker;
 use crate::job::Job;
 use crate::joined::{Process, Purpose};
 use crate::log::{Log, Stream};
+use crate::name_server::NameServer;
 use crate::networks::{self, Networks};
 use crate::protocol::{self, Kind};
-use crate::name_server::NameServer;
 use crate::state::{self, now};
 use crate::watch::{Ready, Watch};
 
