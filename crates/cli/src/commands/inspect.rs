@@ -136,9 +136,8 @@ pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bo
         .map_or(("", &[][..]), |(a, b)| (a.as_str(), b));
     let directory = engine.store().container_directory(&record.id);
     let file = |name: &str| directory.join(name).display().to_string();
-    let lowers = engine
-        .container_lowers(&record.image_id)
-        .unwrap_or_default();
+    let lowers = engine.container_lowers(&record.image_id);
+    let lowers = lowers.unwrap_or_default();
     let lowers: Vec<String> = lowers
         .iter()
         .map(|path| path.display().to_string())
