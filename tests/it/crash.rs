@@ -166,8 +166,8 @@ const SCRIPT: &[Step] = &[
     ),
     step(
         "net",
-        "caisson network rm mine",
-        "caisson network rm -f mine",
+        "caisson network rm mine && caisson undo mine && caisson network prune -f",
+        "caisson undo mine 2>/dev/null; caisson network prune -f",
         "! caisson network inspect mine 2>/dev/null",
     ),
     step(
@@ -203,8 +203,8 @@ const SCRIPT: &[Step] = &[
     step("snapshot", "true", "true", "true"),
     step(
         "volume",
-        "caisson container prune -f; caisson volume rm renamed",
-        "caisson container prune -f; caisson volume rm -f renamed",
+        "caisson container prune -f; caisson volume rm renamed && caisson undo renamed && caisson volume prune -af",
+        "caisson container prune -f; caisson undo renamed 2>/dev/null; caisson volume prune -af",
         "! caisson volume inspect renamed 2>/dev/null",
     ),
     step(
@@ -219,6 +219,19 @@ const SCRIPT: &[Step] = &[
         "caisson rm -f made",
         "none made && caisson create --name made $N busybox true && caisson rm made",
     ),
+    step(
+        "back",
+        "caisson create --name back $N busybox true && caisson rm back",
+        "caisson undo back 2>/dev/null || caisson create --name back $N busybox true; caisson rm -f back",
+        "none back",
+    ),
+    step(
+        "back",
+        "caisson undo back",
+        "caisson undo back 2>/dev/null || status back created",
+        "status back created",
+    ),
+    step("back", "caisson rm back", "caisson rm -f back", "none back"),
     step(
         "dead",
         "caisson run -d $N --name dead busybox sleep 1000",

@@ -13,5 +13,6 @@ mod registry;
 mod services;
 mod sharing;
 mod shell;
+mod system;
 mod volumes;
 mod words;

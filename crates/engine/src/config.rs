@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -21,8 +22,39 @@ pub struct Config {
     pub run_root: Option<PathBuf>,
     /// Registries by name, such as `docker.io`.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// What of removed objects is kept for `undo`.
+    pub undo: UndoSettings,
     /// Where device vendors' descriptions are, instead of `/etc/cdi` and `/var/run/cdi`.
     pub cdi_spec_dirs: Option<Vec<PathBuf>>,
+}
+
+/// What of removed objects is kept for `undo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UndoSettings {
+    /// How long, such as `1h`; `0s` keeps nothing.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Option<Duration>,
+    /// How much in all, such as `10GB`.
+    #[serde(deserialize_with = "size")]
+    pub max_size: Option<u64>,
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    use serde::de::Error;
+    let text = String::deserialize(input)?;
+    let parsed = types::units::parse_duration(&text).map_err(D::Error::custom)?;
+    let ns = u64::try_from(parsed).map_err(|_| {
+        D::Error::custom(format!("{text:?} is negative: give a time such as \"1h\""))
+    })?;
+    Ok(Some(Duration::from_nanos(ns)))
+}
+
+fn size<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    use serde::de::Error;
+    let text = String::deserialize(input)?;
+    let parsed = types::units::from_human_size(&text).map_err(D::Error::custom)?;
+    Ok(Some(u64::try_from(parsed).unwrap_or(0)))
 }
 
 /// Settings of one registry.
@@ -102,6 +134,8 @@ pub(crate) fn merge(into: &mut Config, from: Config) {
     into.root = from.root.or(into.root.take());
     into.run_root = from.run_root.or(into.run_root.take());
     into.registries.extend(from.registries);
+    into.undo.keep = from.undo.keep.or(into.undo.keep);
+    into.undo.max_size = from.undo.max_size.or(into.undo.max_size);
     into.cdi_spec_dirs = from.cdi_spec_dirs.or(into.cdi_spec_dirs.take());
 }
 
@@ -128,6 +162,18 @@ mod tests {
             config.registries["docker.io"].location.as_deref(),
             Some("http://l")
         );
+        merge(
+            &mut config,
+            parse(Path::new("c"), b"undo.keep = \"2h\"\n").unwrap(),
+        );
+        merge(
+            &mut config,
+            parse(Path::new("d"), b"undo.max_size = \"3MB\"\n").unwrap(),
+        );
+        assert_eq!(config.undo.keep, Some(Duration::from_secs(7200)));
+        assert_eq!(config.undo.max_size, Some(3_000_000));
+        let error = parse(Path::new("c"), b"[undo]\nkeep = \"long\"\n").unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
         let error = parse(Path::new("c.toml"), b"\nmirror = 1\n")
             .unwrap_err()
             .to_string();

@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod container;
+pub mod doctor;
 pub mod error;
 pub mod facts;
 #[doc(hidden)]
@@ -13,6 +14,8 @@ pub mod fuzz;
 pub mod image;
 pub mod network;
 pub mod observer;
+pub mod prune;
+pub mod undo;
 pub mod volume;
 
 mod cdi;
@@ -63,7 +66,8 @@ impl Engine {
     /// A store that cannot be used, with the reason.
     pub fn open(roots: &Roots, config: config::Config) -> Result<Self, EngineError> {
         Ok(Self {
-            store: Store::open(&roots.root, &roots.run_root)?,
+            store: Store::open(&roots.root, &roots.run_root)?
+                .with_trash(undo::limits(&config.undo)),
             config,
         })
     }
@@ -282,4 +286,5 @@ pub fn kernel_release() -> String {
 }
 pub use storage::images as storage_images;
 pub use storage::networks as storage_networks;
+pub use storage::trash as storage_trash;
 pub use storage::volumes as storage_volumes;

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use storage::containers::{ContainerRecord, VolumeUse};
+use storage::trash::Fate;
 use storage::volumes::{RECORD_VERSION, VolumeError, VolumeRecord};
 use types::container::ContainerSpec;
 use types::event::Event;
@@ -215,13 +216,13 @@ impl Engine {
     }
 
     /// Removes a container's anonymous volumes that no other container has; it is gone already.
-    pub(crate) fn drop_anonymous(&self, record: &ContainerRecord) {
+    pub(crate) fn drop_anonymous(&self, record: &ContainerRecord, fate: Fate) {
         for one in record.volumes.iter().filter(|one| one.anonymous) {
             if self
                 .volume_users(&one.name)
                 .is_ok_and(|users| users.is_empty())
             {
-                let _ = self.remove_volume_now(&one.name);
+                let _ = self.remove_volume_now(&one.name, fate);
             }
         }
     }
@@ -236,9 +237,9 @@ impl Engine {
         Ok(containers.filter(has).collect())
     }
 
-    fn remove_volume_now(&self, name: &str) -> Result<(), EngineError> {
+    fn remove_volume_now(&self, name: &str, fate: Fate) -> Result<(), EngineError> {
         let lock = self.store().lock_volume(name)?;
-        self.store().remove_volume(name, &lock)?;
+        self.store().remove_volume(name, &lock, fate)?;
         self.announce_volume(name, "destroy");
         Ok(())
     }
@@ -248,9 +249,14 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is in use, with who has it.
     pub fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.remove_volume_to(name, Fate::Kept)
+    }
+
+    /// The same; what `fate` says becomes of it.
+    pub(crate) fn remove_volume_to(&self, name: &str, fate: Fate) -> Result<(), EngineError> {
         self.store().volume(name)?;
         self.require_unused(name, "remove")?;
-        self.remove_volume_now(name)
+        self.remove_volume_now(name, fate)
     }
 
     fn require_unused(&self, name: &str, verb: &str) -> Result<(), EngineError> {
@@ -385,7 +391,7 @@ impl Engine {
 
     /// Bytes of a volume's files.
     pub fn volume_size(&self, name: &str) -> u64 {
-        crate::container::filesystem::directory_bytes(&self.store().volume_data(name))
+        storage::trash::tree_bytes(&self.store().volume_data(name))
     }
 
     /// Writes a volume's data as a tar.
@@ -411,7 +417,7 @@ impl Engine {
     }
 
     /// Appends an event about a volume to the journal.
-    fn announce_volume(&self, name: &str, action: &str) {
+    pub(crate) fn announce_volume(&self, name: &str, action: &str) {
         self.append_event(&Event {
             kind: "volume".into(),
             action: action.into(),

@@ -26,6 +26,7 @@ use types::container::ContainerSpec;
 use types::state::ContainerState;
 
 use crate::store::{Store, remove_tree};
+use crate::trash::TrashKind;
 
 /// The version of the record that this program writes.
 pub const RECORD_VERSION: u32 = 1;
@@ -332,6 +333,38 @@ impl Store {
         })
     }
 
+    /// Moves a container that does not run, and its name, into the trash. Where that cannot be, the
+    /// lock comes back, for [`Self::take_container`].
+    pub fn keep_container(&self, record: &ContainerRecord, lock: Lock) -> Option<Lock> {
+        let directory = self.container_directory(&record.id);
+        let Some(entry) = self.keep(&directory, TrashKind::Container, &record.id) else {
+            return Some(lock);
+        };
+        let link = self.name_path(&record.name);
+        if self.names(&record.name, &record.id)
+            && rustix::fs::rename(&link, self.trash_path(&entry).join("name")).is_err()
+        {
+            let _ = rustix::fs::unlink(&link);
+        }
+        sys::fail::point("storage.trash.unnamed");
+        // What stays is swept, as its container is gone.
+        let _ = remove_tree(&self.container_run_directory(&record.id));
+        None
+    }
+
+    /// Gives a container its name and lets `publish` put it into its place.
+    pub(crate) fn publish_named(
+        &self,
+        record: &ContainerRecord,
+        publish: impl FnOnce() -> std::result::Result<(), SysError>,
+    ) -> Result<()> {
+        let _names = self.lock_names()?;
+        self.take_name(&record.name, &record.id)?;
+        sys::fail::point("storage.container.named");
+        publish().inspect_err(|_| self.drop_name(&record.name, &record.id))?;
+        Ok(())
+    }
+
     fn lock_names(&self) -> Result<Lock> {
         Ok(Lock::acquire_fd(atomic::open_directory(
             &self.root().join("names"),
@@ -436,7 +469,7 @@ impl Store {
     }
 }
 
-fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer> {
+pub(crate) fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer> {
     let bytes = match atomic::read_at_limited(directory, RECORD, RECORD_BYTES_MAX) {
         Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
         other => other?,

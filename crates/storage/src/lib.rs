@@ -18,6 +18,7 @@ pub mod networks;
 pub mod refs;
 pub mod store;
 pub mod tar;
+pub mod trash;
 pub mod volumes;
 
 pub use error::StorageError;

@@ -18,6 +18,7 @@ use sys::lock::Lock;
 
 use crate::error::StorageError;
 use crate::store::{Store, remove_tree};
+use crate::trash::{Fate, TrashKind};
 
 /// The version of the record that this program writes.
 pub const RECORD_VERSION: u32 = 1;
@@ -264,9 +265,16 @@ impl Store {
     ///
     /// # Errors
     /// The disk's answer.
-    pub fn remove_network(&self, record: &NetworkRecord, _lock: &Lock) -> Result<()> {
+    pub fn remove_network(&self, record: &NetworkRecord, _lock: &Lock, fate: Fate) -> Result<()> {
         use sys::Context;
         let directory = self.network_directory(&record.name);
+        if fate == Fate::Kept
+            && self
+                .keep(&directory, TrashKind::Network, &record.name)
+                .is_some()
+        {
+            return Ok(());
+        }
         let taken = self.path("tmp").join(&record.id);
         rustix::fs::rename(&directory, &taken).on("remove", directory.display())?;
         sys::fail::point("storage.network.taken");
@@ -302,7 +310,9 @@ mod tests {
         }
         assert!(store.create_network(&record('d', "../x"), &all).is_err());
         let lock = store.lock_network("one").unwrap();
-        store.remove_network(&record('a', "one"), &lock).unwrap();
+        store
+            .remove_network(&record('a', "one"), &lock, Fate::Erased)
+            .unwrap();
         drop(lock);
         assert_eq!(store.networks().unwrap().len(), 1);
         assert_eq!(std::fs::read_dir(store.path("tmp")).unwrap().count(), 0);

@@ -12,6 +12,7 @@
 //! | `images/` | what `run` needs of an image, derived | `images` |
 //! | `layers/`, `diffids/` | unpacked layers and their names | `layers` |
 //! | `tmp/` | everything half-made, and leases | `store`, `lease` |
+//! | `trash/` | what was removed and may come back; gone while empty | `trash` |
 //! | `containers/`, `names/`, `volumes/`, `networks/`, `cache/` | the other rooms' objects | – |
 
 use std::fs::File;
@@ -76,6 +77,8 @@ struct Marker {
 pub struct Store {
     root: PathBuf,
     run_root: PathBuf,
+    /// What of removed objects is kept; nothing, unless somebody asks for it.
+    pub(crate) trash: crate::trash::TrashLimits,
 }
 
 impl Store {
@@ -88,6 +91,7 @@ impl Store {
         let store = Self {
             root: absolute(root)?,
             run_root: absolute(run_root)?,
+            trash: crate::trash::TrashLimits::default(),
         };
         match atomic::read_limited(&store.root.join(MARKER), MARKER_BYTES_MAX) {
             Ok(bytes) => store.check(&bytes)?,
@@ -127,6 +131,12 @@ impl Store {
     /// The disk's answer, such as no space or a read-only file system.
     pub fn tmp(&self) -> Result<TemporaryDirectory> {
         sys::fail::result("storage.tmp.make")?;
+        self.make_room();
+        self.tmp_unchecked()
+    }
+
+    /// The same for who frees room.
+    pub(crate) fn tmp_unchecked(&self) -> Result<TemporaryDirectory> {
         let parent = self.path("tmp");
         for _ in 0..TEMPORARY_ATTEMPTS_MAX {
             if let Some(made) = self.try_tmp(&random_name(), 0o700)? {
@@ -139,6 +149,7 @@ impl Store {
 
     /// A temporary directory with a name that nobody else has.
     pub(crate) fn tmp_named(&self, name: &str, mode: u32) -> Result<TemporaryDirectory> {
+        self.make_room();
         for _ in 0..TEMPORARY_ATTEMPTS_MAX {
             if let Some(made) = self.try_tmp(name, mode)? {
                 return Ok(made);

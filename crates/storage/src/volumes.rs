@@ -26,6 +26,7 @@ pub use copy::copy_tree;
 
 use crate::error::StorageError;
 use crate::store::{Store, remove_tree};
+use crate::trash::{Fate, TrashKind};
 
 /// The version of the record that this program writes.
 pub const RECORD_VERSION: u32 = 1;
@@ -263,8 +264,11 @@ impl Store {
     ///
     /// # Errors
     /// The disk's answer.
-    pub fn remove_volume(&self, name: &str, _lock: &Lock) -> Result<()> {
+    pub fn remove_volume(&self, name: &str, _lock: &Lock, fate: Fate) -> Result<()> {
         let directory = self.volume_directory(name);
+        if fate == Fate::Kept && self.keep(&directory, TrashKind::Volume, name).is_some() {
+            return Ok(());
+        }
         let taken = self.taken()?;
         rustix::fs::rename(&directory, &taken).on("remove", directory.display())?;
         sys::fail::point("storage.volume.taken");
@@ -466,7 +470,7 @@ mod tests {
             Err(VolumeError::Exists(_))
         ));
         assert_eq!(store.snapshots("three"), ["v1"]);
-        store.remove_volume("three", &lock).unwrap();
+        store.remove_volume("three", &lock, Fate::Erased).unwrap();
         let names: Vec<String> = store
             .volumes()
             .unwrap()

@@ -18,13 +18,12 @@ use types::timestamp::Timestamp;
 
 use super::copy::to_file;
 use super::progress::{Progress, Stream};
-use super::system::confirmed;
 use super::{fail_text, print, print_line};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::rows::containers::ListFlags;
-use crate::output::rows::{Clock, images as rows, objects, prune};
+use crate::output::rows::{Clock, images as rows, objects};
 use crate::run_flags::{PullPolicy, RunRequest};
 use crate::terminal;
 
@@ -328,37 +327,8 @@ pub(crate) fn rows_with_users(
             .filter(|stored| stored.record.image_id == row.id)
             .count();
         row.containers = i64::try_from(users).unwrap_or(i64::MAX);
-        row.shared_size_bytes = 0;
     }
     Ok(rows)
-}
-
-pub(crate) fn image_prune(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let matches = &invocation.matches;
-    let filters = match Filters::parse(matches.get_list("filter")) {
-        Ok(filters) => filters,
-        Err(error) => return fail_text(invocation, &error.to_string()),
-    };
-    let all = matches.get_bool("all");
-    let question = if all {
-        prune::IMAGES_QUESTION
-    } else {
-        prune::DANGLING_IMAGES_QUESTION
-    };
-    if !confirmed(invocation, question) {
-        return ExitCode::SUCCESS;
-    }
-    let users = || engine.image_users().unwrap_or_default();
-    let options = image::prune::PruneOptions { all, filters };
-    match image::prune::prune(&engine.images(), &options, &users) {
-        Ok(report) => {
-            let lines: Vec<String> = report.removed.iter().map(removed_line_lower).collect();
-            print(&prune::removed("Deleted Images:", &lines));
-            print(&prune::reclaimed(report.reclaimed_bytes));
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(invocation, &error.into()),
-    }
 }
 
 pub(crate) fn history(engine: &Engine, invocation: &Invocation) -> ExitCode {

@@ -35,6 +35,7 @@ pub(crate) fn internal(engine: &Engine, invocation: &Invocation) -> ExitCode {
                 ExitCode::from(1)
             }
         },
+        ["docs", "--man", directory] => man_pages(directory),
         ["docs", rest @ ..] => match generate::Form::parse(rest) {
             Some(form) => {
                 for page in generate::pages(form) {
@@ -51,4 +52,19 @@ pub(crate) fn internal(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
         _ => ExitCode::from(1),
     }
+}
+
+/// Writes the manual pages into a directory.
+fn man_pages(directory: &str) -> ExitCode {
+    for page in generate::pages(generate::Form::Man) {
+        let path = std::path::Path::new(directory).join(&page.file);
+        if let Err(error) = std::fs::write(&path, &page.text) {
+            errors::complain(&format!(
+                "caisson: cannot write {}: {error}",
+                path.display()
+            ));
+            return ExitCode::from(1);
+        }
+    }
+    ExitCode::SUCCESS
 }

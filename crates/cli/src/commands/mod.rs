@@ -4,6 +4,7 @@ mod account;
 mod attach;
 mod container;
 mod copy;
+mod doctor;
 mod exec;
 mod image;
 mod inspect;
@@ -14,11 +15,14 @@ mod look;
 mod manifest;
 mod network;
 mod progress;
+mod prune;
 mod registry;
 mod run;
 mod sharing;
 mod system;
+mod undo;
 mod update;
+mod usage;
 mod volume;
 
 use std::io::Write;
@@ -28,6 +32,8 @@ use std::process::ExitCode;
 use engine::{Engine, Roots};
 
 use crate::errors;
+use crate::flags::generate::{Form, pages};
+use crate::flags::parse::Program;
 use crate::flags::{Invocation, Verb};
 
 /// Writes to standard output. A reader that has gone is no error: `caisson ps | head -1`.
@@ -57,6 +63,7 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         return ExitCode::from(1);
     }
     match invocation.command.verb {
+        Verb::Completion => return completion(invocation),
         Verb::RegistryCollect => return registry::collect(invocation),
         Verb::RegistryServe => return registry::serve(invocation),
         _ => {}
@@ -79,7 +86,9 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         // Copies take long, so that their commands are killed; what they leave may be large.
         let _ = engine.store().sweep();
     }
-    carry_out(&engine, invocation)
+    let code = carry_out(&engine, invocation);
+    engine.tidy();
+    code
 }
 
 fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -119,7 +128,7 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Images => image::images(engine, invocation),
         Verb::Tag => image::tag(engine, invocation),
         Verb::Rmi => image::rmi(engine, invocation),
-        Verb::ImagePrune => image::image_prune(engine, invocation),
+        Verb::ImagePrune => prune::images(engine, invocation),
         Verb::History => image::history(engine, invocation),
         Verb::Load => image::load(engine, invocation),
         Verb::Save => image::save(engine, invocation),
@@ -128,29 +137,50 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::NetworkCreate => network::create(engine, invocation),
         Verb::NetworkDisconnect => network::disconnect(engine, invocation),
         Verb::NetworkInspect => network::inspect(engine, invocation),
-        Verb::NetworkPrune => network::prune(engine, invocation),
+        Verb::NetworkPrune => prune::networks(engine, invocation),
         Verb::NetworkRm => network::rm(engine, invocation),
         Verb::Networks => network::ls(engine, invocation),
         Verb::Info => system::info(engine, invocation),
         Verb::Version => system::version(invocation),
-        Verb::ContainerPrune => system::container_prune(engine, invocation),
-        Verb::SystemPrune => system::system_prune(engine, invocation),
-        Verb::SystemDf => system::system_df(engine, invocation),
+        Verb::ContainerPrune => prune::containers(engine, invocation),
+        Verb::SystemPrune => prune::system(engine, invocation),
+        Verb::SystemDf => usage::system_df(engine, invocation),
+        Verb::Doctor => doctor::doctor(engine, invocation),
+        Verb::SystemBoot => doctor::boot(engine, invocation),
+        Verb::Undo => undo::undo(engine, invocation),
         Verb::VolumeClone => volume::clone(engine, invocation),
         Verb::VolumeCreate => volume::create(engine, invocation),
         Verb::VolumeExport => volume::export(engine, invocation),
         Verb::VolumeImport => volume::import(engine, invocation),
         Verb::VolumeInspect => volume::inspect(engine, invocation),
-        Verb::VolumePrune => volume::prune(engine, invocation),
+        Verb::VolumePrune => prune::volumes(engine, invocation),
         Verb::VolumeRename => volume::rename(engine, invocation),
         Verb::VolumeRestore => volume::restore(engine, invocation),
         Verb::VolumeRm => volume::rm(engine, invocation),
         Verb::VolumeSnapshot => volume::snapshot(engine, invocation),
         Verb::Volumes => volume::ls(engine, invocation),
         // Done before an engine was opened.
-        Verb::RegistryCollect | Verb::RegistryServe => ExitCode::SUCCESS,
+        Verb::Completion | Verb::RegistryCollect | Verb::RegistryServe => ExitCode::SUCCESS,
         Verb::Internal => internal::internal(engine, invocation),
     }
+}
+
+/// Prints what a shell evaluates to complete our commands, for the name that we were called by.
+fn completion(invocation: &Invocation) -> ExitCode {
+    let word = invocation.matches.args.first().map_or("", String::as_str);
+    let Some(form) = Form::parse(&["--completions", word]) else {
+        return fail_text(
+            invocation,
+            &format!("no completion for {word:?}: bash, zsh and fish are known"),
+        );
+    };
+    for page in pages(form) {
+        print(&match invocation.program {
+            Program::Caisson => page.text,
+            Program::Docker => page.text.replace("caisson", "docker"),
+        });
+    }
+    ExitCode::SUCCESS
 }
 
 /// Says what is wrong with a request, as an error of the engine; exit code 1.

@@ -12,7 +12,6 @@ use types::filter::Filters;
 use types::go_syntax::parse_bool;
 
 use super::list::time_ns;
-use super::system::{PruneFilters, confirmed};
 use super::{fail_text, print, print_line};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
@@ -20,7 +19,6 @@ use crate::flags::Invocation;
 use crate::output::inspect::Inspector;
 use crate::output::rows::containers::ListFlags;
 use crate::output::rows::objects::{NetworkRow, networks};
-use crate::output::rows::prune as words;
 use crate::output::typed::others::NETWORK;
 use crate::terminal;
 
@@ -313,44 +311,6 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
     }
     ExitCode::from(u8::from(is_failed))
-}
-
-/// Removes networks that no container asks for; returns their names.
-pub(crate) fn prune_unused(
-    engine: &Engine,
-    filters: &PruneFilters,
-) -> Result<Vec<String>, EngineError> {
-    let used = engine.networks_in_use()?;
-    let mut removed = Vec::new();
-    for record in engine.networks()? {
-        let created_ns = time_ns(&record.created).unwrap_or(0);
-        if !is_predefined(&record)
-            && !used.contains(&record.id)
-            && filters.takes(&record.labels, created_ns)
-            && engine.remove_network(&record.name).is_ok()
-        {
-            removed.push(record.name);
-        }
-    }
-    engine.announce_prune("network", 0);
-    Ok(removed)
-}
-
-pub(crate) fn prune(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let filters = match PruneFilters::read(invocation) {
-        Ok(filters) => filters,
-        Err(text) => return fail_text(invocation, &text),
-    };
-    if !confirmed(invocation, words::NETWORKS_QUESTION) {
-        return ExitCode::SUCCESS;
-    }
-    match prune_unused(engine, &filters) {
-        Ok(names) => {
-            print(&words::removed("Deleted Networks:", &names));
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(invocation, &error),
-    }
 }
 
 pub(crate) fn connect(engine: &Engine, invocation: &Invocation) -> ExitCode {

@@ -125,7 +125,7 @@ fn make(
 fn discard(engine: &Engine, made: Made) {
     let record = made.into_record();
     if let Ok(removal) = engine.begin_remove(&record.id, true) {
-        let _ = engine.finish_remove(removal.with_volumes(true));
+        let _ = engine.finish_remove(removal.with_volumes(true).for_good());
     }
 }
 

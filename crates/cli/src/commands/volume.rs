@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use types::filter::Filters;
 use types::timestamp::Timestamp;
 
-use super::system::{PruneFilters, confirmed};
 use super::{fail_text, print, print_line};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
@@ -20,7 +19,6 @@ use crate::flags::Invocation;
 use crate::output::inspect::Inspector;
 use crate::output::rows::containers::ListFlags;
 use crate::output::rows::objects::{VolumeRow, volumes};
-use crate::output::rows::prune as words;
 use crate::output::typed::others::VOLUME;
 use crate::terminal;
 
@@ -217,50 +215,6 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
     }
     ExitCode::from(u8::from(is_failed))
-}
-
-/// Removes volumes that no container has: the anonymous ones, or all.
-pub(crate) fn prune_unused(
-    engine: &Engine,
-    filters: &PruneFilters,
-    with_named: bool,
-) -> Result<(Vec<String>, u64), EngineError> {
-    let (mut names, mut bytes) = (Vec::new(), 0);
-    for record in all(engine)? {
-        if !(record.anonymous || with_named) || !filters.takes(&record.labels, 0) {
-            continue;
-        }
-        let size = engine.volume_size(&record.name);
-        if engine.remove_volume(&record.name).is_ok() {
-            names.push(record.name);
-            bytes += size;
-        }
-    }
-    engine.announce_prune("volume", bytes);
-    Ok((names, bytes))
-}
-
-pub(crate) fn prune(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let with_named = invocation.matches.get_bool("all");
-    let filters = match PruneFilters::read(invocation) {
-        Ok(filters) => filters,
-        Err(text) => return fail_text(invocation, &text),
-    };
-    let question = match with_named {
-        true => words::VOLUMES_QUESTION,
-        false => words::ANONYMOUS_VOLUMES_QUESTION,
-    };
-    if !confirmed(invocation, question) {
-        return ExitCode::SUCCESS;
-    }
-    match prune_unused(engine, &filters, with_named) {
-        Ok((names, bytes)) => {
-            print(&words::removed("Deleted Volumes:", &names));
-            print(&words::reclaimed(bytes));
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(invocation, &error),
-    }
 }
 
 pub(crate) fn snapshot(engine: &Engine, invocation: &Invocation) -> ExitCode {

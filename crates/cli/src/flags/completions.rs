@@ -17,6 +17,10 @@ enum Operand {
     AnyContainer,
     RunningContainer,
     Image,
+    Network,
+    Volume,
+    /// What `undo` can bring back.
+    Removed,
 }
 
 fn operand(verb: Verb) -> Operand {
@@ -29,7 +33,8 @@ fn operand(verb: Verb) -> Operand {
         | Verb::Stats
         | Verb::Stop
         | Verb::Top => Operand::RunningContainer,
-        Verb::ContainerInspect
+        Verb::Commit
+        | Verb::ContainerInspect
         | Verb::Diff
         | Verb::Export
         | Verb::Inspect
@@ -43,13 +48,26 @@ fn operand(verb: Verb) -> Operand {
         | Verb::Wait => Operand::AnyContainer,
         Verb::Create
         | Verb::History
+        | Verb::ImageDiff
         | Verb::ImageInspect
         | Verb::Images
+        | Verb::Push
         | Verb::Rmi
         | Verb::Run
         | Verb::Save
         | Verb::Tag => Operand::Image,
-        Verb::Copy | Verb::Import => Operand::File,
+        Verb::NetworkConnect | Verb::NetworkDisconnect | Verb::NetworkInspect | Verb::NetworkRm => {
+            Operand::Network
+        }
+        Verb::VolumeClone
+        | Verb::VolumeExport
+        | Verb::VolumeInspect
+        | Verb::VolumeRename
+        | Verb::VolumeRestore
+        | Verb::VolumeRm
+        | Verb::VolumeSnapshot => Operand::Volume,
+        Verb::Undo => Operand::Removed,
+        Verb::Copy | Verb::Import | Verb::VolumeImport => Operand::File,
         _ => Operand::Nothing,
     }
 }
@@ -58,6 +76,10 @@ const LIST_ALL: &str = "caisson ps -a --format '{{.Names}}' 2>/dev/null";
 const LIST_RUNNING: &str = "caisson ps --format '{{.Names}}' 2>/dev/null";
 const LIST_IMAGES: &str = "caisson images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null";
 
+const LIST_NETWORKS: &str = "caisson network ls --format '{{.Name}}' 2>/dev/null";
+const LIST_VOLUMES: &str = "caisson volume ls -q 2>/dev/null";
+const LIST_REMOVED: &str = "caisson undo --list --format '{{.Name}}' 2>/dev/null";
+
 /// The shell command that lists what may stand as the operand.
 fn lister(operand: Operand) -> &'static str {
     match operand {
@@ -65,6 +87,18 @@ fn lister(operand: Operand) -> &'static str {
         Operand::AnyContainer => LIST_ALL,
         Operand::RunningContainer => LIST_RUNNING,
         Operand::Image => LIST_IMAGES,
+        Operand::Network => LIST_NETWORKS,
+        Operand::Volume => LIST_VOLUMES,
+        Operand::Removed => LIST_REMOVED,
+    }
+}
+
+/// The shell command that lists what a flag's value may be; empty: files.
+fn flag_lister(flag: &Flag) -> &'static str {
+    match (flag.kind, flag.long) {
+        (Kind::Network, _) => LIST_NETWORKS,
+        (_, "volumes-from" | "link") => LIST_ALL,
+        _ => "",
     }
 }
 
@@ -143,7 +177,7 @@ pub(super) fn bash() -> String {
         script,
         "_caisson() {{\n\
          \x20   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}\n\
-         \x20   local index command='' group='' flags='{flags}' values='' list=''\n\
+         \x20   local index command='' group='' flags='{flags}' values='' list='' named=''\n\
          \x20   COMPREPLY=()\n\
          \x20   for ((index = 1; index < COMP_CWORD; index++)); do\n\
          \x20       case ${{COMP_WORDS[index]}} in\n\
@@ -179,19 +213,22 @@ pub(super) fn bash() -> String {
             .collect();
         let _ = write!(
             script,
-            "        {})\n            flags='{}'\n            values='{}'\n            list=\"{}\" ;;\n",
+            "        {})\n            flags='{}'\n            values='{}'\n            list=\"{}\"{} ;;\n",
             pattern.join("|"),
             flag_words(command.flags),
             value_pattern(command.flags)
                 .replace('|', " ")
                 .replace('\'', ""),
-            lister(operand(command.verb))
+            lister(operand(command.verb)),
+            bash_flag_lists(command.flags)
         );
     }
     script.push_str(
         "        *) return ;;\n    esac\n\
          \x20   if [[ $current == -* ]]; then\n\
          \x20       COMPREPLY=($(compgen -W \"$flags\" -- \"$current\"))\n\
+         \x20   elif [[ -n $named ]]; then\n\
+         \x20       COMPREPLY=($(compgen -W \"$(eval \"$named\")\" -- \"$current\"))\n\
          \x20   elif [[ \" $values \" == *\" $previous \"* || -z $list ]]; then\n\
          \x20       COMPREPLY=($(compgen -f -- \"$current\"))\n\
          \x20   else\n\
@@ -200,6 +237,23 @@ pub(super) fn bash() -> String {
          complete -o default -F _caisson caisson\n",
     );
     script
+}
+
+/// A case of the flag before the cursor, where its values are names.
+fn bash_flag_lists(flags: &'static [Flag]) -> String {
+    let mut cases = String::new();
+    for flag in shown(flags).filter(|flag| !flag_lister(flag).is_empty()) {
+        let _ = write!(
+            cases,
+            " --{}) named=\"{}\" ;;",
+            flag.long,
+            flag_lister(flag)
+        );
+    }
+    match cases.is_empty() {
+        true => cases,
+        false => format!("\n            case $previous in{cases} esac"),
+    }
 }
 
 /// A text within single quotes of a shell, without what zsh's `_arguments` would read as syntax.
@@ -215,6 +269,10 @@ fn zsh_flags(script: &mut String, flags: &'static [Flag], indent: &str) {
         let repeat = if flag.kind.is_repeatable() { "*" } else { "" };
         let value = match flag.kind {
             Kind::Bool => String::new(),
+            kind if !flag_lister(flag).is_empty() => {
+                let action = format!("_caisson_names \"{}\"", flag_lister(flag));
+                format!(":{}:{}", kind.word(), zsh_action(&action))
+            }
             kind => format!(":{}:_files", kind.word()),
         };
         let equals = if value.is_empty() { "" } else { "=" };
@@ -365,10 +423,10 @@ fn fish_flag(script: &mut String, condition: &str, flag: &Flag) {
         .short
         .map(|short| format!(" -s {short}"))
         .unwrap_or_default();
-    let value = if flag.kind == Kind::Bool {
-        ""
-    } else {
-        " -r -F"
+    let value = match (flag.kind, flag_lister(flag)) {
+        (Kind::Bool, _) => String::new(),
+        (_, "") => " -r -F".to_owned(),
+        (_, list) => format!(" -x -a {}", fish_text(&format!("({list})"))),
     };
     let _ = writeln!(
         script,

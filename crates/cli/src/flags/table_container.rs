@@ -15,6 +15,7 @@ pub(super) const INSPECT_FORMAT: Flag = flag(
 .short('f');
 pub(super) const NO_TRUNC: Flag = flag("no-trunc", Kind::Bool, "Do not shorten the output");
 pub(super) const FORCE_PRUNE: Flag = flag("force", Kind::Bool, "Do not ask first").short('f');
+pub(super) const DRY_RUN: Flag = flag("dry-run", Kind::Bool, "Only tell what would be removed");
 pub(super) const FILTER: Flag = flag("filter", Kind::Filter, "Show only what matches").short('f');
 pub(super) const FILTER_PRUNE: Flag = flag(
     "filter",
@@ -305,5 +306,5 @@ pub(super) static COMMANDS: &[Command] = &[
     )
     .usage(&["[OPTIONS]"])
     .example("{} container prune -f --filter until=24h")
-    .flags(&[FILTER_PRUNE, FORCE_PRUNE]),
+    .flags(&[DRY_RUN, FILTER_PRUNE, FORCE_PRUNE]),
 ];

@@ -1,6 +1,8 @@
 //! Commands about images.
 
-use super::table_container::{FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT, NO_TRUNC};
+use super::table_container::{
+    DRY_RUN, FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT, NO_TRUNC,
+};
 use super::{Command, Flag, Kind, Verb, command, flag};
 
 pub(super) const PLATFORM: Flag = flag(
@@ -194,6 +196,7 @@ pub(super) static COMMANDS: &[Command] = &[
             "Remove all that no container uses, not only untagged ones",
         )
         .short('a'),
+        DRY_RUN,
         FILTER_PRUNE,
         FORCE_PRUNE,
     ]),

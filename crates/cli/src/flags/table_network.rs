@@ -1,6 +1,8 @@
 //! Commands about networks.
 
-use super::table_container::{FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT, NO_TRUNC};
+use super::table_container::{
+    DRY_RUN, FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT, NO_TRUNC,
+};
 use super::{Command, Flag, Kind, Verb, command, flag};
 
 static CREATE_FLAGS: &[Flag] = &[
@@ -105,7 +107,7 @@ static RM_FLAGS: &[Flag] = &[flag(
 )
 .short('f')];
 
-static PRUNE_FLAGS: &[Flag] = &[FILTER_PRUNE, FORCE_PRUNE];
+static PRUNE_FLAGS: &[Flag] = &[DRY_RUN, FILTER_PRUNE, FORCE_PRUNE];
 
 pub(super) static COMMANDS: &[Command] = &[
     command(

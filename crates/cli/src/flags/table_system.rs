@@ -1,6 +1,6 @@
 //! Commands about Caisson itself.
 
-use super::table_container::{FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT};
+use super::table_container::{DRY_RUN, FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT, INSPECT_FORMAT};
 use super::{Command, Flag, Kind, Verb, command, flag};
 
 static EVENTS_FLAGS: &[Flag] = &[
@@ -22,7 +22,52 @@ static EVENTS_FLAGS: &[Flag] = &[
     ),
 ];
 
+static DOCTOR_FLAGS: &[Flag] = &[
+    flag(
+        "fix",
+        Kind::Bool,
+        "Mend what can be mended without harm, and tell what was done",
+    ),
+    flag("format", Kind::Text, "Print the findings as json"),
+];
+
 pub(super) static COMMANDS: &[Command] = &[
+    command(
+        &["completion"],
+        Verb::Completion,
+        "Print what a shell needs to complete commands, flags and names",
+    )
+    .usage(&["bash|zsh|fish"])
+    .details(
+        "For bash: source <(caisson completion bash), in ~/.bashrc. For zsh: into a file _caisson \
+         in a directory of $fpath. For fish: into ~/.config/fish/completions/caisson.fish.",
+    )
+    .example("{} completion bash > /etc/bash_completion.d/caisson")
+    .args(1, 1),
+    command(
+        &["doctor"],
+        Verb::Doctor,
+        "Tell what this machine lacks, what was left over, and what is open to the world",
+    )
+    .usage(&["[OPTIONS]"])
+    .details(
+        "Looks and changes nothing, unless --fix is given. Ends with 1 where something is wrong, \
+         and with 0 where there are only notes.",
+    )
+    .example("{} doctor")
+    .flags(DOCTOR_FLAGS),
+    command(
+        &["system", "boot"],
+        Verb::SystemBoot,
+        "Start containers whose restart policy wants it after a boot",
+    )
+    .usage(&[""])
+    .details(
+        "Starts what has the policy always, and what has unless-stopped and was not stopped by \
+         hand. Called once after each boot, by the systemd unit that comes with Caisson; what runs \
+         already is left alone.",
+    )
+    .example("{} system boot"),
     command(
         &["system", "df"],
         Verb::SystemDf,
@@ -66,10 +111,29 @@ pub(super) static COMMANDS: &[Command] = &[
             "Remove all unused images, not only untagged ones",
         )
         .short('a'),
+        DRY_RUN,
         FILTER_PRUNE,
         FORCE_PRUNE,
         flag("volumes", Kind::Bool, "Remove anonymous volumes too"),
     ]),
+    command(
+        &["undo"],
+        Verb::Undo,
+        "Bring back what was removed lately",
+    )
+    .usage(&["[OPTIONS] [NAME...]"])
+    .details(
+        "What rm, volume rm, network rm and compose down removed is kept for an hour, or as the \
+         configuration says ([undo] keep and max_size). Without a name, everything that the last \
+         such command removed comes back; containers come back stopped. Containers that were run \
+         with --rm, and what prune and rmi removed, are not kept.",
+    )
+    .example("{} undo web")
+    .flags(&[
+        FORMAT,
+        flag("list", Kind::Bool, "List what can come back").short('l'),
+    ])
+    .args_from(0),
     command(&["version"], Verb::Version, "Show the version")
         .usage(&["[OPTIONS]"])
         .example("{} version --format '{{.Server.Version}}'")

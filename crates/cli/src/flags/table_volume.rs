@@ -1,6 +1,6 @@
 //! Commands about volumes.
 
-use super::table_container::{FILTER, FORCE_PRUNE, FORMAT, INSPECT_FORMAT};
+use super::table_container::{DRY_RUN, FILTER, FORCE_PRUNE, FORMAT, INSPECT_FORMAT};
 use super::{Command, Flag, Kind, Verb, command, flag};
 
 const CLUSTER: &str = "it is for Swarm's cluster volumes";
@@ -65,6 +65,7 @@ static LS_FLAGS: &[Flag] = &[
 
 static PRUNE_FLAGS: &[Flag] = &[
     flag("all", Kind::Bool, "Remove volumes with names too").short('a'),
+    DRY_RUN,
     flag("filter", Kind::Filter, "Remove only what matches (label=…)"),
     FORCE_PRUNE,
 ];

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use monitor::protocol::{Kind, Rename};
 use storage::containers::{ContainerError, ContainerRecord, RECORD_VERSION};
+use storage::trash::Fate;
 use sys::atomic::Durability;
 use sys::lock::Lock;
 use types::container::{ContainerSpec, Healthcheck};
@@ -102,7 +103,7 @@ impl Engine {
         let lock = match self.record_under_name(&mut record, request.name, durability) {
             Ok(lock) => lock,
             Err(error) => {
-                self.drop_anonymous(&record);
+                self.drop_anonymous(&record, Fate::Erased);
                 return Err(error);
             }
         };
@@ -112,7 +113,7 @@ impl Engine {
             if let Ok(removed) = self.store().take_container(&record, lock) {
                 let _ = removed.erase();
             }
-            self.drop_anonymous(&record);
+            self.drop_anonymous(&record, Fate::Erased);
             return Err(error);
         }
         self.announce(&record, "create", &[]);

@@ -28,8 +28,6 @@ use crate::error::text;
 /// A container that starts and ends is looked at so often.
 const MOUNT_ATTEMPTS_MAX: usize = 1000;
 const MOUNT_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
-/// Files below one directory that are counted for a size.
-const FILES_MAX: u64 = 10_000_000;
 /// Links that `cp -L` follows.
 const LINKS_MAX: usize = 40;
 
@@ -193,8 +191,7 @@ impl Engine {
             .store()
             .container_directory(&stored.record.id)
             .join("upper");
-        let mut left = FILES_MAX;
-        let written = tree_bytes(&upper, &mut left);
+        let written = storage::trash::tree_bytes(&upper);
         let image = self.image_size(&stored.record.image_id);
         (
             i64::try_from(written).unwrap_or(i64::MAX),
@@ -397,42 +394,6 @@ fn locate(root: &Dir, source: &str, follow: FollowLink, name: &str) -> Result<Pl
 fn open_directory(root: &Dir, path: &Path) -> Result<std::os::fd::OwnedFd, EngineError> {
     root.open_dir(path)
         .map_err(|error| text("open directory", &error))
-}
-
-/// Bytes of the files below a directory, each file once.
-/// Bytes of the files below a directory of ours.
-pub(crate) fn directory_bytes(path: &Path) -> u64 {
-    let mut left = FILES_MAX;
-    tree_bytes(path, &mut left)
-}
-
-fn tree_bytes(directory: &Path, left: &mut u64) -> u64 {
-    let Ok(root) = Dir::open(directory) else {
-        return 0;
-    };
-    let mut seen = std::collections::HashSet::new();
-    let mut pending = vec![PathBuf::from("/")];
-    let mut sum = 0;
-    while let Some(path) = pending.pop() {
-        for item in root.read_dir(&path).unwrap_or_default() {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                return sum;
-            }
-            let child = path.join(&item.name);
-            let Ok(stat) = root.symlink_metadata(&child) else {
-                continue;
-            };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => pending.push(child),
-                FileType::RegularFile if stat.st_nlink == 1 || seen.insert(stat.st_ino) => {
-                    sum += u64::try_from(stat.st_size).unwrap_or(0);
-                }
-                _ => {}
-            }
-        }
-    }
-    sum
 }
 
 /// Runs a packer in a thread and an unpacker here, with a pipe between; returns the packer's word. For

@@ -1,5 +1,6 @@
 //! The verbs of containers.
 
+pub mod boot;
 pub mod commit;
 pub mod create;
 pub mod execute;

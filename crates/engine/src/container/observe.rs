@@ -5,6 +5,7 @@
 //! written down as ended. A container of an earlier boot cannot run.
 
 use storage::containers::StoredContainer;
+use storage::trash::Fate;
 use sys::lock;
 use types::container::RestartKind;
 use types::state::Status;
@@ -90,7 +91,7 @@ impl Engine {
         let _ = rustix::fs::unlink(self.monitor_socket(id));
         if stored.record.spec.auto_remove && stored.state.status == Status::Exited {
             self.store().take_container(&stored.record, lock)?.erase()?;
-            self.drop_anonymous(&stored.record);
+            self.drop_anonymous(&stored.record, Fate::Erased);
             return Err(EngineError::NoSuchContainer(id.to_string()));
         }
         Ok(stored)
@@ -153,7 +154,7 @@ impl Engine {
         sys::fail::point("engine.repair.written");
         if stored.record.spec.auto_remove {
             self.store().take_container(&stored.record, lock)?.erase()?;
-            self.drop_anonymous(&stored.record);
+            self.drop_anonymous(&stored.record, Fate::Erased);
             return Err(EngineError::NoSuchContainer(id.to_string()));
         }
         let wanted = match stored.record.spec.restart.kind {

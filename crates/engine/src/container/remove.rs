@@ -6,6 +6,7 @@ use monitor::client::Connection;
 use monitor::protocol::{self, Stop};
 use runtime::cgroup::{ContainerCgroup, Layout};
 use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
+use storage::trash::Fate;
 use sys::lock::Lock;
 use types::state::Status;
 
@@ -19,10 +20,12 @@ const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LAST_PAUSE: Duration = Duration::from_millis(5);
 
 /// When the bytes of a removed container go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Erase {
     Now,
     InBackground,
+    /// It may come back for a while, unless it was to be removed at its end anyway.
+    Later,
 }
 
 /// The end of a container that is removed while it runs.
@@ -38,12 +41,20 @@ pub struct Removal {
     connection: Option<Connection>,
     force: bool,
     with_volumes: bool,
+    erase: Erase,
 }
 
 impl Removal {
     /// The container's id.
     pub fn id(&self) -> &str {
         &self.stored.record.id
+    }
+
+    /// It does not come back, and its bytes go at once.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.erase = Erase::Now;
+        self
     }
 
     /// Its anonymous volumes go too.
@@ -68,6 +79,7 @@ impl Engine {
                 connection: None,
                 force,
                 with_volumes: false,
+                erase: Erase::Later,
             });
         }
         if !force {
@@ -88,6 +100,7 @@ impl Engine {
             connection,
             force,
             with_volumes: false,
+            erase: Erase::Later,
         })
     }
 
@@ -103,7 +116,7 @@ impl Engine {
                 // Refusals do not matter: the lock below tells whether it has ended.
                 let _ = self.await_stop(id, connection, KILL);
             }
-            if self.remove_ended(id, Erase::Now, removal.with_volumes, |_| true)? {
+            if self.remove_ended(id, removal.erase, removal.with_volumes, |_| true)? {
                 return Ok(());
             }
             if !removal.force {
@@ -163,15 +176,26 @@ impl Engine {
         if self.is_attached(id) {
             self.detach(id);
         }
-        let removed = self.store().take_container(&stored.record, lock)?;
+        let comes_back = erase == Erase::Later && !stored.record.spec.auto_remove;
+        let left = match comes_back {
+            true => self.store().keep_container(&stored.record, lock),
+            false => Some(lock),
+        };
+        let removed = left.map(|lock| self.store().take_container(&stored.record, lock));
+        let removed = removed.transpose()?;
         sys::fail::point("engine.remove.done");
         self.announce(&stored.record, "destroy", &[]);
         if with_volumes {
-            self.drop_anonymous(&stored.record);
+            let fate = match removed {
+                None => Fate::Kept,
+                Some(_) => Fate::Erased,
+            };
+            self.drop_anonymous(&stored.record, fate);
         }
-        match erase {
-            Erase::Now => removed.erase()?,
-            Erase::InBackground => self.erase_in_background(removed)?,
+        match (removed, erase) {
+            (None, _) => {}
+            (Some(removed), Erase::InBackground) => self.erase_in_background(removed)?,
+            (Some(removed), _) => removed.erase()?,
         }
         Ok(true)
     }

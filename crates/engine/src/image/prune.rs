@@ -1,12 +1,12 @@
 //! `image prune`: images that nobody named or nobody uses.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::digest::Digest;
 use types::filter::Filters;
 
 use super::error::Result;
-use super::list::{Matcher, all};
+use super::list::{Matcher, NamedImage, all};
 use super::remove::Removed;
 use super::{ImageContext, ImageUser};
 
@@ -40,10 +40,60 @@ pub fn prune(
     options: &PruneOptions,
     users: &dyn Fn() -> Vec<ImageUser>,
 ) -> Result<PruneReport> {
-    options.filters.check_keys(&FILTER_KEYS)?;
     let store = context.store();
     let lock = store.lock_images()?;
     let users = users();
+    let (chosen, _) = choose(context, options, &users)?;
+    let mut report = PruneReport::default();
+    for image in &chosen {
+        let id = &image.record.id;
+        let untagged = image.names().count();
+        store.remove_all_references(&lock, id)?;
+        let actions = std::iter::repeat_n("untag", untagged).chain(["delete"]);
+        actions.for_each(|action| context.announce(action, id, &id.to_string()));
+        report.removed.extend(told(image));
+    }
+    drop(lock);
+    sys::fail::point("engine.prune.unreferenced");
+    let collected = context.collect(&users)?;
+    report.reclaimed_bytes = collected.bytes;
+    context.announce_prune(collected.bytes);
+    Ok(report)
+}
+
+/// What [`prune`] would do. The bytes are those of layers and blobs that no other image has; what
+/// crashes left is not counted.
+///
+/// # Errors
+/// As [`prune`].
+pub fn preview(
+    context: &ImageContext<'_>,
+    options: &PruneOptions,
+    users: &dyn Fn() -> Vec<ImageUser>,
+) -> Result<PruneReport> {
+    let (chosen, staying) = choose(context, options, &users())?;
+    let mut parts = BTreeMap::new();
+    chosen
+        .iter()
+        .for_each(|image| collect_parts(image, &mut parts));
+    let mut kept = BTreeMap::new();
+    staying
+        .iter()
+        .for_each(|image| collect_parts(image, &mut kept));
+    let own = parts.iter().filter(|(part, _)| !kept.contains_key(part));
+    Ok(PruneReport {
+        reclaimed_bytes: own.map(|(_, size)| size).sum(),
+        removed: chosen.iter().flat_map(told).collect(),
+    })
+}
+
+/// The images that go, and those that stay.
+fn choose(
+    context: &ImageContext<'_>,
+    options: &PruneOptions,
+    users: &[ImageUser],
+) -> Result<(Vec<NamedImage>, Vec<NamedImage>)> {
+    options.filters.check_keys(&FILTER_KEYS)?;
     let used: BTreeSet<&Digest> = users.iter().map(|user| &user.image).collect();
     // The API's own word for `--all` is the filter dangling=false.
     let every = options.all || !options.filters.boolean("dangling", true)?;
@@ -55,27 +105,33 @@ pub fn prune(
     }
     let images = all(context)?;
     let matcher = Matcher::new(context, &filters, &images)?;
-    let mut report = PruneReport::default();
-    for image in &images {
-        let id = &image.record.id;
-        let wanted = every || image.is_dangling();
-        if !wanted || used.contains(id) || !matcher.accepts(image) {
-            continue;
-        }
-        let names = image
-            .names()
-            .map(|(name, _)| Removed::Untagged(name.familiar()));
-        report.removed.extend(names);
-        let untagged = image.names().count();
-        store.remove_all_references(&lock, id)?;
-        let actions = std::iter::repeat_n("untag", untagged).chain(["delete"]);
-        actions.for_each(|action| context.announce(action, id, &id.to_string()));
-        report.removed.push(Removed::Deleted(id.clone()));
+    let goes = |image: &NamedImage| {
+        (every || image.is_dangling()) && !used.contains(&image.record.id) && matcher.accepts(image)
+    };
+    let chosen: Vec<bool> = images.iter().map(goes).collect();
+    drop(matcher);
+    let mut chosen = chosen.into_iter();
+    Ok(images
+        .into_iter()
+        .partition(|_| chosen.next() == Some(true)))
+}
+
+fn told(image: &NamedImage) -> Vec<Removed> {
+    let names = image
+        .names()
+        .map(|(name, _)| Removed::Untagged(name.familiar()));
+    let deleted = Removed::Deleted(image.record.id.clone());
+    names.chain([deleted]).collect()
+}
+
+/// Bytes of layers and blobs, by what they are.
+fn collect_parts(image: &NamedImage, parts: &mut BTreeMap<(bool, Digest), u64>) {
+    let record = &image.record;
+    for layer in &record.layers {
+        parts.insert((true, layer.diff_id.clone()), layer.size_bytes);
     }
-    drop(lock);
-    sys::fail::point("engine.prune.unreferenced");
-    let collected = context.collect(&users)?;
-    report.reclaimed_bytes = collected.bytes;
-    context.announce_prune(collected.bytes);
-    Ok(report)
+    let blobs = record.layers.iter().filter_map(|layer| layer.blob.as_ref());
+    for blob in blobs.chain(&record.manifest) {
+        parts.insert((false, blob.digest.clone()), blob.size);
+    }
 }

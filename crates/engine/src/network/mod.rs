@@ -20,7 +20,7 @@ pub use attach::Place;
 pub(crate) use attach::target as attachment_target;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use verbs::{NetworkUser, NetworkView};
-pub(crate) use warn::make_way_or_warn;
+pub(crate) use warn::{make_way_or_warn, way_text};
 
 use crate::Engine;
 use crate::error::{EngineError, text};
@@ -30,6 +30,11 @@ use options::NetworkOptions;
 pub const DEFAULT: &str = "bridge";
 /// Networks that are none of ours and always there.
 pub const PREDEFINED: [&str; 2] = ["host", "none"];
+
+/// Whether nobody can remove it.
+pub(crate) fn is_predefined(record: &NetworkRecord) -> bool {
+    record.name == DEFAULT || PREDEFINED.contains(&record.name.as_str())
+}
 
 impl Engine {
     /// The tables of this store.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use storage::containers::StoredContainer;
 use storage::networks::{NetworkError, NetworkRecord};
+use storage::trash::Fate;
 use types::event::Event;
 
 use super::attach::Place;
@@ -112,6 +114,15 @@ impl Engine {
     /// # Errors
     /// Docker's words for a predefined one and for one in use.
     pub fn remove_network(&self, key: &str) -> Result<NetworkRecord, EngineError> {
+        self.remove_network_to(key, Fate::Kept)
+    }
+
+    /// The same; what `fate` says becomes of it.
+    pub(crate) fn remove_network_to(
+        &self,
+        key: &str,
+        fate: Fate,
+    ) -> Result<NetworkRecord, EngineError> {
         let record = self.any_network(key)?;
         if record.driver != "bridge" || record.name == DEFAULT {
             return Err(EngineError::conflict(format!(
@@ -143,7 +154,7 @@ impl Engine {
         let _ = plan.down(&self.firewall());
         sys::fail::point("engine.network.down");
         let _ = std::fs::remove_file(self.store().run_root().join("networks").join(&record.id));
-        self.store().remove_network(&record, &lock)?;
+        self.store().remove_network(&record, &lock, fate)?;
         self.announce_network(&record, "destroy", &[]);
         Ok(record)
     }
@@ -153,15 +164,20 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn networks_in_use(&self) -> Result<Vec<String>, EngineError> {
+        Ok(self.networks_of(&self.containers()?))
+    }
+
+    /// The same of these containers.
+    pub(crate) fn networks_of(&self, containers: &[StoredContainer]) -> Vec<String> {
         let mut used = Vec::new();
-        for stored in self.containers()? {
+        for stored in containers {
             for attachment in &stored.record.spec.networks {
                 if let Ok(record) = self.store().find_network(&attachment.target) {
                     used.push(record.id);
                 }
             }
         }
-        Ok(used)
+        used
     }
 
     /// Appends an event about a network to the journal.

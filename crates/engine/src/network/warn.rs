@@ -38,6 +38,12 @@ pub(crate) fn make_way_or_warn(attachment: &Attachment) -> Vec<String> {
 }
 
 fn text(chain: &ForeignChain, bridge: &str) -> String {
+    let (what, help) = way_text(chain, bridge);
+    format!("{what}. To let its network pass: {help}")
+}
+
+/// What a chain of another firewall does to a bridge's packets, and the command that lets them pass.
+pub(crate) fn way_text(chain: &ForeignChain, bridge: &str) -> (String, String) {
     let help = if chain.table == "firewalld" {
         format!(
             "firewall-cmd --permanent --zone=trusted --add-interface={bridge}; firewall-cmd --reload"
@@ -48,11 +54,12 @@ fn text(chain: &ForeignChain, bridge: &str) -> String {
             "nft insert rule {place} iifname {bridge} accept; nft insert rule {place} oifname {bridge} accept"
         )
     };
-    format!(
+    let what = format!(
         "another firewall (chain {} of table {} {}) drops forwarded packets: other hosts do not \
-         reach published ports, and the container not the outside. To let its network pass: {help}",
+         reach published ports, and the container not the outside",
         chain.name, chain.family, chain.table
-    )
+    );
+    (what, help)
 }
 
 impl Engine {

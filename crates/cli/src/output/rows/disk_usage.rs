@@ -84,6 +84,25 @@ pub(crate) struct DiskUsage {
     pub(crate) volumes: Vec<VolumeRow>,
     /// Records of the build cache.
     pub(crate) build_cache: Vec<CacheRow>,
+    /// What was removed and can come back.
+    pub(crate) kept: Vec<KeptRow>,
+}
+
+/// Something that was removed and can come back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptRow {
+    /// A volume, else a container or a network.
+    pub(crate) is_volume: bool,
+    /// Its bytes.
+    pub(crate) size_bytes: i64,
+}
+
+impl DiskUsage {
+    /// Bytes of volumes, or of everything else, that could come back: nobody needs them.
+    fn kept_bytes(&self, is_volume: bool) -> i64 {
+        let kept = self.kept.iter().filter(|kept| kept.is_volume == is_volume);
+        kept.map(|kept| kept.size_bytes).sum()
+    }
 }
 
 /// A record of the build cache.
@@ -201,6 +220,7 @@ fn containers_sum(usage: &DiskUsage) -> Row {
         })
         .collect();
     let written: i64 = containers.iter().map(|container| container.size_rw).sum();
+    let written = written + usage.kept_bytes(false);
     let in_use: i64 = active.iter().map(|container| container.size_rw).sum();
     Sum {
         kind: "Containers",
@@ -221,6 +241,8 @@ fn volumes_sum(usage: &DiskUsage) -> Row {
         .filter(|(links, _)| *links == 0)
         .map(|(_, size)| size)
         .sum();
+    let kept = usage.kept_bytes(true);
+    let (total_bytes, unused_bytes) = (total_bytes + kept, unused_bytes + kept);
     Sum {
         kind: "Local Volumes",
         type_name: "*formatter.diskUsageVolumesContext",
@@ -300,10 +322,22 @@ fn tables(usage: &DiskUsage, flags: ListFlags<'_>, clock: &Clock) -> Result<Stri
     )?;
     let cache = render(layout(CACHE_TABLE, CACHE_TITLES), cache)?;
     let cache_size = human_size(cache_size(usage) as f64);
+    let kept = kept_line(usage);
     Ok(format!(
         "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes \
-         space usage:\n\n{volumes}\nBuild cache usage: {cache_size}\n\n{cache}"
+         space usage:\n\n{volumes}\nBuild cache usage: {cache_size}\n\n{cache}{kept}"
     ))
+}
+
+fn kept_line(usage: &DiskUsage) -> String {
+    let bytes = usage.kept_bytes(true) + usage.kept_bytes(false);
+    match usage.kept.len() {
+        0 => String::new(),
+        count => format!(
+            "\nRemoved, and kept for `caisson undo`: {count}, {}\n",
+            human_size(bytes as f64)
+        ),
+    }
 }
 
 /// `-v` with a template: it sees four lists of rows at once.
@@ -444,6 +478,7 @@ mod tests {
                 usage_count: 3,
                 ..CacheRow::default()
             }],
+            kept: Vec::new(),
         }
     }
 
@@ -490,6 +525,22 @@ mod tests {
             ),
             "{verbose}"
         );
+        let mut with_kept = usage();
+        with_kept.kept = vec![
+            KeptRow {
+                is_volume: true,
+                size_bytes: 58,
+            },
+            KeptRow {
+                is_volume: false,
+                size_bytes: 1000,
+            },
+        ];
+        let table = disk_usage(&with_kept, ListFlags::default(), false, &clock).unwrap();
+        assert!(table.contains("2kB       1.5kB (75%)"), "{table}");
+        assert!(table.contains("100B      100B (100%)"), "{table}");
+        let table = disk_usage(&with_kept, ListFlags::default(), true, &clock).unwrap();
+        assert!(table.ends_with("`caisson undo`: 2, 1.058kB\n"), "{table}");
         assert_eq!(text("{{range .Volumes}}{{.Name}}{{end}}", true), "v");
         let json = text("json", true);
         assert!(

@@ -78,6 +78,37 @@ pub(crate) fn system_question(prune: &SystemPrune) -> String {
     text + "\nAre you sure you want to continue? [y/N] "
 }
 
+/// How many of something: a number, and the words for one and for several.
+pub(crate) struct Count(
+    pub(crate) usize,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+);
+
+/// A question with what would go, in front of its last line.
+pub(crate) fn with_forecast(question: &str, counts: &[Count], bytes: u64) -> String {
+    let (before, last) = match question.rsplit_once('\n') {
+        Some((before, last)) => (before, last),
+        None => ("", question),
+    };
+    let words: Vec<String> = counts
+        .iter()
+        .filter(|count| count.0 > 0)
+        .map(|Count(number, one, several)| {
+            format!("{number} {}", if *number == 1 { one } else { several })
+        })
+        .collect();
+    let forecast = match words.is_empty() {
+        true => "There is nothing to remove now.".to_owned(),
+        false => format!(
+            "That is {} and frees about {}.",
+            words.join(", "),
+            human_size(bytes as f64)
+        ),
+    };
+    format!("{before}\n{forecast}\n{last}")
+}
+
 /// What was removed: a title (`Deleted Containers:`) and a line each; nothing when nothing was.
 pub(crate) fn removed(title: &str, lines: &[String]) -> String {
     if lines.is_empty() {
@@ -89,6 +120,11 @@ pub(crate) fn removed(title: &str, lines: &[String]) -> String {
 /// The last line of every prune.
 pub(crate) fn reclaimed(bytes: u64) -> String {
     format!("Total reclaimed space: {}\n", human_size(bytes as f64))
+}
+
+/// The last line of a dry run.
+pub(crate) fn reclaimable(bytes: u64) -> String {
+    format!("Total reclaimable space: {}\n", human_size(bytes as f64))
 }
 
 #[cfg(test)]
@@ -116,6 +152,16 @@ mod tests {
              all images without at least one container associated to them\n  - all build cache\n\n  \
              Items to be pruned will be filtered with:\n  - label=a\n  - until=24h\n\nAre you sure \
              you want to continue? [y/N] "
+        );
+        let counts = [
+            Count(1, "image", "images"),
+            Count(0, "x", "xs"),
+            Count(2, "volume", "volumes"),
+        ];
+        assert_eq!(
+            with_forecast(CONTAINERS_QUESTION, &counts, 2000),
+            "WARNING! This will remove all stopped containers.\nThat is 1 image, 2 volumes and \
+             frees about 2kB.\nAre you sure you want to continue? [y/N] "
         );
         let ids = ["aa".to_owned(), "bb".to_owned()];
         assert_eq!(

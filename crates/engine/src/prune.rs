@@ -1,0 +1,356 @@
+//! Pruning: what nobody uses goes, container by container, network, volume, image and build record.
+//!
+//! A pruned object does not come back: pruning is for space. One request says what is pruned; the
+//! same choice is made for a preview and for the deed, so that what is told before is what happens,
+//! as long as nobody starts or removes something meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use storage::containers::StoredContainer;
+use storage::trash::{Fate, TrashKind};
+use types::filter::{FilterError, Filters};
+use types::timestamp::Timestamp;
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::image::ImageUser;
+use crate::image::prune::{PruneOptions, PruneReport};
+use crate::image::remove::Removed;
+
+/// Whether a prune is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything goes.
+    Remove,
+    /// Only looked at.
+    Preview,
+}
+
+/// Which volumes are pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volumes {
+    /// Those that were made for one container, which gave them no name.
+    Anonymous,
+    /// All.
+    All,
+}
+
+/// What to prune.
+#[derive(Clone, Debug, Default)]
+pub struct PruneRequest {
+    /// Stopped containers.
+    pub containers: bool,
+    /// Networks that no container asks for.
+    pub networks: bool,
+    /// Volumes that no container has.
+    pub volumes: Option<Volumes>,
+    /// Images.
+    pub images: bool,
+    /// Images with names too, and all of the build cache.
+    pub all: bool,
+    /// Records of the build cache.
+    pub build_cache: bool,
+    /// `--filter`: `label`, `label!` and `until`, for images `dangling` too.
+    pub filters: Filters,
+}
+
+/// What went, or would go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Ids of containers.
+    pub containers: Vec<String>,
+    /// Names of networks.
+    pub networks: Vec<String>,
+    /// Names of volumes.
+    pub volumes: Vec<String>,
+    /// Images, as `rmi` tells it.
+    pub images: Vec<Removed>,
+    /// Ids of records of the build cache.
+    pub build_cache: Vec<String>,
+    /// Removed objects that could have come back.
+    pub kept: usize,
+    /// Bytes of all that.
+    pub bytes: u64,
+}
+
+/// Labels and time.
+struct Chooser {
+    filters: Filters,
+    until_ns: Option<i128>,
+}
+
+impl Chooser {
+    fn new(filters: &Filters) -> Result<Self, EngineError> {
+        let until_ns = match filters.values("until") {
+            [] => None,
+            [text] => {
+                let time = Timestamp::parse_relative(text, Timestamp::now(), 0);
+                let time = time.map_err(|error| EngineError::invalid(error.to_string()))?;
+                Some(time.unix_ns())
+            }
+            _ => return Err(EngineError::invalid("more than one until filter specified")),
+        };
+        Ok(Self {
+            filters: filters.clone(),
+            until_ns,
+        })
+    }
+
+    fn takes(&self, labels: &BTreeMap<String, String>, created: &str) -> bool {
+        let is_old = self.until_ns.is_none_or(|until| {
+            Timestamp::parse_rfc3339(created).map_or(0, Timestamp::unix_ns) < until
+        });
+        is_old
+            && self.filters.matches_labels("label", labels)
+            && !(self.filters.contains("label!") && self.filters.matches_labels("label!", labels))
+    }
+}
+
+impl Engine {
+    /// Prunes, or tells what pruning would do.
+    ///
+    /// # Errors
+    /// A filter that is none, or where the store cannot be read. What went before is gone.
+    pub fn prune(&self, request: &PruneRequest, mode: Mode) -> Result<Pruned, EngineError> {
+        let chooser = Chooser::new(&request.filters)?;
+        let mut pruned = Pruned::default();
+        if request.containers {
+            self.prune_containers(&chooser, mode, &mut pruned)?;
+        }
+        if let Some(which) = request.volumes {
+            self.prune_volumes(which, &chooser, mode, &mut pruned)?;
+        }
+        if request.networks {
+            self.prune_networks(&chooser, mode, &mut pruned)?;
+        }
+        if request.images {
+            let report = self.prune_images(request, mode, &pruned.containers)?;
+            pruned.bytes += report.reclaimed_bytes;
+            pruned.images = report.removed;
+        }
+        if request.build_cache {
+            self.prune_cache(request.all, &chooser, mode, &mut pruned)?;
+        }
+        // A filter speaks of what is there.
+        if request.filters.is_empty() {
+            self.prune_kept(request, mode, &mut pruned)?;
+        }
+        if mode == Mode::Remove {
+            self.sweep();
+        }
+        Ok(pruned)
+    }
+
+    fn prune_containers(
+        &self,
+        chooser: &Chooser,
+        mode: Mode,
+        pruned: &mut Pruned,
+    ) -> Result<(), EngineError> {
+        let before = pruned.bytes;
+        let is_stopped = |stored: &StoredContainer| !stored.state.status.is_live();
+        for stored in self.containers()?.into_iter().filter(is_stopped) {
+            let record = &stored.record;
+            if !chooser.takes(&record.spec.labels, &record.created) {
+                continue;
+            }
+            let size = u64::try_from(self.container_sizes(&stored).0).unwrap_or(0);
+            // Started, or removed by another, meanwhile: not ours any more.
+            let is_gone = mode == Mode::Preview
+                || self
+                    .begin_remove(&record.id, false)
+                    .and_then(|removal| self.finish_remove(removal.for_good()))
+                    .is_ok();
+            if is_gone {
+                pruned.containers.push(record.id.clone());
+                pruned.bytes += size;
+            }
+        }
+        if mode == Mode::Remove {
+            self.announce_prune("container", pruned.bytes - before);
+        }
+        Ok(())
+    }
+
+    /// Containers that are there when those of `pruned` are gone.
+    fn staying(&self, pruned: &Pruned) -> Result<Vec<StoredContainer>, EngineError> {
+        let gone: BTreeSet<&String> = pruned.containers.iter().collect();
+        let mut all = self.containers()?;
+        all.retain(|stored| !gone.contains(&stored.record.id));
+        Ok(all)
+    }
+
+    fn prune_volumes(
+        &self,
+        which: Volumes,
+        chooser: &Chooser,
+        mode: Mode,
+        pruned: &mut Pruned,
+    ) -> Result<(), EngineError> {
+        let before = pruned.bytes;
+        let staying = self.staying(pruned)?;
+        let uses = staying.iter().flat_map(|stored| &stored.record.volumes);
+        let used: BTreeSet<&str> = uses.map(|one| one.name.as_str()).collect();
+        for record in self.store().volumes()? {
+            let is_meant = record.anonymous || which == Volumes::All;
+            if !is_meant
+                || used.contains(record.name.as_str())
+                || !chooser.takes(&record.labels, &record.created)
+            {
+                continue;
+            }
+            let size = self.volume_size(&record.name);
+            if mode == Mode::Preview || self.remove_volume_to(&record.name, Fate::Erased).is_ok() {
+                pruned.volumes.push(record.name);
+                pruned.bytes += size;
+            }
+        }
+        if mode == Mode::Remove {
+            self.announce_prune("volume", pruned.bytes - before);
+        }
+        Ok(())
+    }
+
+    fn prune_networks(
+        &self,
+        chooser: &Chooser,
+        mode: Mode,
+        pruned: &mut Pruned,
+    ) -> Result<(), EngineError> {
+        let used = self.networks_of(&self.staying(pruned)?);
+        for record in self.networks()? {
+            if crate::network::is_predefined(&record)
+                || used.contains(&record.id)
+                || !chooser.takes(&record.labels, &record.created)
+            {
+                continue;
+            }
+            if mode == Mode::Preview || self.remove_network_to(&record.name, Fate::Erased).is_ok() {
+                pruned.networks.push(record.name);
+            }
+        }
+        if mode == Mode::Remove {
+            self.announce_prune("network", 0);
+        }
+        Ok(())
+    }
+
+    fn prune_images(
+        &self,
+        request: &PruneRequest,
+        mode: Mode,
+        gone: &[String],
+    ) -> Result<PruneReport, EngineError> {
+        let options = PruneOptions {
+            all: request.all,
+            filters: request.filters.clone(),
+        };
+        let users = || {
+            let mut users: Vec<ImageUser> = self.image_users().unwrap_or_default();
+            users.retain(|user| !gone.contains(&user.container));
+            users
+        };
+        let report = match mode {
+            Mode::Preview => crate::image::prune::preview(&self.images(), &options, &users),
+            Mode::Remove => crate::image::prune::prune(&self.images(), &options, &users),
+        };
+        Ok(report?)
+    }
+
+    fn prune_cache(
+        &self,
+        all: bool,
+        chooser: &Chooser,
+        mode: Mode,
+        pruned: &mut Pruned,
+    ) -> Result<(), EngineError> {
+        for record in self.build_cache()? {
+            let is_unused = all || !record.is_shared;
+            if record.in_use || !is_unused || !chooser.takes(&BTreeMap::new(), &record.created) {
+                continue;
+            }
+            if mode == Mode::Preview || self.remove_build_cache(&record.id)? {
+                pruned.bytes += record.size_bytes;
+                pruned.build_cache.push(record.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What could come back is given up by who asks for space.
+    fn prune_kept(
+        &self,
+        request: &PruneRequest,
+        mode: Mode,
+        pruned: &mut Pruned,
+    ) -> Result<(), EngineError> {
+        let everything = request.containers && request.images;
+        let mut kinds = Vec::new();
+        let wanted = [
+            (request.containers, TrashKind::Container),
+            (request.networks, TrashKind::Network),
+            (request.volumes.is_some() || everything, TrashKind::Volume),
+        ];
+        kinds.extend(wanted.iter().filter(|(is, _)| *is).map(|(_, kind)| *kind));
+        let kept = self.kept().into_iter();
+        let kept: Vec<_> = kept.filter(|one| kinds.contains(&one.kind())).collect();
+        pruned.kept = kept.len();
+        pruned.bytes += match mode {
+            Mode::Preview => kept.iter().map(|one| one.bytes).sum(),
+            Mode::Remove => self.empty_trash(&kinds)?,
+        };
+        Ok(())
+    }
+}
+
+/// A record of the build cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheRecord {
+    /// Its id.
+    pub id: String,
+    /// `regular`, `source.local` and so on.
+    pub kind: String,
+    /// What it is.
+    pub description: String,
+    /// A build uses it now.
+    pub in_use: bool,
+    /// An image has its layer too.
+    pub is_shared: bool,
+    /// Its bytes.
+    pub size_bytes: u64,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it was used last, RFC 3339; empty: never.
+    pub last_used: String,
+    /// How often it was used.
+    pub usage_count: u64,
+}
+
+/// The seam to the build cache: its room lists and removes, pruning and `system df` ask here.
+impl Engine {
+    /// What the build cache holds.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn build_cache(&self) -> Result<Vec<CacheRecord>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    /// Removes a record of the build cache; false where it is gone already.
+    fn remove_build_cache(&self, _id: &str) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+}
+
+/// The keys that `--filter` knows, by what is pruned.
+///
+/// # Errors
+/// A key that is not among them.
+pub fn check_filters(request: &PruneRequest) -> Result<(), FilterError> {
+    let known: &[&str] = match (request.images, request.volumes.is_some()) {
+        (true, _) if !request.containers => &crate::image::prune::FILTER_KEYS,
+        (false, true) => &["label", "label!"],
+        _ => &["label", "label!", "until"],
+    };
+    request.filters.check_keys(known)
+}
