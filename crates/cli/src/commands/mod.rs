@@ -128,7 +128,6 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Images => image::images(engine, invocation),
         Verb::Tag => image::tag(engine, invocation),
         Verb::Rmi => image::rmi(engine, invocation),
-        Verb::ImagePrune => prune::images(engine, invocation),
         Verb::History => image::history(engine, invocation),
         Verb::Load => image::load(engine, invocation),
         Verb::Save => image::save(engine, invocation),
@@ -137,9 +136,27 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::NetworkCreate => network::create(engine, invocation),
         Verb::NetworkDisconnect => network::disconnect(engine, invocation),
         Verb::NetworkInspect => network::inspect(engine, invocation),
-        Verb::NetworkPrune => prune::networks(engine, invocation),
         Verb::NetworkRm => network::rm(engine, invocation),
         Verb::Networks => network::ls(engine, invocation),
+        Verb::VolumeClone => volume::clone(engine, invocation),
+        Verb::VolumeCreate => volume::create(engine, invocation),
+        Verb::VolumeExport => volume::export(engine, invocation),
+        Verb::VolumeImport => volume::import(engine, invocation),
+        Verb::VolumeInspect => volume::inspect(engine, invocation),
+        Verb::VolumeRename => volume::rename(engine, invocation),
+        Verb::VolumeRestore => volume::restore(engine, invocation),
+        Verb::VolumeRm => volume::rm(engine, invocation),
+        Verb::VolumeSnapshot => volume::snapshot(engine, invocation),
+        Verb::Volumes => volume::ls(engine, invocation),
+        _ => on_the_whole(engine, invocation),
+    }
+}
+
+/// What concerns the system as a whole.
+fn on_the_whole(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    match invocation.command.verb {
+        Verb::ImagePrune => prune::images(engine, invocation),
+        Verb::NetworkPrune => prune::networks(engine, invocation),
         Verb::Info => system::info(engine, invocation),
         Verb::Version => system::version(invocation),
         Verb::ContainerPrune => prune::containers(engine, invocation),
@@ -148,20 +165,10 @@ fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Doctor => doctor::doctor(engine, invocation),
         Verb::SystemBoot => doctor::boot(engine, invocation),
         Verb::Undo => undo::undo(engine, invocation),
-        Verb::VolumeClone => volume::clone(engine, invocation),
-        Verb::VolumeCreate => volume::create(engine, invocation),
-        Verb::VolumeExport => volume::export(engine, invocation),
-        Verb::VolumeImport => volume::import(engine, invocation),
-        Verb::VolumeInspect => volume::inspect(engine, invocation),
         Verb::VolumePrune => prune::volumes(engine, invocation),
-        Verb::VolumeRename => volume::rename(engine, invocation),
-        Verb::VolumeRestore => volume::restore(engine, invocation),
-        Verb::VolumeRm => volume::rm(engine, invocation),
-        Verb::VolumeSnapshot => volume::snapshot(engine, invocation),
-        Verb::Volumes => volume::ls(engine, invocation),
-        // Done before an engine was opened.
-        Verb::Completion | Verb::RegistryCollect | Verb::RegistryServe => ExitCode::SUCCESS,
         Verb::Internal => internal::internal(engine, invocation),
+        // Done before an engine was opened, or by who called this.
+        _ => ExitCode::from(1),
     }
 }
 
