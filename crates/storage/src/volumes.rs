@@ -221,10 +221,14 @@ impl Store {
             Err(error) if error.errno == Errno::NOENT => return Err(missing()),
             other => other?,
         };
-        serde_json::from_slice(&bytes).map_err(|source| VolumeError::Damaged {
+        let damaged = |source| VolumeError::Damaged {
             name: name.to_owned(),
             source,
-        })
+        };
+        let mut record: VolumeRecord = serde_json::from_slice(&bytes).map_err(damaged)?;
+        // A command that was killed while it renamed the volume left the old one in the record.
+        name.clone_into(&mut record.name);
+        Ok(record)
     }
 
     /// All volumes, by name.
