@@ -360,7 +360,7 @@ impl Store {
     ) -> Result<()> {
         let _names = self.lock_names()?;
         self.take_name(&record.name, &record.id)?;
-        sys::fail::point("storage.container.named");
+        sys::fail::point("storage.trash.named");
         publish().inspect_err(|_| self.drop_name(&record.name, &record.id))?;
         Ok(())
     }

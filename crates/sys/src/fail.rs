@@ -137,6 +137,7 @@ pub const NAMES: &[&str] = &[
     "storage.tmp.sweep",
     "storage.trash.erased",
     "storage.trash.kept",
+    "storage.trash.named",
     "storage.trash.restored",
     "storage.trash.unnamed",
     "storage.volume.copied",
