@@ -7,7 +7,9 @@
 
 mod adversity;
 mod attacks;
+mod browser;
 mod crash;
+mod interop;
 mod networks;
 mod registry;
 mod services;
