@@ -11,6 +11,8 @@
     reason = "a test that cannot go on shall panic, and says what it skips"
 )]
 
+pub mod s3;
+
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Seek};
@@ -169,8 +171,10 @@ impl Sandbox {
         // Files, not pipes: what a script left running would hold them open for ever.
         let said = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
         let [out, err] = said.each_ref().map(|file| file.try_clone().unwrap());
+        // The nightly forms of some tests take longer.
+        let limit = std::env::var("CAISSON_IT_LIMIT").unwrap_or_else(|_| LIMIT.to_owned());
         let status = Command::new("timeout")
-            .args(["-k", "5", LIMIT, "bash", "-c", script])
+            .args(["-k", "5", &limit, "bash", "-c", script])
             .current_dir(path)
             .env(
                 "PATH",

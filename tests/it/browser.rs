@@ -85,7 +85,7 @@ fn pages_work_without_scripts_by_keyboard_and_in_the_dark() {
         open /signin; fill '#user' alice; fill '#password' 'secret-of-alice\uE007'; at /
         for page in / /new /search /account /admin /r/alice/app /settings/alice/app /delete/alice/app; do
             open $page
-            [ "$(script "[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length && !e.ariaLabel).length + [...document.querySelectorAll('a,button')].filter(e => !(e.textContent.trim() || e.ariaLabel || e.querySelector('img[alt]'))).length")" = 0 ] || { echo "$page: something has no name"; exit 2; }
+            [ "$(script "[...document.querySelectorAll('input:not([type=hidden]):not([hidden]),select,textarea')].filter(e => !e.labels.length && !e.ariaLabel).length + [...document.querySelectorAll('a,button')].filter(e => !(e.textContent.trim() || e.ariaLabel || e.querySelector('img[alt]'))).length")" = 0 ] || { echo "$page: something has no name"; exit 2; }
             [ "$(script "document.documentElement.lang + document.querySelectorAll('h1').length")" = en1 ] || { echo "$page: no language or not one heading"; exit 3; }
             [ "$(script "document.querySelector('a,button,input:not([type=hidden])').className")" = skip ] || exit 4
             # Light text on dark, by a browser that asks for it.

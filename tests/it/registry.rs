@@ -32,7 +32,7 @@ const TOOLS: &str = r#"
     form() { local who=$1 path=$2; shift 2; ed $who.jar -o page -w '%{http_code}' --data-urlencode csrf="$(ed $who.jar $U/ | sed -n 's/.*name="csrf" value="\([^"]*\)".*/\1/p' | head -n1)" "$@" $U$path; }
 "#;
 
-fn with_registry(script: &str) {
+pub(crate) fn with_registry(script: &str) {
     if can_run() {
         check_in(&Sandbox::new(), &format!("{TOOLS}\n{script}"));
     }
@@ -200,7 +200,9 @@ registry! {
         rm -f hub.out; caisson registry serve --listen 127.0.0.1:0 --root hub 2>e && exit 5; grep -q 'another registry is using' e || exit 6
         before=$(sum hub/tls/cert.pem); end TERM; serve --tls-self-signed && [ "$(sum hub/tls/cert.pem)" = $before ] || exit 7
         caisson registry serve --tls-cert x 2>e && exit 8; grep -q 'go together' e || exit 9
-        caisson registry serve --storage s3://x 2>e && exit 10; grep -q 'later version' e"#;
+        caisson registry serve --storage /srv/x 2>e && exit 10; grep -q 'not of the form s3://' e || exit 11
+        caisson registry serve --mirror docker.io 2>e && exit 12; grep -q 'not of the form https://' e || exit 13
+        caisson registry serve --database mysql://me:hidden@x/y 2>e && exit 14; grep -q 'postgres://' e && ! grep -q hidden e"#;
 }
 
 /// Goal: what was acknowledged is there, whole, whenever the registry is killed; what was not is not

@@ -127,6 +127,44 @@ sharing! {
             cp client.key /etc/docker/certs.d/reg.test:5003/; caisson push -q reg.test:5003/a:1 && caisson rmi reg.test:5003/a:1 >/dev/null && caisson pull -q reg.test:5003/a:1
 EOI
         unshare -m bash in.sh"#;
+    the_environments_proxy_is_asked_for_what_it_is_meant_for: r#"
+        cat > proxy.py <<'EOP'
+import socket, threading
+def pump(a, b):
+    try:
+        while True:
+            data = a.recv(65536)
+            if not data: break
+            b.sendall(data)
+    except OSError: pass
+    finally:
+        try: b.shutdown(socket.SHUT_WR)
+        except OSError: pass
+def serve(client):
+    head = b''
+    while b'\r\n\r\n' not in head: head += client.recv(4096)
+    line = head.split(b'\r\n')[0].decode(); open('proxied', 'a').write(line + '\n')
+    there = socket.create_connection(('127.0.0.1', int(line.split()[1].split(':')[1])))
+    client.sendall(b'HTTP/1.1 200 OK\r\n\r\n'); threading.Thread(target=pump, args=(there, client), daemon=True).start(); pump(client, there)
+s = socket.create_server(('127.0.0.1', 5010))
+while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+EOP
+        python3 proxy.py 2>/dev/null & pids="$pids $!"; for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/5010) 2>/dev/null && break; sleep .05; done
+        printf '[registries."reg.proxied:5000"]\ninsecure = true\n' > c.toml; export CAISSON_CONFIG=$PWD/c.toml http_proxy=http://127.0.0.1:5010
+        # The name exists for the proxy alone.
+        caisson tag busybox reg.proxied:5000/a:1 && caisson push -q reg.proxied:5000/a:1 >/dev/null || exit 2
+        grep -q '^CONNECT reg.proxied:5000 ' proxied || exit 3; rm proxied
+        caisson rmi reg.proxied:5000/a:1 >/dev/null; caisson pull -q reg.proxied:5000/a:1 >/dev/null && grep -q '^CONNECT reg.proxied:5000 ' proxied || exit 4
+        # Loopback is never asked of a proxy, nor what no_proxy names.
+        rm proxied; caisson pull -q $R/a:1 >/dev/null && [ ! -e proxied ] || exit 5
+        no_proxy=reg.proxied timeout 20 caisson pull -q reg.proxied:5000/a:1 2>err && exit 6; [ ! -e proxied ]"#;
+    a_password_is_asked_for_on_a_terminal_and_not_shown: r#"
+        htpasswd -Bbn me s3cret > users; registry private 5002 "auth: {htpasswd: {realm: x, path: $PWD/users}}"; P=127.0.0.1:5002
+        # Typed when it is asked for: what comes before would be echoed by the terminal itself.
+        type_in() { (for i in $(seq 100); do grep -qs Username "$1" && break; sleep .05; done; printf 'me\n'; for i in $(seq 100); do grep -qs Password "$1" && break; sleep .05; done; sleep .2; printf "$2\n"; sleep 1) | script -qefc "caisson login $P" "$1" >/dev/null; }
+        type_in said s3cret || { cat said; exit 2; }
+        grep -q 'Login Succeeded' said && ! grep -q s3cret said && grep -q $P docker/config.json || { cat said; exit 3; }
+        caisson logout $P >/dev/null; type_in again wrong && exit 4; ! grep -q wrong again && ! grep -q $P docker/config.json"#;
     registries_that_lie_are_told_apart_and_believed_in_nothing: r#"
         cat > liar.py <<'EOP'
 import http.server, hashlib, json, sys

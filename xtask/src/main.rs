@@ -29,6 +29,7 @@ Usage: cargo xtask COMMAND
   crash [--kills N]    The crash tests with N kills (1000)
   bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
   bench network        Networks alone; prints
+  bench sharing        Pushes, pulls and registries alone; prints
   docs [--check]       Generated pages; --check refuses stale ones
   fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
 ";
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ["bench"] | ["bench", "quick"] => bench::command(bench::Extent::Quick),
         ["bench", "full"] => bench::command(bench::Extent::Full),
         ["bench", "network"] => bench::command(bench::Extent::Network),
+        ["bench", "sharing"] => bench::command(bench::Extent::Sharing),
         ["docs"] => docs::command(docs::Mode::Write),
         ["docs", "--check"] => docs::command(docs::Mode::Check),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {

@@ -20,6 +20,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("python3", "python3-minimal"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    ("psql", "postgresql"),
+    ("runuser", "util-linux"),
     ("mmdebstrap", "mmdebstrap"),
     ("bwrap", "bubblewrap"),
     ("nsenter", "util-linux"),

@@ -11,6 +11,8 @@ use crate::{docs, packages, tidy};
 
 /// Kills of the crash tests in the nightly form.
 pub(crate) const NIGHTLY_KILLS: u32 = 1000;
+/// Pushes to a registry that is killed meanwhile, in the nightly form.
+const NIGHTLY_PUSHES: u32 = 500;
 
 /// Everything: `.ci/run` is this.
 pub(crate) fn everything() -> anyhow::Result<()> {
@@ -138,8 +140,13 @@ pub(crate) fn crash(kills: u32) -> anyhow::Result<()> {
         .and_then(|()| build(&mut steps))
         .and_then(|()| build_with_fail_points(&mut steps))
         .and_then(|()| {
-            let mut command = real_kernel_command(&["crash::"])?;
+            let killed = "registry::a_registry_that_is_killed";
+            let mut command = real_kernel_command(&["crash::", killed])?;
             command.env("CAISSON_CRASH_KILLS", kills.to_string());
+            if kills >= NIGHTLY_KILLS {
+                command.env("CAISSON_REGISTRY_PUSHES", NIGHTLY_PUSHES.to_string());
+                command.env("CAISSON_IT_LIMIT", "1800");
+            }
             steps.tests("crash tests", &mut command)
         });
     steps.summary();

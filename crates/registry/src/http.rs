@@ -15,13 +15,15 @@ use ureq::config::Config;
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::typestate::WithBody;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, RequestBuilder, SendBody};
 
 use crate::certificates::{self, Certificates};
 use crate::config::{Trust, is_loopback};
 use crate::error::{RegistryError, Result};
 use crate::resolver::HostResolver;
+use crate::server::is_public;
 use crate::upload::BlobContent;
 
 const REDIRECTS_MAX: usize = 10;
@@ -30,6 +32,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two pieces of a body: a stalled transfer is broken off and resumed.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// For all of a webhook's delivery.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES_MAX: usize = 64 << 10;
 const CONNECTIONS_IDLE_MAX: usize = 8;
 /// Certificate bundles are about 200 KiB.
@@ -352,6 +356,61 @@ fn build(trust: Trust, proxied: Proxied, own: Certificates) -> Agent {
         DefaultConnector::new(),
         HostResolver::default(),
     )
+}
+
+/// The connections to a storage of objects, whose library decides about everything else.
+pub(crate) fn storage_agent() -> Agent {
+    build(
+        Trust::Verified,
+        Proxied::AsEnvironment,
+        Certificates::default(),
+    )
+}
+
+/// The connections to whom webhooks name: quick or not at all, and only where strangers may send us.
+pub(crate) fn webhook_agent(allows_private: bool) -> Agent {
+    let tls = TlsConfig::builder().root_certs(roots(Vec::new())).build();
+    let config = Config::builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_global(Some(WEBHOOK_TIMEOUT))
+        .max_response_header_size(HEADER_BYTES_MAX)
+        .max_idle_connections(0)
+        // A proxy would look names up itself, past our eyes.
+        .proxy(None)
+        .user_agent(concat!("caisson/", env!("CARGO_PKG_VERSION")));
+    let resolver = GuardedResolver { allows_private };
+    Agent::with_parts(config.build(), DefaultConnector::new(), resolver)
+}
+
+/// The resolver of our client, which gives public addresses alone.
+#[derive(Debug)]
+struct GuardedResolver {
+    allows_private: bool,
+}
+
+impl Resolver for GuardedResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = HostResolver::default().resolve(uri, config, timeout)?;
+        let mut allowed = self.empty();
+        for address in found.iter() {
+            if self.allows_private || is_public(address.ip()) {
+                allowed.push(*address);
+            }
+        }
+        if allowed.is_empty() {
+            let text = "the address is not a public one";
+            return Err(ureq::Error::Io(std::io::Error::other(text)));
+        }
+        Ok(allowed)
+    }
 }
 
 /// The machine's certificates and those of the registry, or those compiled in where there are none.

@@ -77,7 +77,7 @@ impl Resolver for HostResolver {
 
 impl HostResolver {
     /// The addresses of a host name or address.
-    fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
+    pub(crate) fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, ureq::Error> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = literal.parse() {
             return Ok(vec![address]);

@@ -1,6 +1,7 @@
 //! Us and the peers in one run, taking turns; medians and minimums into docs/benchmarks.md.
 
 mod network;
+mod sharing;
 mod tools;
 
 use std::fmt::Write as _;
@@ -23,6 +24,8 @@ pub(crate) enum Extent {
     Full,
     /// Networks alone, and the page is not written.
     Network,
+    /// Pushes, pulls and registries alone, and the page is not written.
+    Sharing,
 }
 
 const ROUNDS: usize = 25;
@@ -60,7 +63,7 @@ pub(crate) fn command(extent: Extent) -> anyhow::Result<()> {
     outcome?;
     let page = bench.page(extent);
     print!("{page}");
-    if extent == Extent::Network {
+    if matches!(extent, Extent::Network | Extent::Sharing) {
         return Ok(());
     }
     std::fs::write(root().join("docs/benchmarks.md"), page)
@@ -73,6 +76,7 @@ impl Bench {
             Extent::Full => " full",
             Extent::Quick => "",
             Extent::Network => " network",
+            Extent::Sharing => " sharing",
         };
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -127,8 +131,10 @@ impl Bench {
             }
             runs.is_ok()
         });
-        if extent == Extent::Network {
-            return network::measure(self);
+        match extent {
+            Extent::Network => return network::measure(self),
+            Extent::Sharing => return sharing::measure(self),
+            Extent::Quick | Extent::Full => {}
         }
         self.run(&tree)?;
         self.bridged()?;
@@ -137,7 +143,8 @@ impl Bench {
         if extent == Extent::Full {
             self.thousand()?;
         }
-        network::measure(self)
+        network::measure(self)?;
+        sharing::measure(self)
     }
 
     /// The same on the default network, in turns with our own without one; and stop and rm.

@@ -34,6 +34,8 @@ pub(crate) fn collect(invocation: &Invocation) -> ExitCode {
     let options = Options {
         root: path(invocation, "root"),
         config: path(invocation, "config"),
+        storage: text(invocation, "storage"),
+        database: text(invocation, "database"),
         ..Options::default()
     };
     match server::collect(options) {
@@ -90,6 +92,9 @@ fn options(invocation: &Invocation) -> Result<Options, String> {
         tls,
         open: matches.get_bool("open"),
         closed: matches.get_bool("closed"),
+        storage: text(invocation, "storage"),
+        database: text(invocation, "database"),
+        mirror: text(invocation, "mirror"),
     })
 }
 

@@ -8,26 +8,38 @@ const ROOT: Flag = flag(
     Kind::Text,
     "Keep everything in this directory (default /var/lib/caisson/registry)",
 );
-const LOCAL: &str =
-    "blobs are kept in the directory of --root; object storage comes with a later version";
+const STORAGE: Flag = flag(
+    "storage",
+    Kind::Text,
+    "Keep blobs in a bucket of S3: s3://BUCKET/PREFIX",
+);
+const DATABASE: Flag = flag(
+    "database",
+    Kind::Text,
+    "Keep everything else in PostgreSQL: postgres://USER:PASSWORD@HOST/NAME",
+);
 
 static SERVE_FLAGS: &[Flag] = &[
     flag("closed", Kind::Bool, "Let nobody sign up"),
     CONFIG,
+    DATABASE,
     flag(
         "listen",
         Kind::Text,
         "Listen on this address and port (default 127.0.0.1:5000)",
     ),
-    flag("mirror", Kind::Text, "Be a cache of this registry")
-        .refused("it comes with a later version; name mirrors in the clients' configuration"),
+    flag(
+        "mirror",
+        Kind::Text,
+        "Be a cache of the registry at this address, too",
+    ),
     flag(
         "open",
         Kind::Bool,
         "Let whoever reaches the registry push, also beyond this machine",
     ),
     ROOT,
-    flag("storage", Kind::Text, "Keep blobs elsewhere").refused(LOCAL),
+    STORAGE,
     flag(
         "tls-cert",
         Kind::Text,
@@ -50,7 +62,7 @@ pub(super) static COMMANDS: &[Command] = &[
     .usage(&["[OPTIONS]"])
     .details("A registry that runs is told to do it; it does so by itself every hour.")
     .example("{} registry collect --root /srv/registry")
-    .flags(&[CONFIG, ROOT]),
+    .flags(&[CONFIG, DATABASE, ROOT, STORAGE]),
     command(
         &["registry", "serve"],
         Verb::RegistryServe,

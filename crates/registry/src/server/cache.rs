@@ -1,6 +1,6 @@
 //! What was read from the database and is still true.
 //!
-//! One process writes to the database, this one. Whoever changes what is kept here holds a
+//! Where one process writes to the database, this one: with PostgreSQL nothing is kept. Whoever changes what is kept here holds a
 //! [`Change`], whose end drops it all, also where a request is given up half-way: pushes are rare
 //! beside pulls. Whoever read before a change and stores after it is turned away by the generation.
 
@@ -41,11 +41,23 @@ struct Inner {
 
 /// The cache.
 #[derive(Default)]
-pub(crate) struct Cache(Mutex<Inner>);
+pub(crate) struct Cache {
+    inner: Mutex<Inner>,
+    /// Others write to the database too, and nothing is kept here.
+    is_off: bool,
+}
 
 impl Cache {
+    /// One that keeps nothing, where the database is shared.
+    pub(crate) fn new(is_shared: bool) -> Self {
+        Self {
+            inner: Mutex::default(),
+            is_off: is_shared,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0
+        self.inner
             .lock()
             .expect("invariant: nothing panics with this lock")
     }
@@ -88,6 +100,9 @@ impl Cache {
 
     /// Keeps facts, if nothing changed since that generation.
     pub(crate) fn keep_facts(&self, generation: u64, name: &str, facts: &Arc<Facts>) {
+        if self.is_off {
+            return;
+        }
         let mut inner = self.lock();
         if let Some(entry) = inner.entry(generation, name, 0) {
             entry.facts = Some(facts.clone());
@@ -101,6 +116,9 @@ impl Cache {
         (name, reference): (&str, &str),
         ready: &Arc<Ready>,
     ) {
+        if self.is_off {
+            return;
+        }
         let mut inner = self.lock();
         if let Some(entry) = inner.entry(generation, name, ready.body.len()) {
             entry.manifests.insert(reference.to_owned(), ready.clone());
@@ -148,5 +166,8 @@ mod tests {
         assert!(cache.facts("a").is_some());
         cache.clear();
         assert!(cache.facts("a").is_none());
+        let shared = Cache::new(true);
+        shared.keep_facts(shared.generation(), "a", &facts);
+        assert!(shared.facts("a").is_none());
     }
 }

@@ -10,13 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::database::now;
-use super::storage::blocking;
+use super::storage::Stored;
 use super::{Event, Registry, chain};
 
 /// Blobs removed in one turn; uploads wait for a turn to end.
 const BATCH: i64 = 100;
 /// Uploads that nobody continued for so long are given up.
 const UPLOAD_IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// Who did what is remembered for a year.
+const AUDIT_SECONDS: i64 = 366 * 86_400;
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,10 +37,11 @@ pub(crate) async fn collect(registry: &Arc<Registry>) -> Result<Collected, Strin
     let marked = registry.database.mark(now() - grace).await;
     collected.marked = marked.map_err(|error| chain(&error))?;
     sweep_strays(registry).await?;
-    let storage = registry.storage.clone();
-    blocking(move || storage.sweep_uploads(UPLOAD_IDLE))
-        .await
-        .map_err(|error| chain(&error))?;
+    let swept = registry.storage.sweep_uploads(UPLOAD_IDLE).await;
+    swept.map_err(|error| chain(&error))?;
+    let old = now() - AUDIT_SECONDS;
+    let forgotten = registry.database.forget_deeds(old).await;
+    forgotten.map_err(|error| chain(&error))?;
     registry.metrics.collected_blobs.add(collected.blobs);
     registry.metrics.collected_bytes.add(collected.bytes);
     if collected.blobs > 0 {
@@ -56,18 +60,17 @@ async fn sweep(registry: &Arc<Registry>, grace: i64) -> Result<Collected, String
         let marked = marked.map_err(|error| chain(&error))?;
         let is_last = (marked.len() as i64) < BATCH;
         let _nobody_publishes = registry.publishing.write().await;
-        for (digest, size) in marked {
-            let forgotten = registry.database.forget_blob(&digest).await;
+        for blob in marked {
+            let forgotten = registry.database.forget_blob(&blob).await;
             if !forgotten.map_err(|error| chain(&error))? {
                 continue;
             }
-            // After the row: a file without a row is swept later, a row without a file would lie.
-            let (storage, removed) = (registry.storage.clone(), digest.clone());
-            blocking(move || storage.remove(&removed))
-                .await
-                .map_err(|error| chain(&error))?;
+            // After the row: bytes without a row are swept later, a row without bytes would lie.
+            let place = registry.storage.place(&blob.digest, &blob.location);
+            let removed = registry.storage.remove(place).await;
+            removed.map_err(|error| chain(&error))?;
             collected.blobs += 1;
-            collected.bytes += size;
+            collected.bytes += blob.size;
         }
         if is_last {
             return Ok(collected);
@@ -75,35 +78,25 @@ async fn sweep(registry: &Arc<Registry>, grace: i64) -> Result<Collected, String
     }
 }
 
-/// Files that have a name and no row: whoever published them was killed in between, or we were
-/// between the row's end and the file's.
+/// Bytes that have a name and no row: whoever published them was killed in between, or we were
+/// between the row's end and the bytes'.
 async fn sweep_strays(registry: &Arc<Registry>) -> Result<(), String> {
-    let (storage, age) = (registry.storage.clone(), registry.settings.grace);
-    let old = blocking(move || storage.list(age))
-        .await
-        .map_err(|error| chain(&error))?;
-    for digest in old {
-        if registry
-            .database
-            .knows_blob(&digest)
-            .await
-            .map_err(|error| chain(&error))?
-        {
+    let old = registry.storage.list(registry.settings.grace).await;
+    for stored in old.map_err(|error| chain(&error))? {
+        if is_known(registry, &stored).await? {
             continue;
         }
         let _nobody_publishes = registry.publishing.write().await;
         // Asked again: an upload may have ended before we had the lock.
-        if !registry
-            .database
-            .knows_blob(&digest)
-            .await
-            .map_err(|error| chain(&error))?
-        {
-            let storage = registry.storage.clone();
-            blocking(move || storage.remove(&digest))
-                .await
-                .map_err(|error| chain(&error))?;
+        if !is_known(registry, &stored).await? {
+            let removed = registry.storage.remove(stored).await;
+            removed.map_err(|error| chain(&error))?;
         }
     }
     Ok(())
+}
+
+async fn is_known(registry: &Registry, stored: &Stored) -> Result<bool, String> {
+    let known = registry.database.knows_stored(stored).await;
+    known.map_err(|error| chain(&error))
 }

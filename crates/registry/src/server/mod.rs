@@ -12,14 +12,18 @@ mod auth;
 mod cache;
 mod collection;
 mod database;
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 mod listen;
 mod manifest;
 mod metrics;
+mod mirror;
 mod names;
 mod options;
 mod search;
 mod storage;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -39,12 +43,17 @@ use api::error::ApiError;
 use database::repositories::Facts;
 use database::{Database, DatabaseError};
 pub use options::{Options, OptionsError, Tls};
+use storage::bucket::Bucket;
+use storage::disk::Disk;
 use storage::{Storage, StorageError};
+pub(crate) use webhooks::is_public;
 
 /// Threads of the runtime: sockets and JSON; disks have their own.
 const THREADS_MAX: usize = 4;
 /// Threads that wait for disks. Each has a stack and an arena of its own.
 const DISK_THREADS_MAX: usize = 64;
+/// For a form or a manifest: whoever drips bytes does not hold a connection.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often counts of pulls are written down.
 const PULLS_EVERY: Duration = Duration::from_secs(10);
 
@@ -143,7 +152,7 @@ impl ServeError {
 /// Everything that requests need.
 pub(crate) struct Registry {
     settings: options::Settings,
-    storage: Arc<Storage>,
+    storage: Storage,
     database: Database,
     cache: cache::Cache,
     metrics: metrics::Metrics,
@@ -158,28 +167,44 @@ pub(crate) struct Registry {
     publishing: RwLock<()>,
     has_users: AtomicBool,
     pulls: Mutex<HashMap<String, i64>>,
-    /// The lock on the directory, for as long as we live.
-    _lock: File,
+    /// The registry that this one is a cache of.
+    mirror: Option<mirror::Mirror>,
+    webhook_agent: ureq::Agent,
+    /// The lock on the directory, for as long as we live; none where nothing is in it.
+    _lock: Option<File>,
 }
 
 impl Registry {
     async fn open(settings: options::Settings, report: Report) -> Result<Arc<Self>, ServeError> {
-        let root = settings.root.clone();
-        let lock = lock(&root)?;
+        let lock = match settings.is_replica() {
+            true => None,
+            false => Some(lock(&settings.root)?),
+        };
+        let database = match &settings.database {
+            Some(url) => Database::open_postgres(url).await,
+            None => Database::open(&settings.root.join("registry.db")).await,
+        };
+        let database = database.map_err(ServeError::open)?;
         let limit = settings.blob_bytes_max;
-        let storage = Storage::open(&root, limit).map_err(ServeError::open)?;
-        let database = Database::open(&root.join("registry.db"))
-            .await
-            .map_err(ServeError::open)?;
+        let storage = match &settings.storage {
+            Some(url) => Bucket::open(url, database.clone(), limit)
+                .map(|bucket| Storage::Bucket(Arc::new(bucket))),
+            None => Disk::open(&settings.root, limit).map(|disk| Storage::Disk(Arc::new(disk))),
+        };
+        let storage = storage.map_err(ServeError::open)?;
         let secret = database
             .setting("secret", &random_hex::<32>())
             .await
             .map_err(ServeError::open)?;
+        let mirror = settings.mirror.as_ref();
+        let mirror = mirror.map(|url| mirror::Mirror::new(url, settings.mirror_account.clone()));
         Ok(Arc::new(Self {
+            mirror,
+            webhook_agent: crate::http::webhook_agent(settings.webhooks_private),
+            cache: cache::Cache::new(database.is_shared()),
             settings,
-            storage: Arc::new(storage),
+            storage,
             database,
-            cache: cache::Cache::default(),
             metrics: metrics::Metrics::default(),
             report,
             secret: secret.into_bytes(),
@@ -340,27 +365,10 @@ pub enum CollectOutcome {
 pub fn collect(options: Options) -> Result<CollectOutcome, ServeError> {
     let settings = options::Settings::from_options(options)?;
     let root = settings.root.clone();
-    if !root.join("registry.db").exists() {
-        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(ServeError::io(format!(
-            "find a registry in {}",
-            root.display()
-        ))(missing));
-    }
-    if let Err(ServeError::Taken(shown)) = lock(&root).map(drop) {
-        // Whoever holds the lock wrote its id there, and is alive.
-        let text = std::fs::read_to_string(root.join("lock")).unwrap_or_default();
-        let pid = text
-            .trim()
-            .parse()
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or(ServeError::Taken(shown))?;
-        rustix::process::kill_process(pid, rustix::process::Signal::USR1)
-            .map_err(|errno| ServeError::io("tell the registry to collect")(errno.into()))?;
-        return Ok(CollectOutcome::Told {
-            pid: pid.as_raw_nonzero().get(),
-        });
+    if !settings.is_replica()
+        && let Some(told) = tell(&root)?
+    {
+        return Ok(told);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -380,11 +388,39 @@ pub fn collect(options: Options) -> Result<CollectOutcome, ServeError> {
     })
 }
 
+/// Tells the registry that runs over this directory to collect, if one does.
+fn tell(root: &Path) -> Result<Option<CollectOutcome>, ServeError> {
+    if !root.join("registry.db").exists() && !root.join("blobs").exists() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(ServeError::io(format!(
+            "find a registry in {}",
+            root.display()
+        ))(missing));
+    }
+    let Err(ServeError::Taken(shown)) = lock(root).map(drop) else {
+        return Ok(None);
+    };
+    // Whoever holds the lock wrote its id there, and is alive.
+    let text = std::fs::read_to_string(root.join("lock")).unwrap_or_default();
+    let pid = text
+        .trim()
+        .parse()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or(ServeError::Taken(shown))?;
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1)
+        .map_err(|errno| ServeError::io("tell the registry to collect")(errno.into()))?;
+    Ok(Some(CollectOutcome::Told {
+        pid: pid.as_raw_nonzero().get(),
+    }))
+}
+
 /// What happens without being asked for.
 async fn look_after(registry: Arc<Registry>) {
     let every = registry.settings.collect_every;
-    let (mut pulls, mut collection) = (
+    let (mut pulls, mut deliveries, mut collection) = (
         tokio::time::interval(PULLS_EVERY),
+        tokio::time::interval(webhooks::EVERY),
         // The first tick of an interval is at once, and a start shall be quick.
         tokio::time::interval_at(tokio::time::Instant::now() + every, every),
     );
@@ -396,6 +432,12 @@ async fn look_after(registry: Arc<Registry>) {
                 registry.write_pulls().await;
                 continue;
             }
+            _ = deliveries.tick() => {
+                if let Err(error) = webhooks::deliver(&registry).await {
+                    registry.trouble(&chain(&error));
+                }
+                continue;
+            }
             _ = collection.tick() => {}
             _ = told.recv() => {}
         }
@@ -405,9 +447,17 @@ async fn look_after(registry: Arc<Registry>) {
     }
 }
 
-/// Reads a body of at most so many bytes.
+/// Reads a body of at most so many bytes, in a time that is enough for them.
 async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(body, limit).collect().await {
+    let read = Limited::new(body, limit).collect();
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read).await else {
+        return Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "UNKNOWN",
+            "the body took too long",
+        ));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,

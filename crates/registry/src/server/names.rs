@@ -8,6 +8,7 @@ pub(crate) const REPOSITORY_BYTES_MAX: usize = 220;
 const TAG_BYTES_MAX: usize = 128;
 /// The longest user name.
 const USER_BYTES_MAX: usize = 39;
+const DESCRIPTION_CHARACTERS_MAX: usize = 100;
 /// Names that would be read as something else.
 const RESERVED: [&str; 7] = [
     "admin",
@@ -49,6 +50,11 @@ pub(crate) fn is_tag(tag: &str) -> bool {
 /// A user's name: an element of a repository's name, since it becomes one.
 pub(crate) fn is_user(name: &str) -> bool {
     (2..=USER_BYTES_MAX).contains(&name.len()) && is_element(name) && !RESERVED.contains(&name)
+}
+
+/// What people read about something in one line.
+pub(crate) fn is_description(text: &str) -> bool {
+    text.chars().count() <= DESCRIPTION_CHARACTERS_MAX && !text.chars().any(char::is_control)
 }
 
 /// What a manifest is asked for by.

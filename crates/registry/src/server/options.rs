@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::resolver::HostResolver;
+
 /// Where it listens unless told.
 const LISTEN: &str = "127.0.0.1:5000";
 const ROOT: &str = "/var/lib/caisson/registry";
@@ -48,6 +50,12 @@ pub struct Options {
     pub open: bool,
     /// Nobody can sign up.
     pub closed: bool,
+    /// `s3://bucket/prefix`, where blobs are instead of the directory.
+    pub storage: Option<String>,
+    /// `postgres://…`, where everything else is instead of the directory.
+    pub database: Option<String>,
+    /// The address of a registry to be a cache of.
+    pub mirror: Option<String>,
 }
 
 /// Settings that make no sense.
@@ -80,9 +88,23 @@ pub enum OptionsError {
     /// Not an address of the web.
     #[error("public_url {0:?} is not of the form https://hub.example.org")]
     PublicUrl(String),
-    /// Not built.
-    #[error("{0} is not there yet in this version: {1}")]
-    NotYet(&'static str, &'static str),
+    /// Not a bucket.
+    #[error("storage {0:?} is not of the form s3://bucket/prefix; a directory is given by --root")]
+    Storage(String),
+    /// Not a PostgreSQL server.
+    #[error("database {url:?}: {problem}")]
+    Database {
+        /// The address, without what is secret in it.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Not an address of the web.
+    #[error("mirror {0:?} is not of the form https://registry.example.org")]
+    Mirror(String),
+    /// Half of an account.
+    #[error("mirror_user and mirror_password go together: give both")]
+    HalfAccount,
 }
 
 /// The file.
@@ -105,7 +127,9 @@ struct File {
     storage: Option<String>,
     database: Option<String>,
     mirror: Option<String>,
-    webhooks: Option<toml::Value>,
+    mirror_user: Option<String>,
+    mirror_password: Option<String>,
+    webhooks_private: Option<bool>,
 }
 
 /// All settings, complete.
@@ -127,6 +151,13 @@ pub(crate) struct Settings {
     pub(crate) collect_every: Duration,
     /// `/metrics` answers.
     pub(crate) metrics: bool,
+    pub(crate) storage: Option<String>,
+    /// With an address for its host.
+    pub(crate) database: Option<String>,
+    pub(crate) mirror: Option<String>,
+    pub(crate) mirror_account: Option<(String, String)>,
+    /// Webhooks may lead to loopback and to private networks.
+    pub(crate) webhooks_private: bool,
 }
 
 impl Settings {
@@ -136,7 +167,6 @@ impl Settings {
             Some(path) => parse(path)?,
             None => File::default(),
         };
-        refuse_what_is_not_built(&file)?;
         let listen = options
             .listen
             .or(file.listen)
@@ -152,6 +182,14 @@ impl Settings {
             (Tls::None, _, _) => return Err(OptionsError::HalfTls),
             (chosen, _, _) => chosen,
         };
+        let mirror_account = match (file.mirror_user, file.mirror_password) {
+            (None, None) => None,
+            (Some(user), Some(password)) => Some((user, password)),
+            _ => return Err(OptionsError::HalfAccount),
+        };
+        let storage = options.storage.or(file.storage);
+        let database = options.database.or(file.database);
+        let mirror = options.mirror.or(file.mirror);
         let open = options.open || file.open.unwrap_or(listen.ip().is_loopback());
         Ok(Self {
             listen,
@@ -159,7 +197,10 @@ impl Settings {
                 .root
                 .or(file.root)
                 .unwrap_or_else(|| PathBuf::from(ROOT)),
-            public_url: file.public_url.map(check_url).transpose()?,
+            public_url: file
+                .public_url
+                .map(|url| check_url(url).map_err(OptionsError::PublicUrl))
+                .transpose()?,
             trust_forwarded_for: file.trust_forwarded_for.unwrap_or(false),
             is_tls: tls != Tls::None,
             tls,
@@ -171,7 +212,19 @@ impl Settings {
                 .collect_every_seconds
                 .map_or(COLLECT_EVERY, |seconds| Duration::from_secs(seconds.max(1))),
             metrics: file.metrics.unwrap_or(true),
+            storage: storage.map(check_bucket).transpose()?,
+            database: database.as_deref().map(check_database).transpose()?,
+            mirror: mirror
+                .map(|url| check_url(url).map_err(OptionsError::Mirror))
+                .transpose()?,
+            mirror_account,
+            webhooks_private: file.webhooks_private.unwrap_or(false),
         })
+    }
+
+    /// Whether nothing is kept in the root directory, so that several may do the same work.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.storage.is_some() && self.database.is_some()
     }
 
     /// The grace, as the database counts.
@@ -197,31 +250,71 @@ fn parse(path: &Path) -> Result<File, OptionsError> {
     })
 }
 
-/// Refused by name, not ignored.
-fn refuse_what_is_not_built(file: &File) -> Result<(), OptionsError> {
-    let local = "blobs and the database are in the root directory";
-    if file.storage.is_some() {
-        return Err(OptionsError::NotYet("storage elsewhere (S3)", local));
+fn check_bucket(url: String) -> Result<String, OptionsError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    let rest = url
+        .strip_prefix("s3://")
+        .filter(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(is_plain));
+    match rest {
+        Some(_) => Ok(url),
+        None => Err(OptionsError::Storage(url)),
     }
-    if file.database.is_some() {
-        return Err(OptionsError::NotYet("another database (PostgreSQL)", local));
+}
+
+/// A server's address with the host looked up: the database's client would ask the C library, which
+/// cannot in a static program.
+fn check_database(url: &str) -> Result<String, OptionsError> {
+    let fault = |problem: &str| OptionsError::Database {
+        // Nobody's password in a log.
+        url: url
+            .rsplit_once('@')
+            .map_or(url, |(_, rest)| rest)
+            .to_owned(),
+        problem: problem.to_owned(),
+    };
+    let form = "it is not of the form postgres://user:password@host/name";
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| fault(form))?;
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return Err(fault(form));
     }
-    if file.mirror.is_some() {
-        let instead = "name the mirror in the clients' configuration";
-        return Err(OptionsError::NotYet(
-            "a mirror of another registry",
-            instead,
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (account, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (place, None),
+    };
+    // Nothing, an address, or a socket's directory stands for itself.
+    let is_itself = host.is_empty()
+        || host.starts_with(['/', '[', '%'])
+        || host.parse::<std::net::IpAddr>().is_ok();
+    if is_itself {
+        return Ok(url.to_owned());
+    }
+    if path.contains("sslmode=verify-full") {
+        return Err(fault(
+            "sslmode=verify-full needs the host as an address here; verify-ca takes a name",
         ));
     }
-    if file.webhooks.is_some() {
-        let instead = "follow the access log, which has a line for each push";
-        return Err(OptionsError::NotYet("webhooks", instead));
-    }
-    Ok(())
+    let found = HostResolver::default().lookup(host);
+    let found = found.map_err(|error| fault(&format!("cannot find {host}: {error}")))?;
+    let found = found
+        .first()
+        .ok_or_else(|| fault("the host has no address"))?;
+    let found = match found {
+        std::net::IpAddr::V4(found) => found.to_string(),
+        std::net::IpAddr::V6(found) => format!("[{found}]"),
+    };
+    let account = if account.is_empty() {
+        String::new()
+    } else {
+        format!("{account}@")
+    };
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    Ok(format!("{scheme}://{account}{found}{port}{path}"))
 }
 
 /// A scheme and a host, nothing that would end a header's quotes.
-fn check_url(url: String) -> Result<String, OptionsError> {
+fn check_url(url: String) -> Result<String, String> {
     let url = url.trim_end_matches('/').to_owned();
     let rest = url
         .strip_prefix("https://")
@@ -234,7 +327,7 @@ fn check_url(url: String) -> Result<String, OptionsError> {
     });
     match is_good {
         true => Ok(url),
-        false => Err(OptionsError::PublicUrl(url)),
+        false => Err(url),
     }
 }
 
@@ -284,10 +377,27 @@ mod tests {
             "listen = \"nowhere\"",
             "public_url = \"https://a\\\"b\"",
             "tls_cert = \"x\"",
-            "storage = \"s3://bucket\"",
-            "mirror = \"https://registry-1.docker.io\"",
+            "storage = \"s3:bucket\"",
+            "storage = \"/srv/blobs\"",
+            "database = \"mysql://x/y\"",
+            "database = \"postgres://u@localhost/x?sslmode=verify-full\"",
+            "mirror = \"registry-1.docker.io\"",
+            "mirror_user = \"me\"",
         ] {
             assert!(with(bad, None).is_err(), "{bad}");
         }
+        let found = with(
+            "database = \"postgres://u:p@localhost:7/x?sslmode=require\"",
+            None,
+        );
+        let found = found.unwrap().database;
+        let found = found.unwrap();
+        assert!(
+            found.starts_with("postgres://u:p@") && !found.contains("localhost"),
+            "{found}"
+        );
+        let secret = "database = \"postgres://u:hidden@localhost/x?sslmode=verify-full\"";
+        let secret = with(secret, None).unwrap_err();
+        assert!(!secret.to_string().contains("hidden"), "{secret}");
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn answer(
             let official = row.name.strip_prefix("library/");
             json!({
                 "name": official.unwrap_or(&row.name), "description": row.description,
-                "star_count": 0, "pull_count": row.pulls, "is_official": official.is_some(),
+                "star_count": row.stars, "pull_count": row.pulls, "is_official": official.is_some(),
                 "is_automated": false, "is_trusted": false,
             })
         })

@@ -1,7 +1,5 @@
 //! Blobs: GET and HEAD with ranges (end-2), DELETE (end-10).
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,23 +8,15 @@ use axum::http::header::{
     IF_NONE_MATCH, RANGE,
 };
 use axum::http::{Method, Response, StatusCode};
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
-use tokio::sync::mpsc;
 use types::digest::Digest;
 
 use super::error::ApiError;
 use super::{Call, DIGEST, empty, only, set};
-use crate::server::Registry;
 use crate::server::auth::Role;
+use crate::server::chain;
+use crate::server::database::blobs::BlobRow;
 use crate::server::database::now;
-
-/// Bytes that are on their way from the disk to a socket: so many pieces of that size.
-const PIECE_BYTES: usize = 256 * 1024;
-const PIECES: usize = 2;
-/// Buffers of one answer: those on their way, one being read, one being written. They are used again
-/// and again: fresh ones of this size cost a page fault for every 4 KiB.
-const BUFFERS: usize = PIECES + 2;
+use crate::server::mirror::{self, Flight};
 
 /// Whichever it is.
 pub(super) async fn handle(call: &Call<'_>, digest: &Digest) -> Result<Response<Body>, ApiError> {
@@ -50,20 +40,8 @@ fn unknown(digest: &Digest) -> ApiError {
 }
 
 async fn get(call: &Call<'_>, digest: &Digest) -> Result<Response<Body>, ApiError> {
-    let registry = call.registry;
-    let found = registry.database.blob(call.name, digest).await?;
-    let row = found
-        .filter(|row| !row.is_marked)
-        .ok_or_else(|| unknown(digest))?;
-    // Whoever asks for a blob may be about to push a manifest with it: collection shall wait. A
-    // quarter of the grace is precise enough and saves nearly all of these writes.
-    let is_old = now() - row.last_used > registry.settings.grace_seconds() / 4;
-    if is_old
-        && call.method == Method::HEAD
-        && !registry.database.touch_blob(call.name, digest).await?
-    {
-        return Err(unknown(digest));
-    }
+    let source = find(call, digest).await?;
+    let size = source.size();
     let etag = format!("\"{digest}\"");
     let is_known = call
         .headers
@@ -78,22 +56,22 @@ async fn get(call: &Call<'_>, digest: &Digest) -> Result<Response<Body>, ApiErro
         .headers
         .get(RANGE)
         .and_then(|range| range.to_str().ok());
-    let range = range.map_or(Wanted::All, |range| parse_range(range, row.size));
+    let range = range.map_or(Wanted::All, |range| parse_range(range, size));
     let (start, length, status) = match range {
-        Wanted::All => (0, row.size, StatusCode::OK),
+        Wanted::All => (0, size, StatusCode::OK),
         Wanted::Part { start, end } => (start, end - start + 1, StatusCode::PARTIAL_CONTENT),
         Wanted::Nothing => {
             return Err(ApiError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "SIZE_INVALID",
-                format!("the blob has {} bytes", row.size),
+                format!("the blob has {size} bytes"),
             )
-            .with(CONTENT_RANGE, &format!("bytes */{}", row.size)));
+            .with(CONTENT_RANGE, &format!("bytes */{size}")));
         }
     };
     let body = match *call.method == Method::HEAD {
         true => Body::empty(),
-        false => open(registry, digest, start, length).await?,
+        false => read(call, digest, &source, (start, length)).await?,
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -110,12 +88,75 @@ async fn get(call: &Call<'_>, digest: &Digest) -> Result<Response<Body>, ApiErro
         HeaderValue::from_static("max-age=31536000, immutable"),
     );
     if status == StatusCode::PARTIAL_CONTENT {
-        let range = format!("bytes {start}-{}/{}", start + length - 1, row.size);
+        let range = format!("bytes {start}-{}/{size}", start + length - 1);
         set(&mut response, CONTENT_RANGE, &range);
     }
     set(&mut response, ETAG, &etag);
     set(&mut response, DIGEST, digest.as_str());
     Ok(response)
+}
+
+/// Where a blob's bytes come from.
+enum Source {
+    Kept(BlobRow),
+    /// From the registry that this one mirrors.
+    Coming(Arc<Flight>),
+}
+
+impl Source {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Kept(row) => row.size,
+            Self::Coming(flight) => flight.size,
+        }
+    }
+}
+
+async fn find(call: &Call<'_>, digest: &Digest) -> Result<Source, ApiError> {
+    let registry = call.registry;
+    let found = registry.database.blob(call.name, digest).await?;
+    let Some(row) = found.filter(|row| !row.is_marked) else {
+        if registry.mirror.is_some() && registry.facts(call.name).await?.is_copy {
+            let begins = call.method == Method::GET;
+            let flight = mirror::flight(registry, call.name, digest, begins).await?;
+            return flight.map(Source::Coming).ok_or_else(|| unknown(digest));
+        }
+        return Err(unknown(digest));
+    };
+    // Whoever asks for a blob may be about to push a manifest with it: collection shall wait. A
+    // quarter of the grace is precise enough and saves nearly all of these writes.
+    let is_old = now() - row.last_used > registry.settings.grace_seconds() / 4;
+    if is_old
+        && call.method == Method::HEAD
+        && !registry.database.touch_blob(call.name, digest).await?
+    {
+        return Err(unknown(digest));
+    }
+    Ok(Source::Kept(row))
+}
+
+async fn read(
+    call: &Call<'_>,
+    digest: &Digest,
+    source: &Source,
+    (start, length): (u64, u64),
+) -> Result<Body, ApiError> {
+    let registry = call.registry;
+    let row = match source {
+        Source::Kept(row) => row.clone(),
+        Source::Coming(flight) => {
+            if let Some(body) = mirror::read(flight, start, length).await {
+                return Ok(body);
+            }
+            let row = registry.database.blob(call.name, digest).await?;
+            row.ok_or_else(|| unknown(digest))?
+        }
+    };
+    let body = registry.storage.read((digest, &row), start, length).await;
+    body.map_err(|error| {
+        registry.trouble(&format!("blob {digest}: {}", chain(&error)));
+        error.into()
+    })
 }
 
 /// What of a blob is wanted.
@@ -155,76 +196,6 @@ fn parse_range(text: &str, size: u64) -> Wanted {
         return Wanted::Nothing;
     }
     Wanted::Part { start, end }
-}
-
-/// Opens a blob and reads it by a thread of its own, never more than a few pieces ahead of the socket.
-async fn open(
-    registry: &Arc<Registry>,
-    digest: &Digest,
-    start: u64,
-    length: u64,
-) -> Result<Body, ApiError> {
-    let path = registry.storage.blob_path(digest);
-    let opened = tokio::task::spawn_blocking(move || {
-        let mut file = File::open(path)?;
-        if start > 0 {
-            file.seek(SeekFrom::Start(start))?;
-        }
-        let mut first = vec![
-            0;
-            usize::try_from(length)
-                .unwrap_or(usize::MAX)
-                .min(PIECE_BYTES)
-        ];
-        file.read_exact(&mut first)?;
-        Ok::<_, io::Error>((file, Bytes::from(first)))
-    })
-    .await
-    .unwrap_or_else(|error| Err(io::Error::other(error)));
-    let (file, first) = opened.map_err(|error| {
-        registry.trouble(&format!("cannot read blob {digest}: {error}"));
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "UNKNOWN",
-            "the registry cannot read the blob; its log says why",
-        )
-    })?;
-    let rest = length - first.len() as u64;
-    if rest == 0 {
-        return Ok(Body::from(first));
-    }
-    let (sender, receiver) = mpsc::channel(PIECES);
-    tokio::task::spawn_blocking(move || read(file, first, rest, &sender));
-    let pieces = stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|piece| (piece, receiver))
-    });
-    Ok(Body::from_stream(pieces))
-}
-
-/// Reads until the end, or until nobody listens any more.
-fn read(mut file: File, first: Bytes, mut rest: u64, sender: &mpsc::Sender<io::Result<Bytes>>) {
-    if sender.blocking_send(Ok(first)).is_err() {
-        return;
-    }
-    let mut buffers: [BytesMut; BUFFERS] = Default::default();
-    for turn in 0.. {
-        if rest == 0 {
-            return;
-        }
-        // Whole again where the socket is done with what was cut from it, else a new one.
-        let buffer = &mut buffers[turn % BUFFERS];
-        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        buffer.reserve(length);
-        buffer.resize(length, 0);
-        let result = file.read_exact(buffer);
-        let has_failed = result.is_err();
-        rest -= length as u64;
-        let piece = buffer.split().freeze();
-        let piece = result.map(|()| piece);
-        if sender.blocking_send(piece).is_err() || has_failed {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,7 @@ impl From<StorageError> for ApiError {
                 "BLOB_UPLOAD_INVALID",
                 "another request is writing to this upload",
             ),
+            StorageError::Database(error) => error.into(),
             StorageError::Io { operation, .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "UNKNOWN",

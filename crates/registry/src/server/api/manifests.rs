@@ -12,10 +12,12 @@ use types::digest::Algorithm;
 
 use super::error::ApiError;
 use super::{Call, DIGEST, empty, only, parse_digest, set};
-use crate::server::auth::Role;
+use crate::server::auth::{self, Role};
 use crate::server::cache::Ready;
+use crate::server::database::audit::Deed;
 use crate::server::database::manifests::{NewManifest, Pushed, StoredManifest};
 use crate::server::manifest::{self, MANIFEST_BYTES_MAX};
+use crate::server::mirror::Mirror;
 use crate::server::names::{self, Reference};
 use crate::server::read_body;
 use crate::server::storage::digest_of;
@@ -60,8 +62,14 @@ fn unknown(reference: &str) -> ApiError {
 }
 
 async fn get(call: &Call<'_>, reference: &str) -> Result<Response<Body>, ApiError> {
-    call.require(Role::Read).await?;
     let registry = call.registry;
+    if registry.mirror.is_some() {
+        let facts = registry.facts(call.name).await?;
+        if Mirror::covers(&facts) {
+            Mirror::refresh(registry, call.name, reference).await?;
+        }
+    }
+    call.require(Role::Read).await?;
     let ready = match registry.cache.manifest(call.name, reference) {
         Some(ready) => ready,
         None => {
@@ -147,6 +155,8 @@ async fn put(
             body: &bytes,
             tags: &tags,
             user: &call.who.user,
+            is_copy: false,
+            base: &auth::base_url(registry, call.headers),
         })
         .await?;
     match pushed {
@@ -211,8 +221,19 @@ async fn delete(call: &Call<'_>, reference: &Reference) -> Result<Response<Body>
             digest.as_str(),
         ),
     };
-    match was_there {
-        true => Ok(empty(StatusCode::ACCEPTED)),
-        false => Err(unknown(text)),
+    if !was_there {
+        return Err(unknown(text));
     }
+    let action = match reference {
+        Reference::Tag(_) => "repo.tag.delete",
+        Reference::Digest(_) => "repo.manifest.delete",
+    };
+    let deed = Deed {
+        actor: &call.who.user,
+        action,
+        name: call.name,
+        detail: text,
+    };
+    database.audit(deed).await?;
+    Ok(empty(StatusCode::ACCEPTED))
 }

@@ -1,26 +1,20 @@
 //! Uploads of blobs: begun or done at once (end-4, end-11), continued (end-5), asked about (end-13),
 //! ended (end-6) or given up (end-14).
 //!
-//! A body goes from the socket through a short queue to a thread that hashes and writes. A client
-//! whose connection is cut finds on return what had arrived, and goes on from there.
+//! A client whose connection is cut finds on return what had arrived, and goes on from there.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderName, LOCATION, RANGE};
 use axum::http::{Method, Response, StatusCode};
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
-use tokio::sync::mpsc;
 use types::digest::{Algorithm, Digest};
 
 use super::error::ApiError;
 use super::{Call, DIGEST, empty, only, parse_digest, set};
 use crate::server::auth::{self, Role};
 use crate::server::names;
-use crate::server::storage::{SessionGuard, StorageError, blocking};
+use crate::server::storage::{Stored, Upload};
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-/// Pieces of a body that wait to be written.
-const QUEUE: usize = 4;
 /// Repositories that are tried where a mount names none.
 const MOUNT_CANDIDATES: i64 = 16;
 
@@ -41,21 +35,20 @@ pub(super) async fn begin(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         .transpose()?;
     let algorithm = algorithm(call, digest.as_ref())?;
     let id = crate::server::random_uuid();
-    let session = {
-        let (storage, id, name) = (
-            call.registry.storage.clone(),
-            id.clone(),
-            call.name.to_owned(),
-        );
-        blocking(move || storage.begin(&id, &name, algorithm)).await?
-    };
+    let storage = &call.registry.storage;
+    let upload = storage.begin(&id, call.name, algorithm).await?;
     match digest {
-        Some(digest) => {
-            let written = append(session, body).await;
-            let session = written.inspect_err(|_| call.registry.storage.discard(&id))?;
-            finish(call, &id, session, &digest).await
+        Some(digest) => match upload.append(body).await {
+            Ok(upload) => finish(call, &id, upload, &digest).await,
+            Err(error) => {
+                storage.discard(&id).await;
+                Err(error.into())
+            }
+        },
+        None => {
+            upload.release().await?;
+            Ok(accepted(call, &id, 0, StatusCode::ACCEPTED))
         }
-        None => Ok(accepted(call, &id, &session, StatusCode::ACCEPTED)),
     }
 }
 
@@ -108,17 +101,20 @@ pub(super) async fn handle(
         &[Method::PATCH, Method::PUT, Method::GET, Method::DELETE],
     )?;
     call.require(Role::Write).await?;
-    let session = call.registry.storage.resume(id, call.name).await?;
+    let storage = &call.registry.storage;
+    let upload = storage.resume(id, call.name).await?;
     match *call.method {
-        Method::GET => Ok(accepted(call, id, &session, StatusCode::NO_CONTENT)),
+        Method::GET => Ok(accepted(call, id, upload.offset(), StatusCode::NO_CONTENT)),
         Method::DELETE => {
-            call.registry.storage.abandon(id, session);
+            storage.abandon(id, upload).await?;
             Ok(empty(StatusCode::NO_CONTENT))
         }
         Method::PATCH => {
-            check_range(call, id, &session)?;
-            let session = append(session, body).await?;
-            Ok(accepted(call, id, &session, StatusCode::ACCEPTED))
+            check_range(call, id, upload.offset())?;
+            let upload = upload.append(body).await?;
+            let offset = upload.offset();
+            upload.release().await?;
+            Ok(accepted(call, id, offset, StatusCode::ACCEPTED))
         }
         _ => {
             let digest = call.parameter("digest").ok_or_else(|| {
@@ -128,16 +124,16 @@ pub(super) async fn handle(
                 )
             })?;
             let digest = parse_digest(&digest)?;
-            check_range(call, id, &session)?;
-            let session = append(session, body).await?;
-            finish(call, id, session, &digest).await
+            check_range(call, id, upload.offset())?;
+            let upload = upload.append(body).await?;
+            finish(call, id, upload, &digest).await
         }
     }
 }
 
 /// A chunk that says where it belongs must belong at the end (section "Pushing a blob in chunks").
 /// Without `Content-Range` it is taken as the next one: so Docker streams.
-fn check_range(call: &Call<'_>, id: &str, session: &SessionGuard) -> Result<(), ApiError> {
+fn check_range(call: &Call<'_>, id: &str, offset: u64) -> Result<(), ApiError> {
     let Some(range) = call.headers.get(CONTENT_RANGE) else {
         return Ok(());
     };
@@ -157,15 +153,15 @@ fn check_range(call: &Call<'_>, id: &str, session: &SessionGuard) -> Result<(), 
             "Content-Range is not of the form 0-5",
         ));
     };
-    if start != session.offset {
+    if start != offset {
         let place = place(call, id);
         return Err(ApiError::new(
             StatusCode::RANGE_NOT_SATISFIABLE,
             "BLOB_UPLOAD_INVALID",
-            format!("the next chunk begins at {}", session.offset),
+            format!("the next chunk begins at {offset}"),
         )
         .with(LOCATION, &place)
-        .with(RANGE, &range_header(session)));
+        .with(RANGE, &range_header(offset)));
     }
     let length = call
         .headers
@@ -183,78 +179,25 @@ fn check_range(call: &Call<'_>, id: &str, session: &SessionGuard) -> Result<(), 
     Ok(())
 }
 
-/// Writes a body to an upload. The thread keeps the upload's lock until all that came is written,
-/// also where this request is given up meanwhile.
-async fn append(session: SessionGuard, mut body: Body) -> Result<SessionGuard, StorageError> {
-    let first = loop {
-        match body.frame().await {
-            None => return Ok(session),
-            Some(Err(_)) => return Err(StorageError::Cut),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    break data;
-                }
-            }
-        }
-    };
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let writer = tokio::task::spawn_blocking(move || write(session, first, receiver));
-    let mut is_cut = false;
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Err(_) => {
-                is_cut = true;
-                break;
-            }
-            Ok(frame) => {
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                // The writer has given up, and says below why.
-                if sender.send(data).await.is_err() {
-                    break;
-                }
-            }
-        }
-    }
-    drop(sender);
-    let session = writer.await.map_err(|error| StorageError::Io {
-        operation: "write to an upload",
-        source: std::io::Error::other(error),
-    })??;
-    if is_cut {
-        return Err(StorageError::Cut);
-    }
-    Ok(session)
-}
-
-fn write(
-    mut session: SessionGuard,
-    first: Bytes,
-    mut receiver: mpsc::Receiver<Bytes>,
-) -> Result<SessionGuard, StorageError> {
-    session.write(&first)?;
-    while let Some(data) = receiver.blocking_recv() {
-        session.write(&data)?;
-    }
-    Ok(session)
-}
-
 /// Makes the upload a blob of the repository.
 async fn finish(
     call: &Call<'_>,
     id: &str,
-    session: SessionGuard,
+    upload: Upload,
     digest: &Digest,
 ) -> Result<Response<Body>, ApiError> {
     let registry = call.registry;
     // Collection removes bytes only while nobody is between the file's name and its row.
     let _published = registry.publishing.read().await;
-    let size = {
-        let (storage, id, digest) = (registry.storage.clone(), id.to_owned(), digest.clone());
-        blocking(move || storage.publish(&id, session, &digest)).await?
-    };
-    registry.database.add_blob(call.name, digest, size).await?;
+    let (size, location) = registry.storage.publish(id, upload, digest).await?;
+    let kept = registry
+        .database
+        .add_blob(call.name, digest, (size, &location))
+        .await?;
+    if kept != location {
+        // The same bytes were there already, elsewhere.
+        registry.storage.remove(Stored::Location(location)).await?;
+    }
     registry.metrics.uploads.add(1);
     Ok(created(call, digest))
 }
@@ -273,19 +216,14 @@ fn place(call: &Call<'_>, id: &str) -> String {
 }
 
 /// `0-0` is said both of one byte and of none, as everybody does.
-fn range_header(session: &SessionGuard) -> String {
-    format!("0-{}", session.offset.saturating_sub(1))
+fn range_header(offset: u64) -> String {
+    format!("0-{}", offset.saturating_sub(1))
 }
 
-fn accepted(
-    call: &Call<'_>,
-    id: &str,
-    session: &SessionGuard,
-    status: StatusCode,
-) -> Response<Body> {
+fn accepted(call: &Call<'_>, id: &str, offset: u64, status: StatusCode) -> Response<Body> {
     let mut response = empty(status);
     set(&mut response, LOCATION, &place(call, id));
-    set(&mut response, RANGE, &range_header(session));
+    set(&mut response, RANGE, &range_header(offset));
     set(&mut response, UPLOAD_ID, id);
     response
 }

@@ -30,9 +30,10 @@ const REMEMBER: Duration = Duration::from_secs(300);
 const REMEMBERED_MAX: usize = 1000;
 
 /// What one may do in a repository; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// Nothing; not even learn that it exists.
+    #[default]
     None,
     /// Pull.
     Read,
@@ -123,15 +124,20 @@ pub(crate) fn role(anonymous_writes: bool, who: &Principal, name: &str, facts: &
         // Where anybody may write, they may not write into what is somebody's.
         Role::Admin
     } else {
-        let word = facts.members.get(&who.user);
-        let member = word.and_then(|word| Role::parse(word));
+        let member = facts.members.get(&who.user).copied();
         let public = match facts.exists && !facts.is_private {
             true => Role::Read,
             false => Role::None,
         };
         member.unwrap_or(Role::None).max(public)
     };
-    found.min(who.limit)
+    // A copy follows what it was copied from; those who may, only delete it.
+    let may_push = if facts.is_copy && !who.is_admin {
+        Role::Read
+    } else {
+        Role::Admin
+    };
+    found.min(who.limit).min(may_push)
 }
 
 /// Passwords that were right a moment ago, hashed together with what they fitted: one that was changed
@@ -424,7 +430,8 @@ mod tests {
             exists,
             is_private,
             has_owner,
-            members: HashMap::from([("bob".to_owned(), "write".to_owned())]),
+            is_copy: false,
+            members: HashMap::from([("bob".to_owned(), Role::Write)]),
         }
     }
 

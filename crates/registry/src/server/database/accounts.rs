@@ -3,6 +3,7 @@
 //! Secrets are kept as hashes alone: passwords as Argon2id, session and token secrets (random, 256
 //! bits) as SHA-256.
 
+use super::audit::{self, Deed};
 use super::{Database, DatabaseError, Doing, now};
 
 /// A user.
@@ -12,6 +13,16 @@ pub(crate) struct UserRow {
     /// In the form of Argon2's password hashes.
     pub(crate) password: String,
     pub(crate) is_admin: bool,
+}
+
+/// A user, as the administrator sees them.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) name: String,
+    pub(crate) is_admin: bool,
+    pub(crate) created_at: i64,
+    /// How many repositories are called after them.
+    pub(crate) repositories: i64,
 }
 
 /// An access token, as pages list it.
@@ -70,20 +81,53 @@ impl Database {
         name: &str,
         password: &str,
     ) -> Result<bool, DatabaseError> {
+        // In a transaction, as replicas must not make two first ones.
+        let mut transaction = self.begin().await?;
         let made = sqlx::query(
             "INSERT INTO users (name, password, is_admin, created_at) \
              SELECT $1, $2, CASE WHEN EXISTS (SELECT 1 FROM users) THEN 0 ELSE 1 END, $3 \
              WHERE NOT EXISTS (SELECT 1 FROM users WHERE name = $1) \
-             AND (NOT EXISTS (SELECT 1 FROM users) \
+             AND NOT EXISTS (SELECT 1 FROM organisations WHERE name = $1) AND (NOT EXISTS (SELECT 1 FROM users) \
              OR NOT EXISTS (SELECT 1 FROM repositories WHERE namespace = $1))",
         )
         .bind(name)
         .bind(password)
         .bind(now())
-        .execute(self.writer())
+        .execute(&mut *transaction)
         .await
         .doing("make a user")?;
-        Ok(made.rows_affected() > 0)
+        let is_made = made.rows_affected() > 0;
+        if is_made {
+            let deed = Deed {
+                actor: name,
+                action: "user.create",
+                name,
+                detail: "",
+            };
+            audit::note(&mut *transaction, deed).await?;
+        }
+        transaction.commit().await.doing("make a user")?;
+        Ok(is_made)
+    }
+
+    /// All users after the name `last`, as the administrator sees them.
+    pub(crate) async fn users(&self, last: &str, limit: i64) -> Result<Vec<Person>, DatabaseError> {
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT u.name, u.is_admin, u.created_at, (SELECT COUNT(*) FROM repositories r \
+             WHERE r.namespace = u.name) FROM users u WHERE u.name > $1 ORDER BY u.name LIMIT $2",
+        )
+        .bind(last)
+        .bind(limit)
+        .fetch_all(self.readers())
+        .await
+        .doing("list users")?;
+        let person = |(name, is_admin, created_at, repositories): (String, i64, i64, i64)| Person {
+            name,
+            is_admin: is_admin != 0,
+            created_at,
+            repositories,
+        };
+        Ok(rows.into_iter().map(person).collect())
     }
 
     /// Sets another password and ends all sessions.

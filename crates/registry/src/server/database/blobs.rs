@@ -5,7 +5,7 @@ use types::digest::Digest;
 use super::{Database, DatabaseError, Doing, now};
 
 /// A blob that a repository shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BlobRow {
     /// Its bytes.
     pub(crate) size: u64,
@@ -13,6 +13,8 @@ pub(crate) struct BlobRow {
     pub(crate) last_used: i64,
     /// Collection has chosen it; its bytes go soon.
     pub(crate) is_marked: bool,
+    /// Where its bytes are, as the storage said; empty where the digest says it.
+    pub(crate) location: String,
 }
 
 impl Database {
@@ -22,8 +24,8 @@ impl Database {
         repository: &str,
         digest: &Digest,
     ) -> Result<Option<BlobRow>, DatabaseError> {
-        let row: Option<(i64, i64, Option<i64>)> = sqlx::query_as(
-            "SELECT b.size, r.last_used, b.marked_at FROM repository_blobs r \
+        let row: Option<(i64, i64, Option<i64>, String)> = sqlx::query_as(
+            "SELECT b.size, r.last_used, b.marked_at, b.location FROM repository_blobs r \
              JOIN blobs b ON b.digest = r.digest WHERE r.repository = $1 AND r.digest = $2",
         )
         .bind(repository)
@@ -31,34 +33,41 @@ impl Database {
         .fetch_optional(self.readers())
         .await
         .doing("look for a blob")?;
-        Ok(row.map(|(size, last_used, marked_at)| BlobRow {
+        Ok(row.map(|(size, last_used, marked_at, location)| BlobRow {
             size: size as u64,
             last_used,
             is_marked: marked_at.is_some(),
+            location,
         }))
     }
 
-    /// Notes that a blob's bytes are there, and that this repository shows it.
+    /// Notes that a blob's bytes are there, and that this repository shows it. Returns where they are
+    /// from now on: elsewhere, if the same bytes were there already.
     pub(crate) async fn add_blob(
         &self,
         repository: &str,
         digest: &Digest,
-        size: u64,
-    ) -> Result<(), DatabaseError> {
+        (size, location): (u64, &str),
+    ) -> Result<String, DatabaseError> {
         let doing = "record a blob";
         let mut transaction = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO blobs (digest, size, last_used, marked_at) VALUES ($1, $2, $3, NULL) \
-             ON CONFLICT (digest) DO UPDATE SET last_used = $3, marked_at = NULL",
+        // One that collection has chosen may lose its bytes this moment: these take their place.
+        let (kept,): (String,) = sqlx::query_as(
+            "INSERT INTO blobs (digest, size, last_used, marked_at, location) \
+             VALUES ($1, $2, $3, NULL, $4) ON CONFLICT (digest) DO UPDATE SET last_used = $3, \
+             location = CASE WHEN blobs.marked_at IS NULL THEN blobs.location ELSE $4 END, \
+             marked_at = NULL RETURNING location",
         )
         .bind(digest.as_str())
         .bind(size as i64)
         .bind(now())
-        .execute(&mut *transaction)
+        .bind(location)
+        .fetch_one(&mut *transaction)
         .await
         .doing(doing)?;
         show(&mut transaction, repository, digest).await?;
-        transaction.commit().await.doing(doing)
+        transaction.commit().await.doing(doing)?;
+        Ok(kept)
     }
 
     /// Makes a blob visible in one more repository, if it is there and not chosen by collection.

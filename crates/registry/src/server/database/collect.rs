@@ -4,6 +4,7 @@
 use types::digest::Digest;
 
 use super::{Database, DatabaseError, Doing, now};
+use crate::server::storage::Stored;
 
 /// What the registry holds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +16,14 @@ pub(crate) struct Usage {
     pub(crate) users: i64,
     /// Blobs that collection has chosen.
     pub(crate) marked: i64,
+}
+
+/// A blob that collection has chosen.
+#[derive(Clone, Debug)]
+pub(crate) struct MarkedBlob {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) location: String,
 }
 
 impl Database {
@@ -50,26 +59,34 @@ impl Database {
         &self,
         before: i64,
         limit: i64,
-    ) -> Result<Vec<(Digest, u64)>, DatabaseError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT digest, size FROM blobs WHERE marked_at < $1 ORDER BY digest LIMIT $2",
+    ) -> Result<Vec<MarkedBlob>, DatabaseError> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT digest, size, location FROM blobs WHERE marked_at < $1 ORDER BY digest LIMIT $2",
         )
         .bind(before)
         .bind(limit)
         .fetch_all(self.readers())
         .await
         .doing("list marked blobs")?;
-        let parse =
-            |(digest, size): (String, i64)| Some((Digest::parse(&digest).ok()?, size as u64));
+        let parse = |(digest, size, location): (String, i64, String)| {
+            Some(MarkedBlob {
+                digest: Digest::parse(&digest).ok()?,
+                size: size as u64,
+                location,
+            })
+        };
         Ok(rows.into_iter().filter_map(parse).collect())
     }
 
     /// Forgets a blob that is still marked. False if an upload brought it back meanwhile.
-    pub(crate) async fn forget_blob(&self, digest: &Digest) -> Result<bool, DatabaseError> {
+    pub(crate) async fn forget_blob(&self, blob: &MarkedBlob) -> Result<bool, DatabaseError> {
         let doing = "forget a blob";
         let mut transaction = self.begin().await?;
-        let gone = sqlx::query("DELETE FROM blobs WHERE digest = $1 AND marked_at IS NOT NULL")
-            .bind(digest.as_str())
+        let sql = "DELETE FROM blobs WHERE digest = $1 AND location = $2 \
+             AND marked_at IS NOT NULL";
+        let gone = sqlx::query(sql)
+            .bind(blob.digest.as_str())
+            .bind(&blob.location)
             .execute(&mut *transaction)
             .await
             .doing(doing)?;
@@ -77,7 +94,7 @@ impl Database {
             return Ok(false);
         }
         sqlx::query("DELETE FROM repository_blobs WHERE digest = $1")
-            .bind(digest.as_str())
+            .bind(blob.digest.as_str())
             .execute(&mut *transaction)
             .await
             .doing(doing)?;
@@ -85,14 +102,24 @@ impl Database {
         Ok(true)
     }
 
-    /// Whether there is a row for this blob.
-    pub(crate) async fn knows_blob(&self, digest: &Digest) -> Result<bool, DatabaseError> {
-        let found: Option<(i64,)> = sqlx::query_as("SELECT size FROM blobs WHERE digest = $1")
-            .bind(digest.as_str())
-            .fetch_optional(self.readers())
+    /// Whether a row leads to these bytes: by their digest, or where they lie.
+    pub(crate) async fn knows_stored(&self, stored: &Stored) -> Result<bool, DatabaseError> {
+        let (sql, value) = match stored {
+            Stored::Digest(digest) => (
+                "SELECT COUNT(*) FROM blobs WHERE digest = $1",
+                digest.as_str(),
+            ),
+            Stored::Location(location) => (
+                "SELECT COUNT(*) FROM blobs WHERE location = $1",
+                location.as_str(),
+            ),
+        };
+        let (count,): (i64,) = sqlx::query_as(sql)
+            .bind(value)
+            .fetch_one(self.readers())
             .await
             .doing("look for a blob")?;
-        Ok(found.is_some())
+        Ok(count > 0)
     }
 
     /// What there is.

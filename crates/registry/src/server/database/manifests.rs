@@ -3,7 +3,8 @@
 
 use types::digest::Digest;
 
-use super::{Database, DatabaseError, Doing, Transaction, now};
+use super::audit::{self, Deed};
+use super::{Database, DatabaseError, Doing, Transaction, now, webhooks};
 use crate::server::manifest::Parsed;
 
 /// A manifest as it was pushed.
@@ -28,6 +29,10 @@ pub(crate) struct NewManifest<'a> {
     pub(crate) tags: &'a [String],
     /// Who pushes; empty is nobody known.
     pub(crate) user: &'a str,
+    /// It comes from another registry, whose blobs are fetched when they are asked for.
+    pub(crate) is_copy: bool,
+    /// Where the pages are, for what webhooks are told.
+    pub(crate) base: &'a str,
 }
 
 /// What became of a push.
@@ -86,7 +91,9 @@ impl Database {
         new: &NewManifest<'_>,
     ) -> Result<Pushed, DatabaseError> {
         let mut transaction = self.begin().await?;
-        if let Some(refusal) = check(&mut transaction, new).await? {
+        if !new.is_copy
+            && let Some(refusal) = check(&mut transaction, new).await?
+        {
             return Ok(refusal);
         }
         record(&mut transaction, new).await?;
@@ -104,9 +111,38 @@ impl Database {
             .execute(&mut *transaction)
             .await
             .doing("record a tag")?;
+            if !new.is_copy {
+                tell_of_push(&mut transaction, new, tag).await?;
+            }
         }
         transaction.commit().await.doing("record a manifest")?;
         Ok(Pushed::Done)
+    }
+
+    /// The size of a blob as a manifest of this repository tells it, whether the blob is here or not.
+    pub(crate) async fn named_size(
+        &self,
+        repository: &str,
+        digest: &Digest,
+    ) -> Result<Option<u64>, DatabaseError> {
+        let found: Option<(Vec<u8>,)> = sqlx::query_as(
+            "SELECT m.body FROM manifest_blobs b JOIN manifests m \
+             ON m.repository = b.repository AND m.digest = b.manifest \
+             WHERE b.repository = $1 AND b.digest = $2 LIMIT 1",
+        )
+        .bind(repository)
+        .bind(digest.as_str())
+        .fetch_optional(self.readers())
+        .await
+        .doing("look for a manifest that names a blob")?;
+        let body: serde_json::Value = found
+            .and_then(|(body,)| serde_json::from_slice(&body).ok())
+            .unwrap_or_default();
+        let layers = body["layers"].as_array().into_iter().flatten();
+        let named = layers
+            .chain([&body["config"]])
+            .find(|part| part["digest"].as_str() == Some(digest.as_str()));
+        Ok(named.and_then(|part| part["size"].as_u64()))
     }
 
     /// Removes a tag. False if there is none.
@@ -227,6 +263,32 @@ impl Database {
     }
 }
 
+/// Notes who pushed a tag, and what webhooks shall be told: in the words of Docker Hub's.
+async fn tell_of_push(
+    transaction: &mut Transaction<'_>,
+    new: &NewManifest<'_>,
+    tag: &str,
+) -> Result<(), DatabaseError> {
+    let deed = Deed {
+        actor: new.user,
+        action: "repo.tag.push",
+        name: new.repository,
+        detail: &format!("{tag} {}", new.digest),
+    };
+    audit::note(&mut **transaction, deed).await?;
+    let (namespace, name) = new
+        .repository
+        .rsplit_once('/')
+        .unwrap_or(("", new.repository));
+    let body = serde_json::json!({
+        "push_data": {"pushed_at": now(), "pusher": new.user, "tag": tag,
+            "digest": new.digest.as_str(), "media_type": new.parsed.media_type},
+        "repository": {"name": name, "namespace": namespace, "repo_name": new.repository,
+            "repo_url": format!("{}/r/{}", new.base, new.repository)},
+    });
+    webhooks::announce(transaction, new.repository, &body.to_string()).await
+}
+
 /// Whether all blobs and manifests that it refers to are in the repository. A blob that collection
 /// has chosen is as good as gone (design, section 10).
 async fn check(
@@ -279,12 +341,13 @@ async fn record(
         .map_or("", |(first, _)| first);
     sqlx::query(
         "INSERT INTO repositories (name, namespace, description, readme, is_private, created_at, \
-         updated_at, pulls) VALUES ($1, $2, '', '', 0, $3, $3, 0) \
+         updated_at, pulls, is_copy) VALUES ($1, $2, '', '', 0, $3, $3, 0, $4) \
          ON CONFLICT (name) DO UPDATE SET updated_at = $3",
     )
     .bind(new.repository)
     .bind(namespace)
     .bind(now())
+    .bind(i64::from(new.is_copy))
     .execute(&mut **transaction)
     .await
     .doing(doing)?;

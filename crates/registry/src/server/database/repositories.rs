@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Database, DatabaseError, Doing, containing, now};
+use crate::server::auth::Role;
 
 /// A repository, as pages show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub(crate) struct RepositoryRow {
     pub(crate) is_private: bool,
     pub(crate) updated_at: i64,
     pub(crate) pulls: i64,
+    pub(crate) stars: i64,
 }
 
 /// What decides who may do what in a repository.
@@ -22,16 +24,21 @@ pub(crate) struct Facts {
     pub(crate) exists: bool,
     /// Only members see it.
     pub(crate) is_private: bool,
-    /// Its first element is the name of a user, whom it belongs to.
+    /// Its first element is the name of a user or an organisation, whom it belongs to.
     pub(crate) has_owner: bool,
-    /// Roles by user.
-    pub(crate) members: HashMap<String, String>,
+    /// It is a copy of another registry's: nobody pushes here.
+    pub(crate) is_copy: bool,
+    /// Roles by user: in the repository, and in the organisation that it belongs to.
+    pub(crate) members: HashMap<String, Role>,
 }
 
-const COLUMNS: &str = "name, description, readme, is_private, updated_at, pulls";
-type Columns = (String, String, String, i64, i64, i64);
+const COLUMNS: &str = "name, description, readme, is_private, updated_at, pulls, \
+     (SELECT COUNT(*) FROM stars s WHERE s.repository = repositories.name)";
+type Columns = (String, String, String, i64, i64, i64, i64);
 
-fn row((name, description, readme, is_private, updated_at, pulls): Columns) -> RepositoryRow {
+fn row(
+    (name, description, readme, is_private, updated_at, pulls, stars): Columns,
+) -> RepositoryRow {
     RepositoryRow {
         name,
         description,
@@ -39,13 +46,16 @@ fn row((name, description, readme, is_private, updated_at, pulls): Columns) -> R
         is_private: is_private != 0,
         updated_at,
         pulls,
+        stars,
     }
 }
 
-/// Those that a user may see: public ones, one's own, those one is a member of. `$1` is the user,
-/// `$2` is 1 for those who see everything.
+/// Those that a user may see: public ones, one's own, one's organisations', those one is a member of.
+/// `$1` is the user, `$2` is 1 for those who see everything.
 const VISIBLE: &str = "(is_private = 0 OR $2 = 1 OR (namespace <> '' AND namespace = $1) OR EXISTS \
-     (SELECT 1 FROM members m WHERE m.repository = name AND m.user_name = $1 AND $1 <> ''))";
+     (SELECT 1 FROM members m WHERE m.repository = repositories.name AND m.user_name = $1 \
+     AND $1 <> '') OR EXISTS (SELECT 1 FROM organisation_members o \
+     WHERE o.organisation = repositories.namespace AND o.user_name = $1 AND $1 <> ''))";
 
 /// Who looks at a list.
 #[derive(Clone, Copy, Debug)]
@@ -86,23 +96,37 @@ impl Database {
     pub(crate) async fn facts(&self, name: &str) -> Result<Facts, DatabaseError> {
         let doing = "read who may use a repository";
         let namespace = name.split_once('/').map_or("", |(first, _)| first);
-        let found: Option<(i64,)> =
-            sqlx::query_as("SELECT is_private FROM repositories WHERE name = $1")
+        let found: Option<(i64, i64)> =
+            sqlx::query_as("SELECT is_private, is_copy FROM repositories WHERE name = $1")
                 .bind(name)
                 .fetch_optional(self.readers())
                 .await
                 .doing(doing)?;
-        let owner: Option<(i64,)> = sqlx::query_as("SELECT is_admin FROM users WHERE name = $1")
-            .bind(namespace)
-            .fetch_optional(self.readers())
-            .await
-            .doing(doing)?;
-        let members = self.members(name).await?;
+        let owners: (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM users WHERE name = $1), \
+             (SELECT COUNT(*) FROM organisations WHERE name = $1)",
+        )
+        .bind(namespace)
+        .fetch_one(self.readers())
+        .await
+        .doing(doing)?;
+        let mut members: HashMap<String, Role> = HashMap::new();
+        let mut all = self.members(name).await?;
+        if owners.1 > 0 {
+            all.extend(self.organisation_members(namespace).await?);
+        }
+        for (user, role) in all {
+            let role = Role::parse(&role).unwrap_or(Role::None);
+            let known = members.entry(user).or_insert(Role::None);
+            *known = role.max(*known);
+        }
+        let (is_private, is_copy) = found.unwrap_or_default();
         Ok(Facts {
             exists: found.is_some(),
-            is_private: found.is_some_and(|(is_private,)| is_private != 0),
-            has_owner: owner.is_some(),
-            members: members.into_iter().collect(),
+            is_private: is_private != 0,
+            has_owner: owners != (0, 0),
+            is_copy: is_copy != 0,
+            members,
         })
     }
 
@@ -196,6 +220,10 @@ impl Database {
             "DELETE FROM manifests WHERE repository = $1",
             "DELETE FROM repository_blobs WHERE repository = $1",
             "DELETE FROM members WHERE repository = $1",
+            "DELETE FROM stars WHERE repository = $1",
+            "DELETE FROM deliveries WHERE webhook IN \
+             (SELECT id FROM webhooks WHERE repository = $1)",
+            "DELETE FROM webhooks WHERE repository = $1",
             "DELETE FROM repositories WHERE name = $1",
         ] {
             sqlx::query(sql)
@@ -262,6 +290,65 @@ impl Database {
         Ok((rows.into_iter().map(row).collect(), count))
     }
 
+    /// Repositories of an organisation that the viewer may see.
+    pub(crate) async fn repositories_under(
+        &self,
+        namespace: &str,
+        viewer: Viewer<'_>,
+        limit: i64,
+    ) -> Result<Vec<RepositoryRow>, DatabaseError> {
+        let rows: Vec<Columns> = sqlx::query_as(&format!(
+            "SELECT {COLUMNS} FROM repositories WHERE {VISIBLE} AND namespace = $3 \
+             ORDER BY updated_at DESC, name LIMIT $4"
+        ))
+        .bind(viewer.user)
+        .bind(i64::from(viewer.sees_all))
+        .bind(namespace)
+        .bind(limit)
+        .fetch_all(self.readers())
+        .await
+        .doing("list an organisation's repositories")?;
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// Whether somebody has given a repository a star.
+    pub(crate) async fn has_star(
+        &self,
+        repository: &str,
+        user: &str,
+    ) -> Result<bool, DatabaseError> {
+        let (count,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM stars WHERE repository = $1 AND user_name = $2")
+                .bind(repository)
+                .bind(user)
+                .fetch_one(self.readers())
+                .await
+                .doing("look for a star")?;
+        Ok(count > 0)
+    }
+
+    /// Gives a repository somebody's star, or takes it back.
+    pub(crate) async fn set_star(
+        &self,
+        repository: &str,
+        user: &str,
+        is_given: bool,
+    ) -> Result<(), DatabaseError> {
+        let sql = match is_given {
+            true => {
+                "INSERT INTO stars (repository, user_name) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+            }
+            false => "DELETE FROM stars WHERE repository = $1 AND user_name = $2",
+        };
+        sqlx::query(sql)
+            .bind(repository)
+            .bind(user)
+            .execute(self.writer())
+            .await
+            .doing("give a star")?;
+        Ok(())
+    }
+
     /// Repositories of a user and those that the user is a member of.
     pub(crate) async fn repositories_of(
         &self,
@@ -270,7 +357,9 @@ impl Database {
     ) -> Result<Vec<RepositoryRow>, DatabaseError> {
         let rows: Vec<Columns> = sqlx::query_as(&format!(
             "SELECT {COLUMNS} FROM repositories WHERE namespace = $1 OR EXISTS (SELECT 1 FROM \
-             members m WHERE m.repository = name AND m.user_name = $1) \
+             members m WHERE m.repository = repositories.name AND m.user_name = $1) \
+             OR EXISTS (SELECT 1 FROM organisation_members o \
+             WHERE o.organisation = repositories.namespace AND o.user_name = $1) \
              ORDER BY updated_at DESC, name LIMIT $2"
         ))
         .bind(user)

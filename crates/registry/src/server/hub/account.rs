@@ -62,6 +62,12 @@ pub(super) async fn create_token(desk: Desk) -> Answer {
             expires_at: (days > 0).then(|| now() + days * 86_400),
         })
         .await?;
+    desk.note(
+        "token.create",
+        user,
+        &format!("{} {description}", scope.name()),
+    )
+    .await?;
     render(&desk, secret, "").await
 }
 
@@ -69,6 +75,8 @@ pub(super) async fn end_token(desk: Desk) -> Answer {
     let database = &desk.registry.database;
     database
         .remove_token(desk.user()?, desk.fields.get("id"))
+        .await?;
+    desk.note("token.remove", desk.user()?, desk.fields.get("id"))
         .await?;
     Ok(see("/account"))
 }
@@ -90,5 +98,6 @@ pub(super) async fn change_password(desk: Desk) -> Answer {
     let hash = password::hash(registry, new).await;
     let hash = hash.ok_or_else(|| Refusal::Trouble("cannot hash a password".to_owned()))?;
     registry.database.set_password(user, &hash).await?;
+    desk.note("user.password", user, "").await?;
     Ok(see("/signin"))
 }

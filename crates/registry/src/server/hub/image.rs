@@ -154,13 +154,14 @@ async fn config(registry: &Arc<Registry>, name: &str, manifest: &Value) -> Resul
         return Ok(Value::Null);
     };
     let row = registry.database.blob(name, &digest).await?;
-    if row.is_none_or(|row| row.size > CONFIG_BYTES_MAX) {
+    let Some(row) = row.filter(|row| row.size <= CONFIG_BYTES_MAX) else {
         return Ok(Value::Null);
-    }
-    let path = registry.storage.blob_path(&digest);
-    let read = move || serde_json::from_slice(&std::fs::read(path).unwrap_or_default());
-    let read = tokio::task::spawn_blocking(read).await;
-    Ok(read.ok().and_then(Result::ok).unwrap_or_default())
+    };
+    let read = registry.storage.read_all(&digest, &row).await;
+    let read = read
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(read.unwrap_or_default())
 }
 
 /// The history beside the layers: entries that changed nothing have no layer (image specification,

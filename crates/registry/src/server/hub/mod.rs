@@ -7,10 +7,11 @@
 mod account;
 mod admin;
 mod image;
-mod markdown;
+pub(super) mod markdown;
+mod organisation;
 mod repository;
 mod sign;
-mod words;
+pub(super) mod words;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ use super::api::error::ApiError;
 use super::auth::{Principal, Role, base_url, role, token};
 use super::database::DatabaseError;
 use super::database::accounts::UserRow;
+use super::database::audit::Deed;
+use super::database::organisations::OrganisationRow;
 use super::database::repositories::{RepositoryRow, Search};
 use super::{Registry, chain, random_hex, read_body};
 use words::Words;
@@ -148,6 +151,18 @@ impl Desk {
         Page::new(&self.registry, &self.visitor)
     }
 
+    /// Notes what whoever is signed in did.
+    async fn note(&self, action: &str, name: &str, detail: &str) -> Result<(), Refusal> {
+        let actor = self.visitor.name();
+        let deed = Deed {
+            actor,
+            action,
+            name,
+            detail,
+        };
+        Ok(self.registry.database.audit(deed).await?)
+    }
+
     /// The name of whoever is signed in; others are sent to sign in.
     fn user(&self) -> Result<&str, Refusal> {
         match self.visitor.name() {
@@ -214,6 +229,7 @@ struct Message {
 struct Home {
     page: Page,
     rows: Vec<RepositoryRow>,
+    organisations: Vec<OrganisationRow>,
     is_fresh: bool,
 }
 
@@ -259,11 +275,21 @@ pub(crate) fn router() -> Router {
             "/delete/{*name}",
             get(repository::delete_form).post(repository::delete),
         )
+        .route("/star/{*name}", post(repository::star))
+        .route("/webhooks/{*name}", post(repository::webhook))
+        .route(
+            "/organisations/new",
+            get(organisation::new_form).post(organisation::create),
+        )
+        .route("/o/{name}", get(organisation::show))
+        .route("/o-members/{name}", post(organisation::member))
+        .route("/o-delete/{name}", post(organisation::delete))
         .route("/account", get(account::show))
         .route("/account/token", post(account::create_token))
         .route("/account/token-end", post(account::end_token))
         .route("/account/password", post(account::change_password))
         .route("/admin", get(admin::show))
+        .route("/admin/audit", get(admin::audit))
         .route("/admin/collect", post(admin::collect))
         .route(
             "/style.css",
@@ -508,9 +534,11 @@ async fn home(desk: Desk) -> Answer {
         }
         user => database.repositories_of(user, PAGE_ROWS * 8).await?,
     };
+    let organisations = database.organisations_of(desk.visitor.name()).await?;
     page(&Home {
         page: desk.page(),
         rows,
+        organisations,
         is_fresh: !desk.registry.has_users().await?,
     })
 }
@@ -581,6 +609,7 @@ mod tests {
             is_private: false,
             updated_at: 0,
             pulls: 0,
+            stars: 0,
         };
         let text = Results {
             words: &words::ENGLISH,

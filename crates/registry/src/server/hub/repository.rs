@@ -5,11 +5,14 @@ use axum::extract::Path;
 
 use super::{Answer, Desk, Page, Refusal, image, markdown, page, page_with_problem, see, words};
 use crate::server::auth::Role;
+use crate::server::database::organisations::OrganisationRow;
 use crate::server::database::repositories::RepositoryRow;
-use crate::server::names;
+use crate::server::database::webhooks::WebhookRow;
+use crate::server::{names, random_hex, webhooks};
 
 const TAGS_PAGE: i64 = 50;
-const DESCRIPTION_CHARACTERS_MAX: usize = 100;
+/// Of one repository.
+const WEBHOOKS_MAX: usize = 10;
 /// As Docker Hub has it.
 const README_BYTES_MAX: usize = 25_000;
 
@@ -20,6 +23,10 @@ struct New {
     name: String,
     description: String,
     is_private: bool,
+    /// Where one may create a repository beside under one's own name.
+    organisations: Vec<OrganisationRow>,
+    /// The chosen one; empty is oneself.
+    under: String,
     problem: &'static str,
 }
 
@@ -45,6 +52,8 @@ struct Show {
     next: Option<String>,
     is_admin: bool,
     can_push: bool,
+    /// Of whoever is signed in.
+    has_star: Option<bool>,
 }
 
 #[derive(Template)]
@@ -53,6 +62,9 @@ struct Settings {
     page: Page,
     row: RepositoryRow,
     members: Vec<(String, String)>,
+    webhooks: Vec<WebhookRow>,
+    /// Of a webhook that was just made; shown once.
+    secret: String,
     problem: &'static str,
     done: &'static str,
 }
@@ -81,13 +93,22 @@ async fn find(desk: &Desk, name: &str, needed: Role) -> Result<(RepositoryRow, R
     Err(Refusal::Denied)
 }
 
+/// Organisations in which the visitor may push, and thus create.
+async fn organisations(desk: &Desk) -> Result<Vec<OrganisationRow>, Refusal> {
+    let database = &desk.registry.database;
+    let mut all = database.organisations_of(desk.user()?).await?;
+    all.retain(|row| Role::parse(&row.role) >= Some(Role::Write));
+    Ok(all)
+}
+
 pub(super) async fn new_form(desk: Desk) -> Answer {
-    desk.user()?;
     page(&New {
+        organisations: organisations(&desk).await?,
         page: desk.page(),
         name: String::new(),
         description: String::new(),
         is_private: false,
+        under: desk.fields.get("under").to_owned(),
         problem: "",
     })
 }
@@ -96,13 +117,23 @@ pub(super) async fn create(desk: Desk) -> Answer {
     let (registry, words, fields) = (&desk.registry, desk.visitor.words, &desk.fields);
     let description = fields.get("description");
     let is_private = fields.get("visibility") == "private";
-    // People may write their own name in front, as they do in commands.
-    let own = format!("{}/", desk.user()?);
+    let organisations = organisations(&desk).await?;
+    let under = fields.get("under");
+    if !under.is_empty() && !organisations.iter().any(|row| row.name == under) {
+        return Err(Refusal::Denied);
+    }
+    // People may write the whole name, as they do in commands.
+    let owner = if under.is_empty() {
+        desk.user()?
+    } else {
+        under
+    };
+    let own = format!("{owner}/");
     let short = fields.get("name").trim_start_matches(&own);
     let name = format!("{own}{short}");
     let problem = if !names::is_repository(&name) {
         words.bad_name
-    } else if !is_description(description) {
+    } else if !names::is_description(description) {
         words.bad_description
     } else {
         let _change = registry.cache.change();
@@ -111,7 +142,11 @@ pub(super) async fn create(desk: Desk) -> Answer {
             .create_repository(&name, description, is_private)
             .await?
         {
-            true => return Ok(see(&format!("/r/{name}"))),
+            true => {
+                let detail = if is_private { "private" } else { "public" };
+                desk.note("repo.create", &name, detail).await?;
+                return Ok(see(&format!("/r/{name}")));
+            }
             false => words.name_taken,
         }
     };
@@ -120,13 +155,11 @@ pub(super) async fn create(desk: Desk) -> Answer {
         name: short.to_owned(),
         description: description.to_owned(),
         is_private,
+        under: under.to_owned(),
+        organisations,
         problem,
     };
     page_with_problem(&new, problem)
-}
-
-fn is_description(text: &str) -> bool {
-    text.chars().count() <= DESCRIPTION_CHARACTERS_MAX && !text.chars().any(char::is_control)
 }
 
 pub(super) async fn show(desk: Desk, Path(name): Path<String>) -> Answer {
@@ -152,7 +185,12 @@ pub(super) async fn show(desk: Desk, Path(name): Path<String>) -> Answer {
         });
     }
     let link = |number: i64| format!("/r/{name}?page={number}#tags");
+    let has_star = match desk.visitor.name() {
+        "" => None,
+        user => Some(registry.database.has_star(&name, user).await?),
+    };
     page(&Show {
+        has_star,
         page: desk.page(),
         readme: markdown::render(&row.readme),
         row,
@@ -169,10 +207,22 @@ async fn render_settings(
     name: &str,
     (problem, done): (&'static str, &'static str),
 ) -> Answer {
+    render_with_secret(desk, name, (problem, done), String::new()).await
+}
+
+async fn render_with_secret(
+    desk: &Desk,
+    name: &str,
+    (problem, done): (&'static str, &'static str),
+    secret: String,
+) -> Answer {
     let (row, _) = find(desk, name, Role::Admin).await?;
+    let database = &desk.registry.database;
     let settings = Settings {
         page: desk.page(),
-        members: desk.registry.database.members(name).await?,
+        members: database.members(name).await?,
+        webhooks: database.webhooks(name).await?,
+        secret,
         row,
         problem,
         done,
@@ -188,7 +238,7 @@ pub(super) async fn change(desk: Desk, Path(name): Path<String>) -> Answer {
     let (mut row, _) = find(&desk, &name, Role::Admin).await?;
     let words = desk.visitor.words;
     let (description, readme) = (desk.fields.get("description"), desk.fields.raw("readme"));
-    if !is_description(description) || readme.len() > README_BYTES_MAX {
+    if !names::is_description(description) || readme.len() > README_BYTES_MAX {
         return render_settings(&desk, &name, (words.bad_description, "")).await;
     }
     row.description = description.to_owned();
@@ -198,6 +248,8 @@ pub(super) async fn change(desk: Desk, Path(name): Path<String>) -> Answer {
         let _change = desk.registry.cache.change();
         desk.registry.database.describe_repository(&row).await?;
     }
+    let detail = if row.is_private { "private" } else { "public" };
+    desk.note("repo.change", &name, detail).await?;
     render_settings(&desk, &name, ("", words.saved)).await
 }
 
@@ -211,11 +263,46 @@ pub(super) async fn member(desk: Desk, Path(name): Path<String>) -> Answer {
     if role.is_some() && database.user(user).await?.is_none() {
         return render_settings(&desk, &name, (desk.visitor.words.no_such_user, "")).await;
     }
-    let _change = desk.registry.cache.change();
-    database
-        .set_member(&name, user, role.map(Role::name))
-        .await?;
+    {
+        let _change = desk.registry.cache.change();
+        database
+            .set_member(&name, user, role.map(Role::name))
+            .await?;
+    }
+    let detail = format!("{user} {}", role.unwrap_or(Role::None).name());
+    desk.note("repo.member", &name, &detail).await?;
     Ok(see(&format!("/settings/{name}")))
+}
+
+pub(super) async fn star(desk: Desk, Path(name): Path<String>) -> Answer {
+    let user = desk.user()?;
+    find(&desk, &name, Role::Read).await?;
+    let is_given = !desk.fields.get("star").is_empty();
+    let database = &desk.registry.database;
+    database.set_star(&name, user, is_given).await?;
+    Ok(see(&format!("/r/{name}")))
+}
+
+/// Adds a webhook, or removes the one whose id comes along.
+pub(super) async fn webhook(desk: Desk, Path(name): Path<String>) -> Answer {
+    find(&desk, &name, Role::Admin).await?;
+    let database = &desk.registry.database;
+    let (id, url) = (desk.fields.get("id"), desk.fields.get("url"));
+    if !id.is_empty() {
+        database.remove_webhook(&name, id).await?;
+        desk.note("repo.webhook.remove", &name, id).await?;
+        return Ok(see(&format!("/settings/{name}")));
+    }
+    let count = database.webhooks(&name).await?.len();
+    if !webhooks::is_url(url) || count >= WEBHOOKS_MAX {
+        return render_settings(&desk, &name, (desk.visitor.words.bad_webhook, "")).await;
+    }
+    let secret = random_hex::<32>();
+    database
+        .add_webhook(&name, (&random_hex::<8>(), url, &secret))
+        .await?;
+    desk.note("repo.webhook.create", &name, url).await?;
+    render_with_secret(&desk, &name, ("", desk.visitor.words.saved), secret).await
 }
 
 fn render_delete(desk: &Desk, name: &str, (tag, problem): (&str, &'static str)) -> Answer {
@@ -239,11 +326,13 @@ pub(super) async fn delete(desk: Desk, Path(name): Path<String>) -> Answer {
     let _change = desk.registry.cache.change();
     if !tag.is_empty() {
         database.remove_tag(&name, tag).await?;
+        desk.note("repo.tag.delete", &name, tag).await?;
         return Ok(see(&format!("/r/{name}")));
     }
     if desk.fields.get("confirm") != name {
         return render_delete(&desk, &name, ("", desk.visitor.words.name_differs));
     }
     database.remove_repository(&name).await?;
+    desk.note("repo.delete", &name, "").await?;
     Ok(see("/"))
 }

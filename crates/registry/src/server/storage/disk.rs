@@ -1,4 +1,4 @@
-//! Bytes on the local disk: blobs by their digest, and uploads that are under way.
+//! Bytes on a local disk: blobs by their digest, and uploads that are under way.
 //!
 //! ```text
 //! blobs/<algorithm>/<first two digits>/<digits>    whole, verified, never changed
@@ -8,8 +8,8 @@
 //! has a name is whole, whenever this process is killed. What is in `uploads` may be cut anywhere;
 //! its hash is made again from the file where this process has not seen all of it.
 //!
-//! The object-store library of the design comes with S3; on a local disk it offers neither a sync
-//! before the rename nor an append.
+//! Not through the object-store library, which the bucket beside this goes through: on a local disk it
+//! offers neither a sync before the rename nor an append.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -18,9 +18,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use sha2::Digest as _;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use types::digest::{Algorithm, Digest};
+
+use super::hash::Hasher;
+use super::{StorageError, Stored, blocking, io as failed};
 
 /// How long a request waits for another that writes to the same upload, such as one whose
 /// connection was cut and that is still emptying its queue.
@@ -29,102 +31,6 @@ const BUSY_WAIT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 256 * 1024;
 /// Uploads whose hash state is kept in memory. Others are read again: slower, never wrong.
 const SESSIONS_MAX: usize = 1024;
-
-/// Why bytes could not be kept or found.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StorageError {
-    /// No such upload.
-    #[error("there is no such upload")]
-    Unknown,
-    /// No space is left.
-    #[error("the disk is full")]
-    Full,
-    /// The client's body ended before its end.
-    #[error("the body ended early")]
-    Cut,
-    /// More than allowed.
-    #[error("more than {limit} bytes")]
-    TooLarge {
-        /// What is allowed.
-        limit: u64,
-    },
-    /// The content is not what the client said.
-    #[error("the content has the digest {found}")]
-    Mismatch {
-        /// What the content has.
-        found: Digest,
-    },
-    /// Somebody else writes to the upload.
-    #[error("another request is writing to this upload")]
-    Busy,
-    /// The file system refused.
-    #[error("cannot {operation}")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// Its answer.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// Turns errors of the file system into ours.
-fn io(operation: &'static str) -> impl Fn(io::Error) -> StorageError {
-    move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full,
-        _ => StorageError::Io { operation, source },
-    }
-}
-
-/// One of the hash functions, at work.
-#[derive(Clone)]
-enum Hasher {
-    Sha256(sha2::Sha256),
-    Sha384(sha2::Sha384),
-    Sha512(sha2::Sha512),
-}
-
-impl Hasher {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
-            Algorithm::Sha384 => Self::Sha384(sha2::Sha384::new()),
-            Algorithm::Sha512 => Self::Sha512(sha2::Sha512::new()),
-        }
-    }
-
-    fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Sha256(_) => Algorithm::Sha256,
-            Self::Sha384(_) => Algorithm::Sha384,
-            Self::Sha512(_) => Algorithm::Sha512,
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(state) => state.update(bytes),
-            Self::Sha384(state) => state.update(bytes),
-            Self::Sha512(state) => state.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Digest {
-        let (name, hex) = match self {
-            Self::Sha256(state) => ("sha256", format!("{:x}", state.finalize())),
-            Self::Sha384(state) => ("sha384", format!("{:x}", state.finalize())),
-            Self::Sha512(state) => ("sha512", format!("{:x}", state.finalize())),
-        };
-        Digest::parse(&format!("{name}:{hex}")).expect("invariant: a hash is a digest")
-    }
-}
-
-/// The digest of some bytes that are in memory.
-pub(crate) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
-    let mut hasher = Hasher::new(algorithm);
-    hasher.update(bytes);
-    hasher.finish()
-}
 
 /// An upload under way. Whoever holds its lock may write.
 pub(crate) struct Session {
@@ -148,7 +54,7 @@ impl Session {
         while !rest.is_empty() {
             let count = match self.file.write(rest) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other.map_err(io("write to an upload"))?,
+                other => other.map_err(failed("write to an upload"))?,
             };
             self.hasher.update(&rest[..count]);
             self.offset += count as u64;
@@ -159,7 +65,7 @@ impl Session {
 
     /// The digest of all bytes, by the wanted algorithm.
     fn digest(&self, algorithm: Algorithm) -> Result<Digest, StorageError> {
-        if self.hasher.algorithm() == algorithm {
+        if self.hasher.is(algorithm) {
             return Ok(self.hasher.clone().finish());
         }
         let (hasher, _) = hash_file(&self.directory.join("data"), algorithm)?;
@@ -168,11 +74,11 @@ impl Session {
 }
 
 fn hash_file(path: &Path, algorithm: Algorithm) -> Result<(Hasher, u64), StorageError> {
-    let mut file = File::open(path).map_err(io("open an upload"))?;
+    let mut file = File::open(path).map_err(failed("open an upload"))?;
     let (mut hasher, mut size) = (Hasher::new(algorithm), 0);
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        match file.read(&mut buffer).map_err(io("read an upload"))? {
+        match file.read(&mut buffer).map_err(failed("read an upload"))? {
             0 => return Ok((hasher, size)),
             count => {
                 hasher.update(&buffer[..count]);
@@ -183,7 +89,7 @@ fn hash_file(path: &Path, algorithm: Algorithm) -> Result<(Hasher, u64), Storage
 }
 
 /// The directory of blobs and uploads.
-pub(crate) struct Storage {
+pub(crate) struct Disk {
     root: PathBuf,
     limit: u64,
     sessions: Mutex<HashMap<String, Arc<AsyncMutex<Session>>>>,
@@ -192,11 +98,12 @@ pub(crate) struct Storage {
 /// The lock of an upload.
 pub(crate) type SessionGuard = OwnedMutexGuard<Session>;
 
-impl Storage {
+impl Disk {
     /// Opens the directory, making what is missing. No blob may have more than `limit` bytes.
     pub(crate) fn open(root: &Path, limit: u64) -> Result<Self, StorageError> {
         for name in ["blobs", "uploads"] {
-            fs::create_dir_all(root.join(name)).map_err(io("make the registry's directories"))?;
+            fs::create_dir_all(root.join(name))
+                .map_err(failed("make the registry's directories"))?;
         }
         Ok(Self {
             root: root.to_owned(),
@@ -215,6 +122,11 @@ impl Storage {
             .join(hex)
     }
 
+    /// Where an upload grows.
+    pub(crate) fn upload_path(&self, id: &str) -> PathBuf {
+        self.root.join("uploads").join(id).join("data")
+    }
+
     /// Begins an upload. The id is a random one of ours.
     pub(crate) fn begin(
         &self,
@@ -223,13 +135,13 @@ impl Storage {
         algorithm: Algorithm,
     ) -> Result<SessionGuard, StorageError> {
         let directory = self.root.join("uploads").join(id);
-        fs::create_dir(&directory).map_err(io("begin an upload"))?;
-        fs::write(directory.join("repository"), repository).map_err(io("begin an upload"))?;
+        fs::create_dir(&directory).map_err(failed("begin an upload"))?;
+        fs::write(directory.join("repository"), repository).map_err(failed("begin an upload"))?;
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
             .open(directory.join("data"))
-            .map_err(io("begin an upload"))?;
+            .map_err(failed("begin an upload"))?;
         let session = Session {
             directory,
             file,
@@ -247,9 +159,6 @@ impl Storage {
         id: &str,
         repository: &str,
     ) -> Result<SessionGuard, StorageError> {
-        if !is_id(id) {
-            return Err(StorageError::Unknown);
-        }
         let known = self.lock_sessions().get(id).cloned();
         let session = match known {
             Some(session) => session,
@@ -282,7 +191,7 @@ impl Storage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StorageError::Unknown);
             }
-            other => other.map_err(io("open an upload"))?,
+            other => other.map_err(failed("open an upload"))?,
         };
         let (hasher, offset) = hash_file(&data, Algorithm::Sha256)?;
         Ok(Session {
@@ -330,16 +239,16 @@ impl Storage {
         session
             .file
             .sync_data()
-            .map_err(io("sync a blob to the disk"))?;
+            .map_err(failed("sync a blob to the disk"))?;
         let (path, size) = (self.blob_path(digest), session.offset);
         let parent = path.parent().expect("invariant: a blob is in a directory");
         if !parent.exists() {
-            fs::create_dir_all(parent).map_err(io("make a directory for blobs"))?;
+            fs::create_dir_all(parent).map_err(failed("make a directory for blobs"))?;
             for made in parent.ancestors().skip(1).take(2) {
                 sync_directory(made)?;
             }
         }
-        fs::rename(session.directory.join("data"), &path).map_err(io("name a blob"))?;
+        fs::rename(session.directory.join("data"), &path).map_err(failed("name a blob"))?;
         sync_directory(parent)?;
         self.abandon(id, session);
         Ok(size)
@@ -362,8 +271,8 @@ impl Storage {
     pub(crate) fn sweep_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
         let mut removed = 0;
         let uploads = self.root.join("uploads");
-        for entry in fs::read_dir(uploads).map_err(io("list uploads"))? {
-            let directory = entry.map_err(io("list uploads"))?.path();
+        for entry in fs::read_dir(uploads).map_err(failed("list uploads"))? {
+            let directory = entry.map_err(failed("list uploads"))?.path();
             let written = fs::metadata(directory.join("data"))
                 .or_else(|_| fs::metadata(&directory))
                 .and_then(|metadata| metadata.modified());
@@ -388,14 +297,14 @@ impl Storage {
     pub(crate) fn remove(&self, digest: &Digest) -> Result<(), StorageError> {
         match fs::remove_file(self.blob_path(digest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io("remove a blob")(error))
+                Err(failed("remove a blob")(error))
             }
             _ => Ok(()),
         }
     }
 
-    /// All blobs whose files are older than so long, by digest.
-    pub(crate) fn list(&self, age: Duration) -> Result<Vec<Digest>, StorageError> {
+    /// All blobs whose files are older than so long.
+    pub(crate) fn list(&self, age: Duration) -> Result<Vec<Stored>, StorageError> {
         let mut found = Vec::new();
         for algorithm in directories(&self.root.join("blobs"))? {
             let name = file_name(&algorithm);
@@ -406,7 +315,7 @@ impl Storage {
                     };
                     let written = fs::metadata(&blob).and_then(|metadata| metadata.modified());
                     if written.is_ok_and(|written| is_older(written, age)) {
-                        found.push(digest);
+                        found.push(Stored::Digest(digest));
                     }
                 }
             }
@@ -417,8 +326,12 @@ impl Storage {
 
 fn directories(path: &Path) -> Result<Vec<PathBuf>, StorageError> {
     fs::read_dir(path)
-        .map_err(io("list blobs"))?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(io("list blobs")))
+        .map_err(failed("list blobs"))?
+        .map(|entry| {
+            entry
+                .map(|entry| entry.path())
+                .map_err(failed("list blobs"))
+        })
         .collect()
 }
 
@@ -434,39 +347,19 @@ fn is_older(then: SystemTime, age: Duration) -> bool {
 fn sync_directory(path: &Path) -> Result<(), StorageError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
-        .map_err(io("sync a directory"))
-}
-
-/// Ids are 32 hexadecimal digits with dashes, as a UUID: nothing that leads out of a directory.
-fn is_id(id: &str) -> bool {
-    id.len() == 36
-        && id
-            .bytes()
-            .all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
-/// Runs what waits for the disk beside the runtime's threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StorageError::Io {
-            operation: "run work on the disk",
-            source: io::Error::other(error),
-        }),
-    }
+        .map_err(failed("sync a directory"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::storage::digest_of;
 
     const ID: &str = "00000000-0000-4000-8000-000000000001";
 
-    fn storage(limit: u64) -> (tempfile::TempDir, Arc<Storage>) {
+    fn storage(limit: u64) -> (tempfile::TempDir, Arc<Disk>) {
         let directory = tempfile::tempdir().unwrap();
-        let storage = Arc::new(Storage::open(directory.path(), limit).unwrap());
+        let storage = Arc::new(Disk::open(directory.path(), limit).unwrap());
         (directory, storage)
     }
 
@@ -500,8 +393,8 @@ mod tests {
         let mut session = first.begin(ID, "a/b", Algorithm::Sha256).unwrap();
         session.write(b"hel").unwrap();
         drop(session);
-        let again = Arc::new(Storage::open(directory.path(), 1 << 20).unwrap());
-        for (id, repository) in [(ID, "a/c"), ("../..", "a/b"), ("x", "a/b")] {
+        let again = Arc::new(Disk::open(directory.path(), 1 << 20).unwrap());
+        for (id, repository) in [(ID, "a/c"), ("x", "a/b")] {
             let found = again.resume(id, repository).await;
             assert!(matches!(found, Err(StorageError::Unknown)), "{id}");
         }

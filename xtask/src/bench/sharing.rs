@@ -1,0 +1,324 @@
+//! Pushes, pulls, our registry beside Debian's docker-registry, and a store with many images. `wrk` asks
+//! for manifests; curl sends and fetches blobs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::tools::Tool;
+use super::{Bench, median, run, timed};
+use crate::house::release_binary;
+use crate::packages;
+
+/// Layers of the image that is pushed and pulled, each of so much that compresses to a half.
+const LAYERS: usize = 3;
+const LAYER_MIB: usize = 64;
+const ROUNDS: usize = 5;
+/// The blob that is sent and fetched.
+const BLOB_MIB: usize = 256;
+const IMAGES: usize = 500;
+const OURS: &str = "127.0.0.1:15000";
+const THEIRS: &str = "127.0.0.1:15001";
+
+/// A registry under measurement.
+struct Registry {
+    name: &'static str,
+    host: &'static str,
+    process: Child,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// All of it.
+pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
+    packages::install_programs(&[
+        ("wrk", "wrk"),
+        ("curl", "curl"),
+        ("skopeo", "skopeo"),
+        ("docker-registry", "docker-registry"),
+    ])?;
+    let directory = bench.scratch.join("sharing");
+    std::fs::create_dir_all(&directory)?;
+    let registries = [ours(&directory)?, theirs(&directory)?];
+    images(bench, &directory)?;
+    push_and_pull(bench, &directory)?;
+    let all = measure_registries(&registries, &directory)?;
+    for (job, values) in all {
+        for (registry, value) in registries.iter().zip(&values) {
+            bench.note(job, registry.name, value);
+        }
+    }
+    Ok(())
+}
+
+fn ours(directory: &Path) -> anyhow::Result<Registry> {
+    let mut command = Command::new(release_binary()?);
+    command
+        .args(["registry", "serve", "--listen", OURS, "--root"])
+        .arg(directory.join("ours"));
+    start("caisson registry", OURS, &mut command)
+}
+
+fn theirs(directory: &Path) -> anyhow::Result<Registry> {
+    let settings = directory.join("theirs.yml");
+    let root = directory.join("theirs");
+    let text = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+         storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{THEIRS}\"}}\n",
+        root.display()
+    );
+    std::fs::write(&settings, text)?;
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(settings);
+    start("docker-registry", THEIRS, &mut command)
+}
+
+fn start(
+    name: &'static str,
+    host: &'static str,
+    command: &mut Command,
+) -> anyhow::Result<Registry> {
+    let process = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let registry = Registry {
+        name,
+        host,
+        process,
+    };
+    let begin = Instant::now();
+    while std::net::TcpStream::connect(host).is_err() {
+        if begin.elapsed() > Duration::from_secs(10) {
+            bail!("{name} does not listen on {host}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(registry)
+}
+
+/// `images` with many of them.
+fn images(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
+    let archive = directory.join("small.tar");
+    let script = "cd \"$1\"; for n in $(seq \"$2\"); do echo $n > n; tar -cf small.tar n; \
+         \"$3\" import small.tar many:$n > /dev/null || exit 1; done";
+    let fill = bench.ours.command(&[]);
+    let program = fill.get_program().to_owned();
+    let mut command = Command::new("bash");
+    for (name, value) in fill.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    command
+        .args(["-c", script, "bash"])
+        .arg(directory)
+        .arg(IMAGES.to_string())
+        .arg(program);
+    run(&mut command)?;
+    let times: anyhow::Result<Vec<f64>> = (0..25)
+        .map(|_| timed(&mut bench.ours.command(&["images"])))
+        .collect();
+    bench.row(&format!("`images` with {IMAGES}"), "caisson", &times?, None);
+    let _ = std::fs::remove_file(archive);
+    Ok(())
+}
+
+/// An image whose bytes compress about as programs do.
+fn make_image(bench: &Bench, directory: &Path) -> anyhow::Result<()> {
+    let layers: Vec<PathBuf> = (0..LAYERS)
+        .map(|n| directory.join(format!("layer{n}")))
+        .collect();
+    for layer in &layers {
+        let script = "head -c \"$2\"M /dev/urandom | base64 -w 0 | head -c \"$2\"M > \"$1\"";
+        run(Command::new("bash")
+            .args(["-c", script, "bash"])
+            .arg(layer)
+            .arg(LAYER_MIB.to_string()))?;
+    }
+    let archive = directory.join("image.tar");
+    run(Command::new("tar")
+        .arg("-C")
+        .arg(directory)
+        .arg("-cf")
+        .arg(&archive)
+        .args(["layer0", "layer1", "layer2"]))?;
+    let archive = archive.display().to_string();
+    run(&mut bench
+        .ours
+        .command(&["import", &archive, &format!("{THEIRS}/large:1")]))
+}
+
+fn push_and_pull(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
+    make_image(bench, directory)?;
+    let size = LAYERS * LAYER_MIB;
+    let name = format!("{THEIRS}/large:1");
+    let first = timed(&mut bench.ours.command(&["push", "-q", &name]))?;
+    bench.row(
+        &format!("first push of {size} MiB, compressed on the way"),
+        "caisson",
+        &[first],
+        None,
+    );
+    // Byte for byte what was pulled or pushed before, to names that nobody mounts from.
+    let there = format!("dir:{}", directory.join("copy").display());
+    let (source, insecure) = (format!("docker://{name}"), "--src-tls-verify=false");
+    run(Command::new("skopeo").args([
+        "copy",
+        "-q",
+        "--insecure-policy",
+        insecure,
+        &source,
+        &there,
+    ]))?;
+    let (mut own, mut copied, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let registry = theirs_anew(directory, round)?;
+        let to = format!("{}/again:{round}", registry.host);
+        run(&mut bench.ours.command(&["tag", &name, &to]))?;
+        own.push(timed(&mut bench.ours.command(&["push", "-q", &to]))?);
+        again.push(timed(&mut bench.ours.command(&["push", "-q", &to]))?);
+        drop(registry);
+        let registry = theirs_anew(directory, ROUNDS + round)?;
+        let to = format!("docker://{}/again:1", registry.host);
+        let words = ["copy", "-q", "--insecure-policy", "--dest-tls-verify=false"];
+        copied.push(timed(
+            Command::new("skopeo").args(words).arg(&there).arg(to),
+        )?);
+    }
+    let job = format!("push of {size} MiB that were pushed before, to an empty registry");
+    let ours = bench.row(&job, "caisson", &own, None);
+    bench.row(&job, "skopeo", &copied, Some(ours));
+    bench.row("the same push again", "caisson", &again, None);
+    pulls(
+        bench,
+        &name,
+        &format!("pull of {size} MiB into a store without it"),
+    )
+}
+
+/// A docker-registry that has nothing yet.
+fn theirs_anew(directory: &Path, round: usize) -> anyhow::Result<Registry> {
+    const EMPTY: &str = "127.0.0.1:15002";
+    let root = directory.join(format!("empty{round}"));
+    let settings = directory.join("empty.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+         http: {{addr: \"{EMPTY}\"}}\n",
+        root.display()
+    );
+    std::fs::write(&settings, text)?;
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(settings);
+    start("docker-registry", EMPTY, &mut command)
+}
+
+fn pulls(bench: &mut Bench, name: &str, job: &str) -> anyhow::Result<()> {
+    let pull = |tool: &Tool| -> anyhow::Result<f64> {
+        // What is not there need not be removed.
+        let _ = run(&mut tool.command(&["rmi", "-f", name]));
+        let mut words = vec!["pull", "-q"];
+        if tool.name.starts_with("podman") {
+            words.push("--tls-verify=false");
+        }
+        words.push(name);
+        timed(&mut tool.command(&words))
+    };
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        times.push(pull(&bench.ours)?);
+    }
+    let ours = bench.row(job, "caisson", &times, None);
+    bench.slow_peers(job, Some(ours), pull)
+}
+
+type Rows = Vec<(&'static str, Vec<String>)>;
+
+/// In turns, so that whatever else the machine does hits both.
+fn measure_registries(registries: &[Registry; 2], directory: &Path) -> anyhow::Result<Rows> {
+    let blob = directory.join("blob");
+    run(Command::new("bash")
+        .args(["-c", "head -c \"$2\"M /dev/urandom > \"$1\"", "bash"])
+        .arg(&blob)
+        .arg(BLOB_MIB.to_string()))?;
+    let mut figures: Vec<[Vec<f64>; 3]> = vec![Default::default(), Default::default()];
+    let large = directory.join("copy").display().to_string();
+    for registry in registries {
+        let to = format!("docker://{}/measured/large:1", registry.host);
+        let words = ["copy", "-q", "--insecure-policy", "--dest-tls-verify=false"];
+        run(Command::new("skopeo")
+            .args(words)
+            .arg(format!("dir:{large}"))
+            .arg(to))?;
+    }
+    for round in 0..ROUNDS {
+        for (registry, figures) in registries.iter().zip(&mut figures) {
+            let base = format!("http://{}/v2/measured", registry.host);
+            figures[0].push(manifests(&format!("{base}/large/manifests/1"))?);
+            // Other bytes in each round: what is there already is not written again.
+            let script = "set -e; printf %s \"$3\" | dd of=\"$1\" conv=notrunc status=none; \
+                 d=sha256:$(sha256sum < \"$1\" | cut -d' ' -f1); \
+                 l=$(curl -sf -X POST -D - -o /dev/null \"$2/blobs/uploads/\" | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p'); \
+                 case $l in /*) l=$(echo \"$2\" | cut -d/ -f1-3)$l;; esac; case $l in *\\?*) s='&';; *) s='?';; esac; \
+                 curl -sf -X PUT -o /dev/null -w '%{time_total} ' -T \"$1\" -H 'Content-Type: application/octet-stream' \"$l${s}digest=$d\"; \
+                 curl -sf -o /dev/null -w '%{time_total}' \"$2/blobs/$d\"";
+            let output = Command::new("bash")
+                .args(["-c", script, "bash"])
+                .arg(&blob)
+                .arg(format!("{base}/blob"))
+                .arg(format!("round {round:03}"))
+                .output()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let seconds: Vec<f64> = text
+                .split_whitespace()
+                .filter_map(|word| word.parse().ok())
+                .collect();
+            let [up, down] = seconds[..] else {
+                bail!("curl and {}: {text:?} {:?}", registry.name, output.stderr);
+            };
+            figures[1].push(BLOB_MIB as f64 / up);
+            figures[2].push(BLOB_MIB as f64 / down);
+        }
+    }
+    let column = |n: usize, unit: &str| -> Vec<String> {
+        let one = |figures: &[Vec<f64>; 3]| format!("{:.0} {unit}", median(&figures[n]));
+        figures.iter().map(one).collect()
+    };
+    let peak = |registry: &Registry| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", registry.process.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.unwrap_or("?").trim().to_owned()
+    };
+    Ok(vec![
+        ("registry: manifests, GET", column(0, "a second")),
+        ("registry: upload of 256 MiB", column(1, "MiB/s")),
+        ("registry: download of 256 MiB", column(2, "MiB/s")),
+        (
+            "registry: peak memory in all of this",
+            registries.iter().map(peak).collect(),
+        ),
+    ])
+}
+
+fn manifests(url: &str) -> anyhow::Result<f64> {
+    let accept = "Accept: application/vnd.oci.image.manifest.v1+json";
+    let output = Command::new("wrk")
+        .args(["-t1", "-c16", "-d1s", "-H", accept, url])
+        .output()
+        .context("cannot run wrk")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rate = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Requests/sec:"));
+    rate.and_then(|rate| rate.trim().parse().ok())
+        .with_context(|| format!("wrk said {text}"))
+}
