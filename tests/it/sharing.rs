@@ -75,6 +75,23 @@ sharing! {
         caisson tag busybox $S/all:1 && caisson tag busybox $S/all:2 && caisson push -a $S/all > out && [ $(grep -c '^[12]: digest' out) = 2 ] || { cat out; exit 10; }
         caisson rmi -f $(caisson images -q $S/all) >/dev/null; caisson pull -q -a $S/all && [ $(caisson images -q $S/all | wc -l) = 2 ] || exit 11
         caisson push -a $S/all:1 2>err; grep -q "tag can't be used" err"#;
+    what_an_index_says_about_its_image_comes_and_goes_with_it: r#"
+        caisson tag busybox $R/a:1 && caisson push -q $R/a:1 >/dev/null || exit 2
+        skopeo inspect --raw --tls-verify=false docker://$R/a:1 > m; m=$(sha256sum < m | cut -d' ' -f1)
+        blob() { local d=sha256:$(sha256sum < $1 | cut -d' ' -f1) l; l=$(curl -sf -X POST -D - -o /dev/null http://$R/v2/a/blobs/uploads/ | tr -d '\r' | sed -n 's/^[Ll]ocation: //p'); curl -sf -X PUT -H 'Content-Type: application/octet-stream' --data-binary @$1 "$l&digest=$d" || exit 3; echo $d; }
+        put() { curl -sf -X PUT -H "Content-Type: application/vnd.oci.image.$1.v1+json" --data-binary @$2 http://$R/v2/a/manifests/$3 || exit 4; }
+        echo '{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers","diff_ids":[]}}' > config; echo '{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document"}' > statement
+        printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%s},"layers":[{"mediaType":"application/vnd.in-toto+json","digest":"%s","size":%s}]}' $(blob config) $(stat -c %s config) $(blob statement) $(stat -c %s statement) > said
+        put manifest said sha256:$(sha256sum < said | cut -d' ' -f1)
+        entry() { printf '{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,%s}' $(sha256sum < $1 | cut -d' ' -f1) $(stat -c %s $1) "$2"; }
+        printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s,%s]}' "$(entry m '"platform":{"architecture":"amd64","os":"linux"}')" "$(entry said '"platform":{"architecture":"unknown","os":"unknown"},"annotations":{"vnd.docker.reference.type":"attestation-manifest","vnd.docker.reference.digest":"sha256:'$m'"}')" > index
+        put index index told; caisson rmi -f $(caisson images -q | sort -u) >/dev/null
+        caisson pull -q $R/a:told >/dev/null && caisson tag $R/a:told $S/a:told && caisson push -q $S/a:told >/dev/null || exit 5
+        skopeo inspect --raw --tls-verify=false docker://$S/a:told | cmp - index || exit 6
+        skopeo inspect --raw --tls-verify=false docker://$S/a@sha256:$(sha256sum < said | cut -d' ' -f1) | cmp - said || exit 7
+        # It goes with the image that it is about, and is not missed where it cannot be had.
+        caisson rmi $R/a:told $S/a:told >/dev/null; caisson image prune -f >/dev/null; [ -z "$(find $CAISSON_ROOT/blobs -type f)" ] || { find $CAISSON_ROOT/blobs -type f; exit 8; }
+        rm -r first/docker/registry/v2/blobs/sha256/$(sha256sum < statement | cut -c1-2); caisson pull -q $R/a:told >/dev/null && caisson run --rm $N $R/a:told true"#;
     accounts_are_tried_kept_for_the_owner_alone_and_forgotten: r#"
         htpasswd -Bbn me s3cret > users 2>/dev/null || { echo "skipped: no htpasswd"; exit 0; }
         registry private 5002 "auth: {htpasswd: {realm: x, path: $PWD/users}}"; P=127.0.0.1:5002

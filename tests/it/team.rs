@@ -73,7 +73,7 @@ EOP
         ed alice.jar $U/settings/alice/app | grep -q 'not a public one' && [ ! -e body.3 ]"#;
 
     a_cache_of_another_registry_asks_it_once_and_does_without_it: r#"
-        archive; serve --root upstream.hub || exit 99; UP=$PID UH=$H UU=$U; push team/app:1 && push team/app:2 && other team/big:1 && push team/torn:1 || exit 2
+        archive; serve --root upstream.hub || exit 99; UP=$PID UH=$H UU=$U; push team/app:1 && push team/app:2 && other team/big:1 && push team/torn:1 && push late/app:1 || exit 2
         mv hub.log upstream.log; H=x:0; serve --mirror http://$UH || exit 98
         trap 'kill -9 $PID $UP 2>/dev/null' EXIT
         # Many ask at once, also for the same blobs.
@@ -85,6 +85,8 @@ EOP
         push team/app:3 && exit 7; [ "$(sign_up alice)" = 303 ] && push alice/own:1 --dest-creds alice:secret-of-alice && copy docker://$H/alice/own:1 dir:own || exit 8
         is 401 $U/v2/alice/none/manifests/1; is 404 -u alice:secret-of-alice $U/v2/alice/none/manifests/1; grep -q '/v2/alice/' upstream.log && exit 9
         is 404 -u alice:secret-of-alice $U/v2/team/none/manifests/1; is 404 $U/v2/team/app/manifests/9
+        # Also where clients are asked for a token first, with or without an account.
+        copy docker://$H/late/app:1 dir:late && copy --src-creds alice:secret-of-alice docker://$H/team/app:2 dir:two && push late/app:2 --dest-creds alice:secret-of-alice && exit 14
         # A blob that is not what its digest says is not kept, and nobody gets all of it.
         M=$(curl -s $UU/v2/team/torn/manifests/1); L=$(echo "$M" | sed -n 's/.*"layers".*"digest":"sha256:\([0-9a-f]*\)".*/\1/p'); F=upstream.hub/blobs/sha256/${L:0:2}/$L
         cp $F kept; printf x | dd of=$F bs=1 seek=100 conv=notrunc 2>/dev/null
@@ -94,4 +96,16 @@ EOP
         kill -9 $UP; wait $UP; copy docker://$H/team/big:1 dir:again && copy docker://$H/team/big@$(sum big.1/manifest.json) dir:digest || exit 12
         end TERM; serve --mirror http://$UH || exit 97; copy docker://$H/team/big:1 dir:later && diff -r big.1 later || exit 13
         is 502 $U/v2/team/never/manifests/1"#;
+
+    slow_clients_hold_nobody_up: r#"
+        serve || exit 99; head -c 20000000 /dev/urandom >large; D=$(sum large); printf small >small; E=$(sum small)
+        for f in large small; do is 201 -X POST --data-binary @$f "$U/v2/a/b/blobs/uploads/?digest=$(sum $f)"; done
+        # More of them than there are threads for disks: some read nothing, some send a byte of many.
+        for i in $(seq 90); do
+            exec {fd}<>/dev/tcp/${H%:*}/${H##*:} && printf 'GET /v2/a/b/blobs/%s HTTP/1.1\r\nHost: x\r\n\r\n' $D >&$fd || exit 2
+            L=$(head_of -X POST $U/v2/a/b/blobs/uploads/ | sed -n 's/^location: //p')
+            exec {fd}<>/dev/tcp/${H%:*}/${H##*:} && printf 'PATCH %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx' $L >&$fd || exit 3
+        done
+        [ "$(curl -s -m 10 $U/v2/a/b/blobs/$E)" = small ] && [ "$(curl -s -m 10 $U/v2/a/b/blobs/$D | sha256sum)" = "$(sha256sum <large)" ] || exit 4
+        is 201 -m 10 -X POST --data-binary @small "$U/v2/a/c/blobs/uploads/?digest=$E""#;
 }

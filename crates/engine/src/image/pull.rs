@@ -7,6 +7,8 @@
 //!
 //! Costs per image: three to four requests and one per layer; an fsync per blob, a syncfs per layer.
 
+mod attestations;
+
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -164,7 +166,9 @@ impl Pull<'_> {
             Document::Manifest(manifest) => (manifest, blob_record(&target)),
             Document::Index(index) => {
                 other_blobs.push(fetched.digest);
-                self.select(&index)?
+                let (manifest, record) = self.select(&index)?;
+                other_blobs.extend(self.fetch_attestations(&index, &record.digest));
+                (manifest, record)
             }
         };
         let (id, config) = self.fetch_config(&manifest)?;

@@ -124,6 +124,7 @@ async fn put(
 ) -> Result<Response<Body>, ApiError> {
     call.require(Role::Write).await?;
     let registry = call.registry;
+    refuse_copies(call).await?;
     let bytes = read_body(body, MANIFEST_BYTES_MAX).await?;
     let content_type = call
         .headers
@@ -185,6 +186,15 @@ async fn put(
         set(&mut response, TAG, &tags.join(", "));
     }
     Ok(response)
+}
+
+/// What was fetched from another registry follows that one.
+async fn refuse_copies(call: &Call<'_>) -> Result<(), ApiError> {
+    if call.registry.facts(call.name).await?.is_copy {
+        let message = "the repository is a copy of another registry's: push there";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "DENIED", message));
+    }
+    Ok(())
 }
 
 /// `?tag=a&tag=b` beside a digest (end-7b).

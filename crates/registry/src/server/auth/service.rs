@@ -13,6 +13,7 @@ use super::{Principal, Role};
 use crate::server::api::error::ApiError;
 use crate::server::database::accounts::NewToken;
 use crate::server::database::now;
+use crate::server::mirror::Mirror;
 use crate::server::{Registry, names, random_hex, read_body};
 
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -174,7 +175,12 @@ async fn grant(
     let granted: &[&str] = match kind {
         "repository" if names::is_repository(name) => {
             let facts = registry.facts(name).await?;
-            super::role(registry.settings.anonymous_writes, who, name, &facts).actions()
+            let role = super::role(registry.settings.anonymous_writes, who, name, &facts);
+            // What the mirrored registry may have is there once it is asked for.
+            match registry.mirror.is_some() && Mirror::covers(&facts) {
+                true => role.max(Role::Read).min(who.limit).actions(),
+                false => role.actions(),
+            }
         }
         // Everybody may ask for the catalogue; it shows what they may see.
         "registry" if name == "catalog" => &["*"],

@@ -91,6 +91,9 @@ impl Database {
         new: &NewManifest<'_>,
     ) -> Result<Pushed, DatabaseError> {
         let mut transaction = self.begin().await?;
+        if new.is_copy && !may_be_copy(&mut transaction, new.repository).await? {
+            return Ok(Pushed::Unknown(new.digest.clone()));
+        }
         if !new.is_copy
             && let Some(refusal) = check(&mut transaction, new).await?
         {
@@ -261,6 +264,20 @@ impl Database {
         };
         Ok(rows.into_iter().map(manifest).collect())
     }
+}
+
+/// Whether nobody made a repository of that name here meanwhile.
+async fn may_be_copy(
+    transaction: &mut Transaction<'_>,
+    repository: &str,
+) -> Result<bool, DatabaseError> {
+    let (own,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM repositories WHERE name = $1 AND is_copy = 0")
+            .bind(repository)
+            .fetch_one(&mut **transaction)
+            .await
+            .doing("look whose a repository is")?;
+    Ok(own == 0)
 }
 
 /// Notes who pushed a tag, and what webhooks shall be told: in the words of Docker Hub's.
