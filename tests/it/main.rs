@@ -9,6 +9,7 @@ mod adversity;
 mod attacks;
 mod browser;
 mod crash;
+mod guides;
 mod interop;
 mod networks;
 mod registry;

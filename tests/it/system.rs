@@ -100,6 +100,39 @@ stories! {
         for i in $(seq 100); do caisson undo --list --format '{{.Name}}' | tr '\n' ' ' > o; [ "$(cat o)" = 'c3 c2 ' ] && exit 0; sleep .05; done; die "$(cat o)""#;
 }
 
+/// Every format that a release wrote is kept as an archive, and read for ever: `data/store-1.tar.gz` is
+/// what 0.1 wrote, a container that ran, one that never did, a volume, a network and an image.
+#[test]
+fn a_store_of_an_older_release_is_read_and_works() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
+    check(&format!(
+        "{FUNCTIONS}\nDATA={data}\n{}",
+        r#"
+        rm -rf root; tar -xzf $DATA/store-1.tar.gz && mv store root; caisson ps -a --format '{{.Names}} {{.Status}}' > o 2>&1 || die "$(cat o)"; has '^old Exited (0)' o; has '^never Created' o
+        caisson logs old | grep -qi hello || die 'no log'; [ "$(caisson inspect -f '{{.Config.Labels.age}}' old)" = old ] || die label; caisson start -a never | grep -qi hello || die start; caisson images -q kept:1 | grep -q . || die image
+        grep -qx kept $(caisson volume inspect -f '{{.Mountpoint}}' data)/file || die volume; [ "$(caisson network inspect -f '{{(index .IPAM.Config 0).Subnet}}' oldnet)" = 10.250.9.0/24 ] || die network
+        caisson import $IMAGE busybox >/dev/null; caisson run --rm $N -v data:/d busybox cat /d/file | grep -qx kept || die run; caisson rm -f old never >/dev/null; [ "$(caisson undo | sort | tr '\n' ' ')" = 'never old ' ] || die undo
+        sed -i 's/"format":1/"format":2/' root/store.json; caisson ps 2> e && die 'a newer one is read'; has 'has format 2, and this caisson reads formats up to 1; use a newer caisson' e; sed -i 's/"format":2/"format":1/' root/store.json"#
+    ));
+}
+
+/// An upgrade replaces the binary while containers run and commands come and go: no command fails, no
+/// container notices, and the new binary looks after what the old one started.
+#[test]
+fn an_upgrade_under_load_keeps_containers_running() {
+    check(&format!(
+        "{FUNCTIONS}\n{}",
+        r#"
+        cp "$(readlink -f bin/caisson)" first; cp first second; echo trailer >> second; rm bin/*; cp first bin/caisson; export PATH=$PWD/bin:$PATH
+        for i in 1 2 3; do caisson run -d $N --name load$i busybox sh -c 'i=0; while :; do echo $((i=i+1)); sleep .02; done' >/dev/null; done; caisson inspect -f '{{.State.Pid}}' load1 load2 load3 > before
+        for w in 'exec load1 true' 'logs --tail 1 load2' 'inspect load3' 'ps' "run --rm $N busybox true"; do (n=0; while [ ! -e stop ]; do timeout 20 caisson $w >/dev/null 2>> err || { echo "$w: $?" >> failed; cat err >> failed; break; }; n=$((n+1)); done; echo $n "$w" >> counts) & done
+        for i in $(seq 15); do case $((i % 2)) in 0) new=first;; 1) new=second;; esac; cp $new bin/.new; chmod 755 bin/.new; mv bin/.new bin/caisson; sleep .1; done; touch stop; wait
+        [ ! -e failed ] || die "$(cat failed)"; while read n w; do [ $n -gt 3 ] || die "$w: only $n times"; done < counts; caisson inspect -f '{{.State.Pid}}' load1 load2 load3 | cmp - before || die 'a container was started again'
+        for i in 1 2 3; do caisson logs load$i > l; awk 'NR != $1 {exit 1}' l || die "load$i lost lines"; done; cmp -s bin/caisson second || die 'not the new one'
+        id=$(caisson inspect -f '{{.Id}}' load1); kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' root/containers/$id/state); caisson exec load1 true || die adopt; caisson restart -t 0 load2 >/dev/null || die restart; caisson stop -t 0 load3 >/dev/null || die stop"#
+    ));
+}
+
 /// A disk that is nearly full is emptied of what could come back before anything else.
 #[test]
 fn what_is_kept_makes_room_when_the_disk_is_nearly_full() {

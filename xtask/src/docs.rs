@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::compat;
 use crate::house::{cargo, release_binary, root};
 use crate::tidy::promises;
 
@@ -23,6 +24,9 @@ const PAGES: [(&str, &str); 2] = [
     ("--compat", "docs/compat.md"),
 ];
 
+/// Docker's commands, one by one.
+const COMMANDS: &str = "docs/compat-cli.md";
+
 /// Makes or checks all pages; builds the release binary first.
 pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
     let status = cargo()
@@ -36,10 +40,16 @@ pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
     for (form, file) in PAGES {
         pages.push((file.into(), generated(form)?));
     }
+    pages.push((COMMANDS.into(), compat::page(&generated("--tables")?)?));
     let mut stale = Vec::new();
     for (file, text) in pages {
         let path = root().join(&file);
-        let is_fresh = std::fs::read_to_string(&path).is_ok_and(|found| found == text);
+        let is_fresh = std::fs::read_to_string(&path).is_ok_and(|found| {
+            // Which test uses a flag changes with every test; what becomes of the flag does not.
+            let may_lag = mode == Mode::Check && file.as_os_str() == COMMANDS;
+            found == text
+                || (may_lag && compat::without_tests(&found) == compat::without_tests(&text))
+        });
         match mode {
             _ if is_fresh => {}
             Mode::Check => stale.push(file.display().to_string()),

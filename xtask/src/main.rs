@@ -9,6 +9,8 @@
 )]
 
 mod bench;
+mod compat;
+mod dist;
 mod docs;
 mod fuzz;
 mod house;
@@ -30,6 +32,7 @@ Usage: cargo xtask COMMAND
   bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
   bench network        Networks alone; prints
   bench sharing        Pushes, pulls and registries alone; prints
+  dist [--check]       What is handed out, into target/dist; --check makes it twice and compares
   docs [--check]       Generated pages; --check refuses stale ones
   fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
 ";
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         ["bench", "full"] => bench::command(bench::Extent::Full),
         ["bench", "network"] => bench::command(bench::Extent::Network),
         ["bench", "sharing"] => bench::command(bench::Extent::Sharing),
+        ["dist"] => dist::command(dist::Mode::Make),
+        ["dist", "--check"] => dist::command(dist::Mode::Check),
         ["docs"] => docs::command(docs::Mode::Write),
         ["docs", "--check"] => docs::command(docs::Mode::Check),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {

@@ -526,6 +526,12 @@ pub(crate) fn save(engine: &Engine, invocation: &Invocation) -> ExitCode {
     }
 }
 
+/// `SOURCE_DATE_EPOCH`, the time that everything made from the same sources has.
+fn source_date() -> Option<Timestamp> {
+    let seconds = std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()?;
+    Some(Timestamp::from_unix(seconds, 0))
+}
+
 pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
     let source = matches.args.first().map_or("", String::as_str);
@@ -548,6 +554,7 @@ pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
             message: matches.get_str("message").to_string(),
             platform,
             source: source.to_string(),
+            created: source_date(),
         },
         Err(code) => return code,
     };

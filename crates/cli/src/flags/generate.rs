@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::completions;
 use super::help::{self, help_text};
+use super::listing;
 use super::parse::Program;
 use super::refused::{MISSING, Missing};
 use super::{Command, Flag, GLOBAL_FLAGS, Status, Verb, commands};
@@ -20,6 +21,8 @@ pub(crate) enum Form {
     Markdown,
     /// What differs from Docker, flag by flag.
     Compatibility,
+    /// The tables as lines.
+    Tables,
     /// Completions for a shell.
     Completions(Shell),
 }
@@ -45,13 +48,14 @@ pub(crate) struct Page {
 }
 
 impl Form {
-    /// Reads the arguments of `internal docs`: `--man`, `--markdown`, `--compat` or
+    /// Reads the arguments of `internal docs`: `--man`, `--markdown`, `--compat`, `--tables` or
     /// `--completions SHELL`.
     pub(crate) fn parse(arguments: &[&str]) -> Option<Self> {
         match arguments {
             ["--man"] => Some(Self::Man),
             ["--markdown"] => Some(Self::Markdown),
             ["--compat"] => Some(Self::Compatibility),
+            ["--tables"] => Some(Self::Tables),
             ["--completions", "bash"] => Some(Self::Completions(Shell::Bash)),
             ["--completions", "zsh"] => Some(Self::Completions(Shell::Zsh)),
             ["--completions", "fish"] => Some(Self::Completions(Shell::Fish)),
@@ -72,6 +76,7 @@ pub(crate) fn pages(form: Form) -> Vec<Page> {
         Form::Man => man_pages(),
         Form::Markdown => one("commands.md", markdown()),
         Form::Compatibility => one("compat.md", compatibility()),
+        Form::Tables => one("tables.tsv", listing::tables()),
         Form::Completions(Shell::Bash) => one("caisson.bash", completions::bash()),
         Form::Completions(Shell::Zsh) => one("_caisson", completions::zsh()),
         Form::Completions(Shell::Fish) => one("caisson.fish", completions::fish()),

@@ -11,6 +11,7 @@
 mod completions;
 pub(crate) mod generate;
 pub(crate) mod help;
+mod listing;
 pub(crate) mod matches;
 pub(crate) mod parse;
 mod refused;

@@ -43,6 +43,8 @@ pub struct ImportOptions {
     pub platform: Option<Platform>,
     /// What the archive is called in the default message: a path, an address, or `-`.
     pub source: String,
+    /// When the image shall have been made; now, if nothing is said.
+    pub created: Option<Timestamp>,
 }
 
 /// Imports an archive, compressed in any way we know, and returns the image's id.
@@ -72,7 +74,7 @@ pub fn import(
         .clone()
         .unwrap_or_else(Platform::host)
         .normalised();
-    let created = Timestamp::now().rfc3339();
+    let created = options.created.unwrap_or_else(Timestamp::now).rfc3339();
     let comment = match options.message.as_str() {
         "" => format!("Imported from {}", options.source),
         message => message.to_owned(),
