@@ -215,9 +215,16 @@ fn section(
             .next_back()
             .unwrap_or(names)
             .trim_start_matches('-');
-        let unknown = Verdict {
-            word: "refused".to_owned(),
-            reason: "not known".to_owned(),
+        let unknown = match long {
+            // Every command has it, beside its table.
+            "help" => Verdict {
+                word: "done".to_owned(),
+                ..Verdict::default()
+            },
+            _ => Verdict {
+                word: "refused".to_owned(),
+                reason: "not known".to_owned(),
+            },
         };
         let flag = command.flags.get(long);
         let verdict = flag.map_or(&unknown, |flag| &flag.verdict);

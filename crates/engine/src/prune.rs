@@ -129,7 +129,7 @@ impl Engine {
             pruned.images = report.removed;
         }
         if request.build_cache {
-            self.prune_cache(request.all, &chooser, mode, &mut pruned)?;
+            self.prune_build_cache(request.all, &chooser, mode, &mut pruned)?;
         }
         // A filter speaks of what is there.
         if request.filters.is_empty() {
@@ -257,7 +257,7 @@ impl Engine {
         Ok(report?)
     }
 
-    fn prune_cache(
+    fn prune_build_cache(
         &self,
         all: bool,
         chooser: &Chooser,

@@ -337,7 +337,7 @@ impl Store {
     /// lock comes back, for [`Self::take_container`].
     pub fn keep_container(&self, record: &ContainerRecord, lock: Lock) -> Option<Lock> {
         let directory = self.container_directory(&record.id);
-        let Some(entry) = self.keep(&directory, TrashKind::Container, &record.id) else {
+        let Some(entry) = self.put_into_trash(&directory, TrashKind::Container, &record.id) else {
             return Some(lock);
         };
         let link = self.name_path(&record.name);

@@ -270,7 +270,7 @@ impl Store {
         let directory = self.network_directory(&record.name);
         if fate == Fate::Kept
             && self
-                .keep(&directory, TrashKind::Network, &record.name)
+                .put_into_trash(&directory, TrashKind::Network, &record.name)
                 .is_some()
         {
             return Ok(());

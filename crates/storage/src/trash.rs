@@ -165,7 +165,12 @@ impl Store {
 
     /// Moves an object's directory into the trash. `None`: nothing is kept here, or it cannot be,
     /// and the caller has to remove it.
-    pub(crate) fn keep(&self, directory: &Path, kind: TrashKind, name: &str) -> Option<TrashEntry> {
+    pub(crate) fn put_into_trash(
+        &self,
+        directory: &Path,
+        kind: TrashKind,
+        name: &str,
+    ) -> Option<TrashEntry> {
         if self.trash.keep.is_zero() || self.is_nearly_full() {
             return None;
         }

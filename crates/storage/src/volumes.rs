@@ -270,7 +270,11 @@ impl Store {
     /// The disk's answer.
     pub fn remove_volume(&self, name: &str, _lock: &Lock, fate: Fate) -> Result<()> {
         let directory = self.volume_directory(name);
-        if fate == Fate::Kept && self.keep(&directory, TrashKind::Volume, name).is_some() {
+        if fate == Fate::Kept
+            && self
+                .put_into_trash(&directory, TrashKind::Volume, name)
+                .is_some()
+        {
             return Ok(());
         }
         let taken = self.taken()?;
