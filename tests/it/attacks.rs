@@ -333,6 +333,19 @@ attacks! {
         refuse caisson run --rm $N busybox ''; refuse caisson run --rm $N busybox $(head -c 5000 long); refuse caisson run --rm $N -w /$(head -c 5000 long) busybox true
         refuse caisson run --name $(head -c 5000 long) $N busybox true; [ -z "$(caisson ps -aq)" ]"#;
 
+    a_container_that_stops_whoever_joins_cannot_hold_its_monitor: r#"
+        caisson run -d $N --name loop busybox sh -c 'trap "" TERM; while :; do kill -STOP -1 2>/dev/null; done' >/dev/null || die run
+        for i in 1 2 3 4; do try timeout 15 caisson exec -d loop true; [ $code != 124 ] || die 'exec hangs'; done
+        timeout 15 caisson kill loop >/dev/null; [ "$(timeout 15 caisson wait loop)" = 137 ] && timeout 15 caisson rm -f loop || die 'no end'"#;
+
+    a_container_cannot_lock_its_administrator_out: r#"
+        for make in 'mkfifo /etc/passwd' 'ln -s /dev/zero /etc/passwd' 'mkdir /etc/passwd'; do
+            caisson run -d $N --name cc busybox sh -c "mkdir -p /etc; rm -rf /etc/passwd /etc/group; $make; sleep 100" >/dev/null || die run
+            until caisson exec cc sh -c '[ -e /etc/passwd ] || [ -L /etc/passwd ]'; do :; done
+            caisson exec cc id -u | grep -qx 0 && caisson exec -u 7:8 cc id -g | grep -qx 8 && refuse caisson exec -u www cc id
+            caisson restart -t 0 cc >/dev/null && caisson rm -f cc >/dev/null || die 'cannot be started again'
+        done"#;
+
     names_that_are_paths_or_options_are_refused: r#"
         caisson create $N --name keep busybox true >/dev/null; find root -path root/tmp -prune -o -printf '%p\n' | sort > before
         for name in ../x x/y . .. -x --rm '' 'a b' $'a\nb' $'a\e[2J' '$(id)' 'é' keep/../keep '*' '%s'; do

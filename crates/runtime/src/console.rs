@@ -8,8 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
+use sys::rootfs::Dir;
 use sys::{Context, SysError};
 
+use crate::failure::Failure;
 use crate::spec::ConsoleSize;
 
 /// Both ends of a new terminal.
@@ -18,6 +20,23 @@ pub(crate) struct Console {
     pub(crate) master: OwnedFd,
     /// For the container.
     pub(crate) slave: OwnedFd,
+}
+
+/// The devpts instance of a root that somebody else may have filled: anything may be at its place.
+pub(crate) fn find_devpts(root: &Dir) -> Result<OwnedFd, Failure> {
+    const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+    let directory = root
+        .open_dir(std::path::Path::new("/dev/pts"))
+        .map_err(|error| Failure::setup(format!("cannot give a terminal: {error}")))?;
+    let stat = rustix::fs::fstatfs(&directory).on("read", "/dev/pts")?;
+    if stat.f_type as u64 != DEVPTS_SUPER_MAGIC {
+        return Err(Failure::setup(
+            "cannot give a terminal: /dev/pts of the container is no devpts",
+        ));
+    }
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(&directory, "ptmx", flags, Mode::empty()).on("open", "/dev/pts/ptmx")?;
+    Ok(directory)
 }
 
 /// Opens a terminal in the devpts instance behind `devpts` (its root directory).

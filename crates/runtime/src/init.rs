@@ -78,7 +78,7 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
     let attached = attach_all(prepared, &root)?;
     let slave = match inherited.stdio {
         Some(_) => None,
-        None => Some(open_console(spec, &attached, inherited.channel)?),
+        None => Some(open_console(spec, &root, &attached, inherited.channel)?),
     };
     make_devices(spec, &root, attached.dev.as_ref(), slave.as_ref())?;
 
@@ -171,13 +171,16 @@ fn link_standard_names(dev: &OwnedFd) -> Result<(), Failure> {
 
 fn open_console(
     spec: &Spec,
+    root: &Dir,
     attached: &Attached,
     channel: BorrowedFd<'_>,
 ) -> Result<OwnedFd, Failure> {
-    let devpts = attached.devpts.as_ref().ok_or_else(|| {
-        Failure::setup("cannot give a terminal: the container has no /dev/pts of its own")
-    })?;
-    let console = console::open(devpts, spec.process.console_size)?;
+    let size = spec.process.console_size;
+    let console = match &attached.devpts {
+        Some(devpts) => console::open(devpts, size)?,
+        // Somebody else's /dev (`-v /dev:/dev`) brings its own.
+        None => console::open(console::find_devpts(root)?, size)?,
+    };
     sys::socket::send(channel, b"T", &[console.master.as_fd()]).on("hand over", "terminal")?;
     Ok(console.slave)
 }

@@ -12,8 +12,9 @@
 //! reparented to the monitor (a subreaper), which reaps it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sys::process::{self, Side};
 use sys::rootfs::Dir;
 use sys::{Context, SysError};
@@ -26,6 +27,14 @@ use crate::seccomp::Program;
 use crate::spec::Process;
 use crate::start::{Stdio, chain, report, seccomp_program};
 use crate::{console, users};
+
+/// The container's programs see the process before it runs theirs, and may stop it: it is woken so
+/// often, and given up after so long. Nobody could end the container meanwhile.
+const WAKE_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What shall run, in which container.
 #[derive(Debug)]
@@ -100,6 +109,7 @@ impl Heard {
     fn listen(&mut self, channel: &OwnedFd) -> Result<(), Failure> {
         let mut buffer = [0u8; 16 * 1024];
         loop {
+            self.await_word(channel)?;
             let (length, mut fds) =
                 sys::socket::receive(channel, &mut buffer).on("hear from", "process")?;
             match buffer[..length].first() {
@@ -117,6 +127,29 @@ impl Heard {
                     );
                 }
                 Some(_) => return Err(Failure::setup("the process speaks an unknown protocol")),
+            }
+        }
+    }
+
+    fn await_word(&self, channel: &OwnedFd) -> Result<(), Failure> {
+        let Some((_, process)) = &self.process else {
+            // The container does not see the middle process.
+            return Ok(());
+        };
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut fds = [PollFd::new(channel, PollFlags::IN)];
+            match poll(&mut fds, Some(&WAKE_EVERY)) {
+                Ok(0) if Instant::now() > until => {
+                    return Err(Failure::setup(
+                        "the process was kept from starting: something in the container stops it",
+                    ));
+                }
+                Ok(0) => {
+                    let _ = process::signal(process, libc::SIGCONT);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                _ => return Ok(()),
             }
         }
     }
@@ -203,10 +236,7 @@ fn enter(
             process::replace_stdio(streams)?;
         }
         Stdio::Terminal => {
-            let devpts = root
-                .open_dir(std::path::Path::new("/dev/pts"))
-                .map_err(|error| Failure::setup(format!("cannot give a terminal: {error}")))?;
-            require_devpts(&devpts)?;
+            let devpts = console::find_devpts(&root)?;
             let console = console::open(&devpts, request.process.console_size)?;
             sys::socket::send(channel, b"T", &[console.master.as_fd()])
                 .on("hand over", "terminal")?;
@@ -220,18 +250,4 @@ fn enter(
         seccomp,
         init: false,
     })
-}
-
-/// The container may have put anything at /dev/pts since it started.
-fn require_devpts(directory: &OwnedFd) -> Result<(), Failure> {
-    const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
-    let stat = rustix::fs::fstatfs(directory).on("read", "/dev/pts")?;
-    if stat.f_type as u64 != DEVPTS_SUPER_MAGIC {
-        return Err(Failure::setup(
-            "cannot give a terminal: /dev/pts of the container is no devpts",
-        ));
-    }
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(directory, "ptmx", flags, Mode::empty()).on("open", "/dev/pts/ptmx")?;
-    Ok(())
 }

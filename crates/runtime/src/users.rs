@@ -67,22 +67,28 @@ impl From<UserError> for Failure {
     }
 }
 
-/// Finds the user of `request` within `root`.
+/// Finds the user of `request` within `root`. A file that cannot be read is an error where a name
+/// must be looked up in it, and like an absent one where numbers say everything: a program in the
+/// container must not be able to lock its administrator out.
 ///
 /// # Errors
 /// Names that are not there, numbers out of range, files that cannot be read.
 pub fn resolve_in(root: &Dir, request: &UserRequest) -> Result<ResolvedUser, UserError> {
-    let read = |path: &str| match root.read_limited(Path::new(path), FILE_BYTES_MAX) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(source) if source.is_not_found() => Ok(None),
-        Err(source) => Err(UserError::Unreadable {
-            user: request.user.clone(),
-            source,
-        }),
-    };
-    let passwd = read("/etc/passwd")?;
-    let group = read("/etc/group")?;
-    let (passwd, group) = (passwd.unwrap_or_default(), group.unwrap_or_default());
+    let is_name =
+        |text: &str| !text.is_empty() && !matches!(Wanted::parse(text), Ok(Wanted::Number(_)));
+    let (user, group) = request.user.split_once(':').unwrap_or((&request.user, ""));
+    let needs_groups = is_name(group) || request.groups.iter().any(|text| is_name(text));
+    let read =
+        |path: &str, is_needed: bool| match root.read_limited(Path::new(path), FILE_BYTES_MAX) {
+            Ok(bytes) => Ok(bytes),
+            Err(source) if is_needed && !source.is_not_found() => Err(UserError::Unreadable {
+                user: request.user.clone(),
+                source,
+            }),
+            Err(_) => Ok(Vec::new()),
+        };
+    let passwd = read("/etc/passwd", is_name(user))?;
+    let group = read("/etc/group", needs_groups)?;
     resolve(&request.user, &request.groups, &passwd, &group)
 }
 

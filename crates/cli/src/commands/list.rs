@@ -341,7 +341,7 @@ pub(crate) fn row(
         names: vec![record.name.clone()],
         image: record.spec.image.clone(),
         image_id: record.image_id.clone(),
-        command: record.args.join(" "),
+        command: command_text(&record.args),
         created_s: time_ns(&record.created).unwrap_or(0) / 1_000_000_000,
         ports: ports(engine, stored),
         labels: record.spec.labels.clone(),
@@ -379,4 +379,14 @@ fn mounts(stored: &StoredContainer) -> Vec<MountName> {
         ..MountName::default()
     });
     volumes.chain(binds).collect()
+}
+
+/// A command as Docker lists it: arguments with spaces between quotes.
+fn command_text(args: &[String]) -> String {
+    let quoted = |(index, arg): (usize, &String)| match index > 0 && arg.contains(' ') {
+        true => format!("'{arg}'"),
+        false => arg.clone(),
+    };
+    let words: Vec<String> = args.iter().enumerate().map(quoted).collect();
+    words.join(" ")
 }
