@@ -10,7 +10,7 @@ fn on_a_host(script: &str) {
         ip route add default via 192.0.2.1; \
         GET=\"printf 'GET /h HTTP/1.0\\r\\n\\r\\n'\"; \
         serve() { caisson run -d \"$@\" busybox sh -c 'mkdir /w; echo hello > /w/h; httpd -f -h /w' >/dev/null; }; \
-        ask() { for i in $(seq 20); do eval \"$GET\" | timeout 2 busybox nc $1 $2 2>/dev/null | grep hello && return; sleep .05; done; false; }; \
+        ask() { for i in $(seq 100); do eval \"$GET\" | timeout 2 busybox nc $1 $2 2>/dev/null | grep hello && return; sleep .05; done; false; }; \
         refused() { ! eval \"$GET\" | timeout 1 busybox nc $1 $2 2>/dev/null | grep hello; }; \
         neighbour() { unshare -n sleep 999 & N=$!; until_true '[ $(readlink /proc/$N/ns/net) != $(readlink /proc/self/ns/net) ]' && \
           ip link set far0 netns $N && far ip addr add 192.0.2.1/24 dev far0 && far ip link set far0 up; trap 'kill $N' EXIT; }; \
@@ -75,6 +75,21 @@ hosts! {
         caisson run --rm busybox nslookup 172.17.0.2 | grep -q 'name = web.bridge' || exit 4
         ! caisson run --rm busybox nslookup -type=a other || exit 5
         caisson rename web shop; caisson rm -f shop; ! caisson run --rm busybox nslookup -type=a web"#;
+    the_old_iptables_is_told_of_with_the_command_that_helps: r#"
+        iptables-legacy -P FORWARD DROP; neighbour; serve --name web -p 8080:80 2> e; grep -q 'chain FORWARD of iptables-legacy' e && ask 127.0.0.1 8080 || exit 2
+        far_get 192.0.2.2 8080 && exit 3; caisson doctor | grep -q 'iptables-legacy -I FORWARD -i cs0-' || exit 5; eval "$(sed 's/.*pass: //' e)"; until_true 'far_get 192.0.2.2 8080' || exit 4
+        caisson restart -t 0 web 2> e; [ ! -s e ] && until_true 'far_get 192.0.2.2 8080'"#;
+    the_new_iptables_lets_ours_pass_and_keeps_nothing: r#"
+        iptables-nft -P FORWARD DROP; iptables-nft -N DOCKER-USER; iptables-nft -A FORWARD -j DOCKER-USER; ip6tables-nft -P FORWARD DROP; iptables-nft -S > before; ip6tables-nft -S >> before
+        neighbour; serve --name web -p 8080:80 2> e; cat e; [ ! -s e ] && until_true 'far_get 192.0.2.2 8080' && iptables-nft -S | grep -q -- '-A DOCKER-USER -i cs0-.* -j ACCEPT' || exit 2
+        caisson rm -f web && caisson network prune -f; iptables-nft -S > after; ip6tables-nft -S >> after; diff before after"#;
+    what_was_removed_by_hand_comes_back_and_what_is_pruned_is_gone: r#"
+        echo 1 > /proc/sys/net/ipv4/conf/all/forwarding; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; B=cs0-$(echo $CAISSON_ROOT | wc -c)
+        serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2; B=$(ip -o link | grep -o 'cs0-[0-9a-f]*' | head -1); ip link del $B; T=$(nft list tables | grep -o 'inet caisson.*'); nft delete table $T
+        serve --name two -p 8081:80; ask 127.0.0.1 8081 || exit 3; caisson restart -t 0 web; ask 127.0.0.1 8080 || exit 4
+        caisson network prune -f; ip link show $B > /dev/null && ask 127.0.0.1 8080 || exit 5
+        caisson rm -f web two; caisson network prune -f; ! ip link show $B 2> /dev/null && [ -z "$(nft list ruleset)" ] || exit 6
+        serve --name web -p 8080:80; ask 127.0.0.1 8080"#;
     names_follow_a_rename_at_once: r#"
         serve --name web --network-alias site; caisson run -d --name cc --link web:db busybox sleep 99 >/dev/null
         caisson rename web shop; caisson exec cc nslookup -type=a shop | grep -q 172.17.0.2 && ! caisson exec cc nslookup -type=a web && caisson exec cc nslookup -type=a site | grep -q 172.17.0.2 || exit 2

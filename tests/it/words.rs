@@ -67,4 +67,20 @@ Error: failed to rename container named runs" rename runs runs
         says 'failed to parse value as time or duration: "bad"' events --since bad --until 0s
         says "$D container cannot be disconnected from host network or connected to host network" network connect host runs
         CODE=127 says 'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nodir") set in config.json failed: no such file or directory: unknown' exec -w /nodir runs true"#;
+    nothing_of_the_host_s_paths_is_shown: r#"
+        caisson run --rm $N busybox readlink /proc/self/fd/1 | grep -qx /stdout && caisson run --rm $N busybox sh -c 'echo x > /dev/stdout' | grep -qx x || exit 2
+        caisson import $IMAGE named >/dev/null; [ "$(caisson history --format '{{.Comment}}' named)" = 'Imported from -' ]"#;
+    strangers_are_reaped_and_no_control_group_stays: r#"
+        caisson run -d --pid host $N --name hp busybox sh -c 'for i in 1 2 3; do sh -c "sleep .1 & exec true"; done; exec sleep 100' >/dev/null; M=$(awk '/PPid/{print $2}' /proc/$(caisson inspect -f '{{.State.Pid}}' hp)/status)
+        children() { ps --no-headers --ppid $M | wc -l; }; until_true() { for i in $(seq 100); do eval "$1" && return; sleep .05; done; echo "never true: $1"; false; }
+        until_true '[ $(children) = 1 ]' && caisson exec hp sh -c 'sleep .2 & exec true' && until_true '[ $(children) = 1 ]' || exit 2
+        G=$(grep -o 'caisson-[0-9a-f]*' /proc/$M/cgroup | head -1); [ -n "$G" ] && caisson rm -f hp >/dev/null; until_true '[ -z "$(find /sys/fs/cgroup -maxdepth 2 -name $G)" ]' || exit 3
+        for i in 1 2 3 4 5; do caisson run -d $N --name "aa$i" busybox sleep 100 >/dev/null & caisson rm -f "aa$((i-1))" >/dev/null 2>&1; wait; done; [ $(caisson ps -q | wc -l) = 5 ] || [ $(caisson ps -q | wc -l) = 1 ]"#;
+    volumes_with_long_paths_are_exported_and_imported: r#"
+        caisson volume create deep >/dev/null; D=$(caisson volume inspect -f '{{.Mountpoint}}' deep); W=$(printf 'w%.0s' $(seq 200)); ( cd $D && for i in $(seq 25); do mkdir $W && cd $W || exit 1; done; echo far > f ) || exit 2
+        caisson volume export deep > d.tar && caisson volume import other < d.tar >/dev/null || exit 3
+        ( cd $(caisson volume inspect -f '{{.Mountpoint}}' other) && for i in $(seq 25); do cd $W || exit 1; done; grep -qx far f )"#;
+    a_reader_that_goes_ends_events: r#"
+        timeout 20 caisson events --since 0 > e & p=$!; for i in 1 2 3; do caisson run --rm $N busybox true; done; kill $p
+        (for i in $(seq 200); do caisson tag busybox b$i >/dev/null || exit 1; kill -0 $$ || exit; done) & t=$!; timeout 20 caisson events | head -1 > o; c=${PIPESTATUS[0]}; kill $t 2>/dev/null; wait; [ $c != 124 ] && [ -s o ]"#;
 }

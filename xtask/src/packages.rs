@@ -28,6 +28,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("script", "bsdutils"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
+    ("iptables-legacy", "iptables"),
     ("tar", "tar"),
     ("gzip", "gzip"),
     ("bzip2", "bzip2"),

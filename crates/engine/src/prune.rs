@@ -230,6 +230,7 @@ impl Engine {
             }
         }
         if mode == Mode::Remove {
+            self.rest_networks()?;
             self.announce_prune("network", 0);
         }
         Ok(())

@@ -181,7 +181,9 @@ type TheirEnds = [OwnedFd; 3];
 /// Named pipes in the run directory, so that a later monitor can go on reading. The container's
 /// ends of the outputs are open read-write: they never break, whatever happens to us.
 fn make_pipes(job: &Job) -> Result<(TheirEnds, Streams), Failure> {
-    let directory = sys::atomic::open_directory(&job.run_directory)?;
+    // By a mount of its own: /proc/self/fd in the container shows `/stdout`, and no path of the host.
+    let directory =
+        sys::mount::clone_tree(sys::atomic::open_directory(&job.run_directory)?, false)?;
     for name in PIPES
         .into_iter()
         .filter(|name| *name != "stdin" || job.open_stdin)

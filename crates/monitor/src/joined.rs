@@ -17,6 +17,7 @@ use crate::protocol::Execute;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) id: String,
+    pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) purpose: Purpose,
 }
@@ -135,6 +136,7 @@ pub(crate) fn probe(
     )?;
     Ok(Process {
         id,
+        pid: joined.pid,
         pidfd: joined.pidfd,
         purpose: Purpose::Probe(Box::new(ProbeRun {
             start: crate::state::now(),

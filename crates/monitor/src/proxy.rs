@@ -358,4 +358,24 @@ mod tests {
             assert_eq!((&buffer[..length], from), (text.as_bytes(), address));
         }
     }
+
+    #[test]
+    fn connections_that_linger_do_not_keep_the_next_proxy_from_listening() {
+        let on = |address: SocketAddr| {
+            let socket = network::ports::hold(Protocol::Tcp, address).unwrap();
+            let target = "127.0.0.1:9".parse().unwrap();
+            Proxy::new(vec![Proxied {
+                socket,
+                protocol: Protocol::Tcp,
+                target,
+            }])
+        };
+        let first = on("[::1]:0".parse().unwrap());
+        let address = network::ports::held_address(&first.ports[0].socket).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        // The side that ends first is the one that lingers.
+        drop(rustix::net::accept(&first.ports[0].socket).unwrap());
+        drop((first, client));
+        assert_eq!(on(address).ports.len(), 1);
+    }
 }

@@ -305,6 +305,7 @@ impl Monitor {
         let number = sys::process::raw_number(&client.socket) as u64;
         self.processes.push(Process {
             id: request.id,
+            pid: joined.pid,
             pidfd: joined.pidfd,
             purpose: Purpose::Command {
                 client: (!request.detached).then_some(number),

@@ -320,6 +320,7 @@ impl Monitor {
             Ready::Signal => {
                 while sys::caller::read_signal(&self.signals).is_some() {}
                 self.remake_run_directory();
+                self.reap_strangers();
             }
             Ready::Output(stream) => {
                 self.read_output(stream);
@@ -348,6 +349,15 @@ impl Monitor {
             // Served before, all at once.
             Ready::Resolver(_) => {}
         }
+    }
+
+    /// In the host's pid namespace orphans of the container come to us.
+    fn reap_strangers(&self) {
+        let container = self.container.iter().map(|container| container.pid);
+        let known: Vec<i32> = container
+            .chain(self.processes.iter().map(|process| process.pid))
+            .collect();
+        sys::process::reap_others(&known);
     }
 
     /// Somebody removed the run root under a running container: without its socket no command could

@@ -234,6 +234,20 @@ impl Firewall {
         Ok(())
     }
 
+    /// Removes the tables, for a store that has no network up. Where we switched forwarding on, they
+    /// stay: without them it would be on for everybody.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn rest(&self) -> Result<(), BridgeError> {
+        let guards = std::fs::read_dir(&self.guards);
+        if guards.is_ok_and(|mut guards| guards.next().is_some()) {
+            return Ok(());
+        }
+        Table::new(&self.table)?.remove(&Socket::netfilter()?)?;
+        Ok(())
+    }
+
     fn remember(&self, name: &str) -> Result<(), sys::SysError> {
         use sys::Context;
         std::fs::create_dir_all(&self.guards).on("make", self.guards.display())?;

@@ -173,8 +173,13 @@ impl Store {
     /// [`VolumeError::Exists`], [`VolumeError::Archive`].
     pub fn import_volume(&self, record: &VolumeRecord, source: impl Read + Send) -> Result<()> {
         use crate::layer::unpack::{ApplyMode, UnpackOptions, Whiteouts, unpack};
-        use crate::tar::TarError;
+        use crate::tar::reader::LONG_PATH_BYTES_MAX;
+        use crate::tar::{Limits, TarError};
         let options = UnpackOptions {
+            limits: Limits {
+                path_bytes_max: LONG_PATH_BYTES_MAX,
+                ..Limits::default()
+            },
             mode: ApplyMode::Merged,
             whiteouts: Whiteouts::Literal,
             ..UnpackOptions::default()

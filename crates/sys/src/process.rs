@@ -594,6 +594,22 @@ pub fn reap(pidfd: impl AsFd, wait: bool) -> Result<Option<Exit>, SysError> {
     }
 }
 
+/// Reaps those children of this single-threaded process that have ended and that nobody in it knows.
+pub fn reap_others(known: &[i32]) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions};
+    let children = crate::host::read_text("/proc/thread-self/children");
+    let strangers = children
+        .split_whitespace()
+        .filter_map(|text| text.parse().ok())
+        .filter(|pid| !known.contains(pid));
+    for pid in strangers.filter_map(Pid::from_raw) {
+        let _ = rustix::process::waitid(
+            WaitId::Pid(pid),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -190,6 +190,30 @@ pub fn attach_filter(
         .on("filter", "socket")
 }
 
+/// Asks a socket for an option whose request and answer share one buffer, as those of iptables do.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn option(socket: impl AsFd, level: i32, name: i32, buffer: &mut [u8]) -> Result<(), SysError> {
+    let mut length = libc::socklen_t::try_from(buffer.len()).unwrap_or(0);
+    // SAFETY: the kernel reads and writes at most `length` bytes of a live, writable buffer.
+    // WHY: rustix has no option that is also a request.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            buffer.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+            .on("ask for an option of", "a socket"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -547,18 +547,19 @@ pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(1);
         }
     };
+    let is_url = source.starts_with("http://") || source.starts_with("https://");
     let options = match platform(invocation) {
         Ok(platform) => image::import::ImportOptions {
             reference,
             changes: matches.get_list("change").to_vec(),
             message: matches.get_str("message").to_string(),
             platform,
-            source: source.to_string(),
+            // Not a path: an image tells others nothing of the machine that it was made on.
+            source: if is_url { source } else { "-" }.to_string(),
             created: source_date(),
         },
         Err(code) => return code,
     };
-    let is_url = source.starts_with("http://") || source.starts_with("https://");
     let reader = if is_url {
         image::import::download(&engine.images(), source)
             .map_err(|error| fail(invocation, &error.into()))

@@ -29,7 +29,10 @@ pub(crate) fn internal(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let words: Vec<&str> = invocation.matches.args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["reap", id] => match engine.reap(id) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => {
+                engine.sweep_parent();
+                ExitCode::SUCCESS
+            }
             Err(error) => {
                 errors::report(invocation.program, &error);
                 ExitCode::from(1)

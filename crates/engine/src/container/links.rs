@@ -99,25 +99,35 @@ fn variables(name: &str, alias: &str, address: &str, spec: &ContainerSpec) -> Ve
         .iter()
         .filter_map(|text| ContainerPort::parse(text).ok())
         .collect();
-    // The first of TCP's is the one that `DB_PORT` names.
-    ports.sort_by_key(|port| {
-        (
-            port.protocol.name() != "tcp",
-            port.protocol.name(),
-            port.number,
-        )
-    });
-    let mut all = vec![format!("{word}_NAME=/{name}/{alias}")];
+    // The lowest is the one that `DB_PORT` names; of two with one number that of TCP.
+    ports.sort_by_key(|port| (port.number, port.protocol.name() != "tcp"));
     let url =
         |port: &ContainerPort| format!("{}://{address}:{}", port.protocol.name(), port.number);
+    let key = |port: &ContainerPort| {
+        let protocol = port.protocol.name().to_uppercase();
+        format!("{word}_PORT_{}_{protocol}", port.number)
+    };
+    let mut all = vec![format!("{word}_NAME=/{name}/{alias}")];
     all.extend(
         ports
             .first()
             .map(|port| format!("{word}_PORT={}", url(port))),
     );
+    for (start, end) in ranges(&ports) {
+        // Docker names the end by the first number and the last protocol.
+        let high = ContainerPort {
+            number: start.number,
+            protocol: end.protocol,
+        };
+        let (low, high) = (key(start), key(&high));
+        all.push(format!("{low}_START={}", url(start)));
+        all.push(format!("{low}_PORT_START={}", start.number));
+        all.push(format!("{high}_END={}", url(end)));
+        all.push(format!("{high}_PORT_END={}", end.number));
+    }
     for port in &ports {
         let protocol = port.protocol.name();
-        let key = format!("{word}_PORT_{}_{}", port.number, protocol.to_uppercase());
+        let key = key(port);
         all.push(format!("{key}={}", url(port)));
         all.push(format!("{key}_ADDR={address}"));
         all.push(format!("{key}_PORT={}", port.number));
@@ -134,6 +144,27 @@ fn variables(name: &str, alias: &str, address: &str, spec: &ContainerSpec) -> Ve
     all
 }
 
+/// Runs of three ports and more, as Docker finds them in the sorted list: a number that is there twice
+/// counts twice.
+fn ranges(ports: &[ContainerPort]) -> Vec<(&ContainerPort, &ContainerPort)> {
+    let mut all = Vec::new();
+    let mut rest = ports;
+    while let [start, ..] = rest {
+        let reach = |(index, port): &(usize, &ContainerPort)| {
+            usize::from(port.number) <= usize::from(start.number) + index
+        };
+        let length = rest.iter().enumerate().take_while(reach).count();
+        let (range, after) = rest.split_at(length);
+        if let [start, _, .., end] = range {
+            all.push((start, end));
+            rest = after;
+        } else {
+            rest = &rest[1..];
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +172,9 @@ mod tests {
     #[test]
     fn variables_are_dockers() {
         let spec = ContainerSpec {
-            exposed_ports: vec!["53/udp".into(), "8080/tcp".into(), "80/tcp".into()],
+            exposed_ports: ["93/udp", "8080/tcp", "80/tcp", "81/tcp", "82/tcp"]
+                .map(String::from)
+                .to_vec(),
             env: vec!["PATH=/bin".into(), "A=b=c".into()],
             ..ContainerSpec::default()
         };
@@ -149,13 +182,17 @@ mod tests {
         let expected = [
             "MY_DB_NAME=/web/my-db",
             "MY_DB_PORT=tcp://172.17.0.2:80",
+            "MY_DB_PORT_80_TCP_START=tcp://172.17.0.2:80",
+            "MY_DB_PORT_80_TCP_PORT_START=80",
+            "MY_DB_PORT_80_TCP_END=tcp://172.17.0.2:82",
+            "MY_DB_PORT_80_TCP_PORT_END=82",
             "MY_DB_PORT_80_TCP=tcp://172.17.0.2:80",
             "MY_DB_PORT_80_TCP_ADDR=172.17.0.2",
             "MY_DB_PORT_80_TCP_PORT=80",
             "MY_DB_PORT_80_TCP_PROTO=tcp",
         ];
-        assert_eq!(all[..6], expected);
-        assert!(all.contains(&"MY_DB_PORT_53_UDP_PROTO=udp".to_owned()));
+        assert_eq!(all[..10], expected);
+        assert!(all.contains(&"MY_DB_PORT_93_UDP_PROTO=udp".to_owned()));
         assert_eq!(all.last().unwrap(), "MY_DB_ENV_A=b=c");
     }
 }

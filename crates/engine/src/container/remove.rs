@@ -18,6 +18,8 @@ const STARTED_AGAIN_MAX: usize = 16;
 /// How often an ending monitor is looked after.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 const LAST_PAUSE: Duration = Duration::from_millis(5);
+/// The last pause of whoever waits for the last monitor to end.
+const PARENT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// When the bytes of a removed container go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +228,29 @@ impl Engine {
         let _ = self.store().sweep();
         self.sweep_groups();
         self.sweep_addresses();
+        self.sweep_parent();
+    }
+
+    /// Removes this store's parent of control groups where no container is left.
+    pub fn sweep_parent(&self) {
+        let is_used = || {
+            self.store()
+                .container_ids()
+                .is_ok_and(|ids| !ids.is_empty())
+        };
+        let parent = self.cgroup_parent();
+        let removes = || -> Option<bool> { Layout::detect().ok()?.remove_parent(&parent).ok() };
+        if is_used() || removes() != Some(false) {
+            return;
+        }
+        // The last monitor is still ending; nobody need wait for it.
+        sys::process::in_background(|| {
+            let mut pause = FIRST_PAUSE;
+            while pause < PARENT_PATIENCE && !is_used() && removes() == Some(false) {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+        });
     }
 
     fn erase_in_background(&self, removed: RemovedContainer<'_>) -> Result<(), EngineError> {

@@ -123,11 +123,10 @@ impl Engine {
         if adopt {
             job.attachment = self.attachment(&record.id);
         } else {
-            job.attachment = self.attach(record)?;
-            warnings = job
-                .attachment
-                .as_ref()
-                .map_or_else(Vec::new, crate::network::make_way_or_warn);
+            if let Some((attachment, told)) = self.attach(record)? {
+                job.attachment = Some(attachment);
+                warnings = told;
+            }
             let places = self.places(&record.id);
             files::write(&job.directory, record, &job.launch, &places, &links)?;
         }

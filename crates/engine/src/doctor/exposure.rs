@@ -71,26 +71,31 @@ impl Engine {
 
     /// Another firewall's chain that drops what is forwarded to our bridges.
     pub(super) fn firewalls_in_the_way(&self) -> Vec<Finding> {
-        let look = || {
-            let table = Table::new(&self.cgroup_parent()).ok()?;
-            let socket = network::Socket::netfilter().ok()?;
-            let foreign = network::nft::foreign::foreign(&socket, &table).ok()?;
-            let mut all = Vec::new();
-            for record in self.store().networks().ok()? {
-                let plan = self.network_plan(&record).ok()?;
-                if record.internal || plan.index().is_none() {
-                    continue;
-                }
-                let is_closed = |chain: &&network::nft::foreign::ForeignChain| {
-                    !mentions(&socket, chain, &plan.bridge).unwrap_or(true)
-                };
-                all.extend(foreign.dropping().filter(is_closed).map(|chain| {
-                    let (text, command) = crate::network::way_text(chain, plan.bridge.as_str());
+        let look =
+            || {
+                let table = Table::new(&self.cgroup_parent()).ok()?;
+                let socket = network::Socket::netfilter().ok()?;
+                let foreign = network::nft::foreign::foreign(&socket, &table).ok()?;
+                let mut all = Vec::new();
+                let finding = |(text, command)| {
                     Finding::new(Severity::Warning, Area::Machine, text).command(command)
-                }));
-            }
-            Some(all)
-        };
+                };
+                for record in self.store().networks().ok()? {
+                    let plan = self.network_plan(&record).ok()?;
+                    if record.internal || plan.index().is_none() {
+                        continue;
+                    }
+                    let is_closed = |chain: &&network::nft::foreign::ForeignChain| {
+                        !mentions(&socket, chain, &plan.bridge).unwrap_or(true)
+                    };
+                    all.extend(foreign.dropping().filter(is_closed).map(|chain| {
+                        finding(crate::network::way_text(chain, plan.bridge.as_str()))
+                    }));
+                    let ways = crate::network::legacy_ways(std::iter::once(&plan));
+                    all.extend(ways.into_iter().map(finding));
+                }
+                Some(all)
+            };
         look().unwrap_or_default()
     }
 }

@@ -18,6 +18,7 @@ use types::port::{ContainerPort, PortMapping, parse_publish};
 
 use super::DEFAULT;
 use super::options::{EndpointOptions, NetworkOptions};
+use super::warn::make_way_or_warn;
 use crate::Engine;
 use crate::container::plan::{NetworkMode, network_mode};
 use crate::error::{EngineError, text};
@@ -92,7 +93,7 @@ impl Engine {
     pub(crate) fn attach(
         &self,
         record: &ContainerRecord,
-    ) -> Result<Option<Attachment>, EngineError> {
+    ) -> Result<Option<(Attachment, Vec<String>)>, EngineError> {
         if network_mode(&record.spec) != NetworkMode::Bridge {
             return Ok(None);
         }
@@ -102,7 +103,7 @@ impl Engine {
         self.save_attachment(&attachment)?;
         sys::fail::point("engine.network.begun");
         match self.plan_attachment(record, &mut attachment) {
-            Ok(()) => Ok(Some(attachment)),
+            Ok(warnings) => Ok(Some((attachment, warnings))),
             Err(error) => {
                 attachment
                     .endpoints
@@ -129,7 +130,7 @@ impl Engine {
         &self,
         record: &ContainerRecord,
         attachment: &mut Attachment,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<String>, EngineError> {
         let default = [NetworkAttachment::default()];
         let asked = match record.spec.networks.as_slice() {
             [] => &default[..],
@@ -153,7 +154,9 @@ impl Engine {
             .any(|endpoint| endpoint.ips().iter().any(IpAddr::is_ipv6));
         let binding = attachment.host_binding();
         attachment.ports = ports(record, has_ipv6, binding)?;
-        self.look_at_claims(attachment);
+        let netfilter =
+            network::Socket::netfilter().map_err(|error| text("look at firewalls", &error))?;
+        self.look_at_claims(attachment, &netfilter);
         self.save_attachment(attachment)?;
         sys::fail::point("engine.network.reserved");
         for endpoint in &attachment.endpoints {
@@ -161,22 +164,21 @@ impl Engine {
             names.add(&record.id, &endpoint.names, &endpoint.ips())?;
         }
         sys::fail::point("engine.network.named");
-        Ok(())
+        Ok(make_way_or_warn(attachment, &netfilter))
     }
 
     /// A port may be that of a container whose monitor was killed, which no longer holds it. Such
     /// containers are looked at: they have their ports again, or give them up.
-    fn look_at_claims(&self, attachment: &Attachment) {
+    fn look_at_claims(&self, attachment: &Attachment, netfilter: &network::Socket) {
         let is_claimed = || -> Option<bool> {
             let table = Table::new(&attachment.firewall.table).ok()?;
-            let netfilter = network::Socket::netfilter().ok()?;
             let wanted = attachment.ports.iter().flat_map(|port| {
                 let numbers = port.range.0.max(1)..=port.range.1;
                 numbers.map(|number| (SocketAddr::new(port.host, number), port.protocol))
             });
             let mut wanted = wanted.take(CLAIMS_MAX);
             Some(wanted.any(|(host, protocol)| {
-                let found = table.is_published(&netfilter, host, protocol);
+                let found = table.is_published(netfilter, host, protocol);
                 found.unwrap_or(false)
             }))
         };

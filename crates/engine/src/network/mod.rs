@@ -20,7 +20,7 @@ pub use attach::Place;
 pub(crate) use attach::target as attachment_target;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use verbs::{NetworkUser, NetworkView};
-pub(crate) use warn::{make_way_or_warn, way_text};
+pub(crate) use warn::{legacy_ways, way_text};
 
 use crate::Engine;
 use crate::error::{EngineError, text};

@@ -150,13 +150,40 @@ impl Engine {
                 users.join(", ")
             )));
         }
-        let plan = self.network_plan(&record)?;
-        let _ = plan.down(&self.firewall());
-        sys::fail::point("engine.network.down");
-        let _ = std::fs::remove_file(self.store().run_root().join("networks").join(&record.id));
+        self.network_down(&record)?;
         self.store().remove_network(&record, &lock, fate)?;
         self.announce_network(&record, "destroy", &[]);
         Ok(record)
+    }
+
+    fn network_down(&self, record: &NetworkRecord) -> Result<(), EngineError> {
+        let _ = self.network_plan(record)?.down(&self.firewall());
+        sys::fail::point("engine.network.down");
+        let _ = std::fs::remove_file(self.store().run_root().join("networks").join(&record.id));
+        Ok(())
+    }
+
+    /// Takes the default network's bridge away, and our tables, where no container needs them; the
+    /// next one that does brings them back.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn rest_networks(&self) -> Result<(), EngineError> {
+        let Ok(record) = self.store().network(DEFAULT) else {
+            return Ok(());
+        };
+        let _lock = self.store().lock_network(&record.name)?;
+        // A container that is being started has its document before it asks for its network.
+        let mut ids = self.store().container_ids()?.into_iter();
+        if ids.any(|id| self.is_attached(&id)) {
+            return Ok(());
+        }
+        self.network_down(&record)?;
+        let is_alone = self.store().networks()?.len() == 1;
+        if is_alone {
+            let _ = self.firewall().rest();
+        }
+        Ok(())
     }
 
     /// Ids of the networks that containers, running or not, ask for by name or id.

@@ -4,37 +4,80 @@ use std::net::SocketAddr;
 
 use network::Socket;
 use network::attachment::{Attachment, Endpoint, Port};
+use network::bridge::NetworkPlan;
+use network::legacy::{Family, Filter};
+use network::link::InterfaceName;
 use network::nft::Table;
 use network::nft::foreign::{ForeignChain, mentions};
 use network::nft::way::make_way;
+use network::subnet::HostAddress;
 
 use crate::Engine;
 use crate::error::EngineError;
 
 /// Has other firewalls let a container's networks pass, and warns of those that only their owner can
 /// open, with the command that helps.
-pub(crate) fn make_way_or_warn(attachment: &Attachment) -> Vec<String> {
-    let look = || {
-        let table = Table::new(&attachment.firewall.table).ok()?;
-        let socket = Socket::netfilter().ok()?;
-        let leads_outside = |one: &&Endpoint| !one.network.is_internal;
-        let mut warning = None;
-        for endpoint in attachment.endpoints.iter().filter(leads_outside) {
-            let bridge = &endpoint.network.bridge;
-            let is_in_the_way =
-                |chain: &&ForeignChain| !mentions(&socket, chain, bridge).unwrap_or(false);
-            let left = make_way(&socket, &table, bridge).ok()?;
-            let chain = left.iter().find(is_in_the_way);
-            warning = warning.or(chain.map(|chain| text(chain, bridge.as_str())));
-        }
-        warning
+pub(super) fn make_way_or_warn(attachment: &Attachment, socket: &Socket) -> Vec<String> {
+    let outside = attachment.endpoints.iter();
+    let outside: Vec<&Endpoint> = outside.filter(|one| !one.network.is_internal).collect();
+    let bridges: Vec<&InterfaceName> = outside.iter().map(|one| &one.network.bridge).collect();
+    let Ok(table) = Table::new(&attachment.firewall.table) else {
+        return Vec::new();
     };
-    let warning = look();
+    let left = make_way(socket, &table, &bridges).unwrap_or_default();
     // Nobody is told who publishes nothing: most such containers never ask for the outside.
-    warning
-        .filter(|_| !attachment.ports.is_empty())
+    if attachment.ports.is_empty() {
+        return Vec::new();
+    }
+    let is_in_the_way = |chain: &&ForeignChain, bridge: &InterfaceName| {
+        !mentions(socket, chain, bridge).unwrap_or(false)
+    };
+    let by_chain = bridges.iter().find_map(|bridge| {
+        let chain = left.iter().find(|chain| is_in_the_way(chain, bridge))?;
+        Some(text(chain, bridge.as_str()))
+    });
+    by_chain
         .into_iter()
+        .chain(legacy_warning(&outside))
         .collect()
+}
+
+fn legacy_warning(outside: &[&Endpoint]) -> Option<String> {
+    let plans = outside.iter().map(|one| &one.network);
+    let (what, help) = legacy_ways(plans).into_iter().next()?;
+    Some(format!("{what}. To let its network pass: {help}"))
+}
+
+/// What the old variant of iptables does to packets of networks, and the command that lets them pass. It
+/// is its owner's: we only read it.
+pub(crate) fn legacy_ways<'a>(
+    plans: impl Iterator<Item = &'a NetworkPlan> + Clone,
+) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for family in Family::ALL {
+        let Some(filter) = Filter::read(family).filter(Filter::drops_forwarded) else {
+            continue;
+        };
+        let is_meant = |plan: &&NetworkPlan| {
+            let is_v4 = |gateway: &HostAddress| gateway.address.is_ipv4();
+            let mut families = plan.gateways.iter().map(is_v4);
+            families.any(|is_v4| is_v4 == (family == Family::Ipv4))
+                && !filter.mentions(&plan.bridge)
+        };
+        let tool = family.tool();
+        for plan in plans.clone().filter(is_meant) {
+            let (bridge, chain) = (plan.bridge.as_str(), filter.chain_for_others());
+            let insert = format!("{tool} -I {chain}");
+            all.push((
+                format!(
+                    "another firewall (chain FORWARD of {tool}) drops forwarded packets: other hosts \
+                     do not reach published ports, and the container not the outside"
+                ),
+                format!("{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT"),
+            ));
+        }
+    }
+    all
 }
 
 fn text(chain: &ForeignChain, bridge: &str) -> String {
@@ -44,7 +87,7 @@ fn text(chain: &ForeignChain, bridge: &str) -> String {
 
 /// What a chain of another firewall does to a bridge's packets, and the command that lets them pass.
 pub(crate) fn way_text(chain: &ForeignChain, bridge: &str) -> (String, String) {
-    let help = if chain.table == "firewalld" {
+    let help = if chain.is_firewalld() {
         format!(
             "firewall-cmd --permanent --zone=trusted --add-interface={bridge}; firewall-cmd --reload"
         )

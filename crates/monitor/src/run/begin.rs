@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use runtime::Failure;
 use runtime::cgroup::Layout;
+use runtime::spec::NamespaceKind;
 use sys::Context;
 use sys::lock::Lock;
 use types::restart::RestartBackoff;
@@ -73,6 +74,11 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
     let listener = sys::socket::listen(&job.run_directory, protocol::SOCKET)?;
     sys::fail::point("monitor.start.listening");
     let log = Log::open(&job.directory, job.log.clone())?;
+    let mut signals = 1 << (protocol::REMAKE_SIGNAL - 1);
+    let namespaces = &job.launch.spec.linux.namespaces;
+    if !namespaces.iter().any(|one| one.kind == NamespaceKind::Pid) {
+        signals |= 1 << (libc::SIGCHLD - 1);
+    }
     let mut state = state::load(&job);
     state.monitor_pid = i32::try_from(std::process::id()).unwrap_or(0);
     state.monitor_start_time = sys::host::start_time(state.monitor_pid).unwrap_or(0);
@@ -89,7 +95,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         listener,
         checker: None,
         restart_at_ns: None,
-        signals: sys::caller::signal_descriptor(1 << (protocol::REMAKE_SIGNAL - 1))?,
+        signals: sys::caller::signal_descriptor(signals)?,
         rests: false,
         rest_at_ns: Some(sys::journal::now_ns() + REST_AFTER_NS),
         backoff: RestartBackoff::default(),

@@ -18,9 +18,6 @@ const HOOK_PRIORITY: u16 = 2;
 const FORWARD: u32 = 2;
 const POLICY_DROP: u32 = 0;
 
-/// Where legacy iptables lists its tables.
-const LEGACY_TABLES: [&str; 2] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
-
 /// A chain of another program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignChain {
@@ -43,21 +40,21 @@ pub struct Foreign {
     pub forward: Vec<ForeignChain>,
     /// Tables that hold a chain `DOCKER-USER`, as (family, table).
     pub docker_user: Vec<(&'static str, String)>,
-    /// Legacy iptables has a filter table, which nftables does not show.
-    pub has_legacy_filter: bool,
+}
+
+impl ForeignChain {
+    /// Whether it is firewalld's.
+    pub fn is_firewalld(&self) -> bool {
+        self.table == "firewalld"
+    }
 }
 
 impl Foreign {
-    /// The chains that drop by policy.
+    /// The chains that drop what no rule of theirs decides. That of firewalld says so in its last rule,
+    /// not by its policy.
     pub fn dropping(&self) -> impl Iterator<Item = &ForeignChain> {
-        self.forward.iter().filter(|chain| chain.drops_by_policy)
-    }
-
-    /// The `FORWARD` chain of iptables (its nftables variant).
-    pub fn iptables_forward(&self) -> Option<&ForeignChain> {
-        self.forward.iter().find(|chain| {
-            chain.family == "ip" && chain.table == "filter" && chain.name == "FORWARD"
-        })
+        let drops = |chain: &&ForeignChain| chain.drops_by_policy || chain.is_firewalld();
+        self.forward.iter().filter(drops)
     }
 }
 
@@ -78,7 +75,8 @@ pub fn mentions(
         let find = |kind| Attributes::after(&reply.payload, HEADER_BYTES).find_kind(kind);
         let is = |kind: u16, text: &str| find(kind).is_some_and(|one| one.text() == text);
         is(RULE_TABLE, &chain.table)
-            && is(RULE_CHAIN, &chain.name)
+            // firewalld names an interface where it sorts it into its zone.
+            && (chain.is_firewalld() || is(RULE_CHAIN, &chain.name))
             && reply
                 .payload
                 .windows(end)
@@ -92,14 +90,7 @@ pub fn mentions(
 /// # Errors
 /// The kernel's answer.
 pub fn foreign(socket: &Socket, ours: &Table) -> Result<Foreign, NetlinkError> {
-    let mut foreign = Foreign {
-        has_legacy_filter: LEGACY_TABLES.iter().any(|path| {
-            sys::host::read_text(path)
-                .lines()
-                .any(|line| line == "filter")
-        }),
-        ..Foreign::default()
-    };
+    let mut foreign = Foreign::default();
     let replies = socket.dump(GETCHAIN, &[0; HEADER_BYTES], "chains of nftables", |_| {})?;
     for chain in replies.iter().filter_map(parse) {
         if chain.table == ours.name() {

@@ -20,7 +20,7 @@ const USER_CHAIN: &str = "DOCKER-USER";
 const FORWARD_CHAIN: &str = "FORWARD";
 const FAMILIES: [(&str, Family); 2] = [("ip", Family::Ipv4), ("ip6", Family::Ipv6)];
 
-/// Lets a bridge's packets through; returns the chains that still drop them, because they are not
+/// Lets packets of bridges through; returns the chains that still drop them, because they are not
 /// iptables'.
 ///
 /// # Errors
@@ -28,7 +28,7 @@ const FAMILIES: [(&str, Family); 2] = [("ip", Family::Ipv4), ("ip6", Family::Ipv
 pub fn make_way(
     socket: &Socket,
     ours: &Table,
-    bridge: &InterfaceName,
+    bridges: &[&InterfaceName],
 ) -> Result<Vec<ForeignChain>, NetlinkError> {
     let found = foreign(socket, ours)?;
     let mut left = Vec::new();
@@ -42,8 +42,10 @@ pub fn make_way(
                     chain.table.as_str(),
                     chain_for_others(&found, chain),
                 );
-                if ways(socket, place, bridge)?.is_empty() {
-                    open(socket, place, bridge)?;
+                for bridge in bridges {
+                    if ways(socket, place, bridge)?.is_empty() {
+                        open(socket, place, bridge)?;
+                    }
                 }
             }
             _ => left.push(chain.clone()),

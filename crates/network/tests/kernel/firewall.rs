@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use network::Socket;
+use network::legacy::{Family, Filter};
 use network::nft::elements::{Elements, Guard, PublishedPort};
 use network::nft::foreign::foreign;
 use network::nft::watch::{was_our_table_deleted, watch};
@@ -215,8 +216,7 @@ fn other_firewalls_that_drop_are_found() {
         let found = foreign(&socket, &table).unwrap();
         assert_eq!(found.forward.len(), 2);
         let dropping: Vec<_> = found.dropping().map(|it| it.name.as_str()).collect();
-        assert_eq!(dropping, ["FORWARD"]);
-        assert!(found.iptables_forward().unwrap().drops_by_policy);
+        assert_eq!(dropping, ["FORWARD", "f"]);
         assert_eq!(found.docker_user, [("ip", "filter".to_owned())]);
         let firewalld = found.forward.iter().find(|it| it.family == "inet").unwrap();
         assert_eq!(
@@ -232,7 +232,7 @@ fn a_way_through_iptables_is_made_once_and_taken_back() {
         let (socket, table) = fixture();
         table.ensure(&socket).unwrap();
         let bridge = name("caisson0");
-        assert_eq!(make_way(&socket, &table, &bridge).unwrap(), []);
+        assert_eq!(make_way(&socket, &table, &[&bridge]).unwrap(), []);
         run("nft add table ip filter");
         run(
             "nft add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
@@ -240,7 +240,7 @@ fn a_way_through_iptables_is_made_once_and_taken_back() {
         run("nft add rule ip filter FORWARD iifname other counter accept");
         let rules = |chain: &str| run(&format!("nft list chain ip filter {chain}"));
         for _ in 0..2 {
-            assert_eq!(make_way(&socket, &table, &bridge).unwrap(), []);
+            assert_eq!(make_way(&socket, &table, &[&bridge]).unwrap(), []);
             let text = rules("FORWARD");
             assert_eq!(text.matches("caisson0").count(), 2, "{text}");
             let (way, other) = (text.find("caisson0"), text.find("other"));
@@ -251,7 +251,7 @@ fn a_way_through_iptables_is_made_once_and_taken_back() {
         assert!(!rules("FORWARD").contains("caisson0") && rules("FORWARD").contains("other"));
         // Docker's chain for the rules of others comes first where there is one.
         run("nft add chain ip filter DOCKER-USER");
-        make_way(&socket, &table, &bridge).unwrap();
+        make_way(&socket, &table, &[&bridge]).unwrap();
         assert!(!rules("FORWARD").contains("caisson0"));
         let text = rules("DOCKER-USER");
         assert!(
@@ -261,7 +261,35 @@ fn a_way_through_iptables_is_made_once_and_taken_back() {
         // Somebody's own firewall is for them to open.
         run("nft add table inet own");
         run("nft add chain inet own f { type filter hook forward priority 0; policy drop; }");
-        let left = make_way(&socket, &table, &bridge).unwrap();
+        let left = make_way(&socket, &table, &[&bridge]).unwrap();
         assert_eq!((left.len(), left[0].table.as_str()), (1, "own"));
+    });
+}
+
+#[test]
+fn the_old_variant_of_iptables_is_seen_and_its_rules_are_found() {
+    in_fresh_namespace(|| {
+        for (family, tool) in [
+            (Family::Ipv4, "iptables-legacy"),
+            (Family::Ipv6, "ip6tables-legacy"),
+        ] {
+            assert_eq!(family.tool(), tool);
+            // Without the tool having been used there is no table, and looking makes none.
+            assert!(Filter::read(family).is_none());
+            run(&format!("{tool} -N other"));
+            assert!(!Filter::read(family).unwrap().drops_forwarded());
+            run(&format!("{tool} -A FORWARD -p tcp --dport 1:9 -j other"));
+            run(&format!("{tool} -P FORWARD DROP"));
+            let filter = Filter::read(family).unwrap();
+            let bridge = "cs0-1".parse().unwrap();
+            assert!(filter.drops_forwarded() && !filter.mentions(&bridge));
+            assert_eq!(filter.chain_for_others(), "FORWARD");
+            run(&format!("{tool} -N DOCKER-USER"));
+            run(&format!("{tool} -I FORWARD -i cs0-1 -j ACCEPT"));
+            let filter = Filter::read(family).unwrap();
+            assert!(filter.drops_forwarded() && filter.mentions(&bridge));
+            assert!(!filter.mentions(&"cs0".parse().unwrap()));
+            assert_eq!(filter.chain_for_others(), "DOCKER-USER");
+        }
     });
 }

@@ -148,6 +148,9 @@ pub enum CgroupError {
     NotRemoved(Vec<SysError>),
 }
 
+/// A parent is removed under our hands at most so often.
+const REMOVED_MEANWHILE_MAX: usize = 16;
+
 fn join(errors: &[SysError]) -> String {
     errors
         .iter()
@@ -240,8 +243,10 @@ impl Layout {
                 true => "cgroup.procs",
                 false => "tasks",
             };
-            let moved = make_group(hierarchy, &path)
-                .and_then(|group| group.write(file, "0").map_err(CgroupError::from));
+            let moved = until_it_stays(|| {
+                make_group(hierarchy, &path)
+                    .and_then(|group| group.write(file, "0").map_err(CgroupError::from))
+            });
             if let Err(error) = moved {
                 first_error.get_or_insert(error);
             }
@@ -268,20 +273,34 @@ impl Layout {
             .collect())
     }
 
-    /// Removes an empty parent from every hierarchy, for tests and `prune`; what is in use stays.
+    /// Removes an empty parent, and the group of monitors in it, from every hierarchy; what is in use
+    /// stays. `true` where nothing is left.
     ///
     /// # Errors
     /// A parent that is no path of plain names.
-    pub fn remove_parent(&self, parent: &str) -> Result<(), CgroupError> {
+    pub fn remove_parent(&self, parent: &str) -> Result<bool, CgroupError> {
         let parent = clean(parent)?;
+        let monitors = format!("{parent}/monitors");
+        let mut is_gone = true;
         for hierarchy in &self.hierarchies {
-            let _ = hierarchy.root.remove(&format!("{parent}/monitors"));
+            if hierarchy.own.trim_start_matches('/') == monitors {
+                // A monitor's last act: it leaves first.
+                let _ = hierarchy.root.try_write("cgroup.procs", "0");
+            }
+            let _ = hierarchy.root.remove(&monitors);
             let mut rest = parent.as_str();
-            while !rest.is_empty() && hierarchy.root.remove(rest).is_ok() {
+            while !rest.is_empty() {
+                match hierarchy.root.remove(rest) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(_) => {
+                        is_gone &= rest != parent;
+                        break;
+                    }
+                }
                 rest = rest.rsplit_once('/').map_or("", |(before, _)| before);
             }
         }
-        Ok(())
+        Ok(is_gone)
     }
 
     /// Each limit that was asked for needs a controller.
@@ -380,8 +399,23 @@ fn clean(path: &str) -> Result<String, CgroupError> {
     Ok(names.join("/"))
 }
 
+/// Another command removes an empty parent while we make a group in it or enter it: tried again.
+fn until_it_stays<T>(mut make: impl FnMut() -> Result<T, CgroupError>) -> Result<T, CgroupError> {
+    for _ in 1..REMOVED_MEANWHILE_MAX {
+        match make() {
+            Err(CgroupError::Sys(error)) if matches!(error.errno, Errno::NOENT | Errno::NODEV) => {}
+            other => return other,
+        }
+    }
+    make()
+}
+
 /// Makes the group at `path` and what is missing above it, and opens it.
 fn make_group(hierarchy: &Hierarchy, path: &str) -> Result<Directory, CgroupError> {
+    until_it_stays(|| try_make_group(hierarchy, path))
+}
+
+fn try_make_group(hierarchy: &Hierarchy, path: &str) -> Result<Directory, CgroupError> {
     match hierarchy.root.make(path) {
         Ok(()) => {}
         Err(Errno::NOENT) => {

@@ -19,7 +19,7 @@ use sys::rootfs::Ladder;
 use super::{
     CAPABILITY, OPAQUE_MARK, OVERLAY_PREFIX, WHITEOUT_PREFIX, is_image_xattr, is_whiteout, kind,
 };
-use crate::tar::reader::PATH_BYTES_MAX;
+use crate::tar::reader::{LONG_PATH_BYTES_MAX, PATH_BYTES_MAX};
 use crate::tar::{Entry, Kind, TarWriter, Time};
 
 /// One read of a file.
@@ -41,6 +41,16 @@ pub enum PackMode {
     Overlay,
     /// Files and nothing but files (`export`, `cp`).
     Plain,
+}
+
+impl PackMode {
+    /// Layers are read by others, who make objects by their whole path.
+    fn path_bytes_max(self) -> usize {
+        match self {
+            Self::Plain => LONG_PATH_BYTES_MAX,
+            _ => PATH_BYTES_MAX,
+        }
+    }
 }
 
 /// What becomes of other file systems that are mounted in the tree: of a running container.
@@ -128,7 +138,7 @@ pub enum PackError {
         path: PathBuf,
     },
     /// Deeper than any reader accepts.
-    #[error("cannot pack {path:?}: the path is longer than {PATH_BYTES_MAX} bytes")]
+    #[error("cannot pack {path:?}: the path is longer than any reader accepts")]
     PathTooLong {
         /// Its beginning.
         path: PathBuf,
@@ -231,7 +241,7 @@ impl<'a, W: Write> Packer<'a, W> {
                 path.push(b'/');
             }
             path.extend_from_slice(name.as_bytes());
-            if path.len() > PATH_BYTES_MAX {
+            if path.len() > self.options.mode.path_bytes_max() {
                 path.truncate(100);
                 return Err(PackError::PathTooLong {
                     path: to_path(&path),

@@ -21,6 +21,8 @@ const BUFFER_BYTES: usize = 128 * 1024;
 pub(crate) const ENTRIES_MAX: u64 = 2_000_000;
 /// As the kernel's PATH_MAX: a longer name could not be made.
 pub(crate) const PATH_BYTES_MAX: usize = 4096;
+/// In archives of volumes, which are written component by component: what a header of 1 MiB holds.
+pub(crate) const LONG_PATH_BYTES_MAX: usize = 1000 * 1024;
 /// As Go's archive/tar: one pax header or long name.
 const META_BYTES_MAX: u64 = 1024 * 1024;
 /// pax and long-name headers before one entry; three are used at most.
