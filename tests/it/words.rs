@@ -83,4 +83,9 @@ Error: failed to rename container named runs" rename runs runs
     a_reader_that_goes_ends_events: r#"
         timeout 20 caisson events --since 0 > e & p=$!; for i in 1 2 3; do caisson run --rm $N busybox true; done; kill $p
         (for i in $(seq 200); do caisson tag busybox b$i >/dev/null || exit 1; kill -0 $$ || exit; done) & t=$!; timeout 20 caisson events | head -1 > o; c=${PIPESTATUS[0]}; kill $t 2>/dev/null; wait; [ $c != 124 ] && [ -s o ]"#;
+    times_are_the_user_s: r#"
+        caisson create $N --name cc busybox true >/dev/null; U=$(TZ= caisson ps -a --format '{{.CreatedAt}}'); echo "$U" | grep -q '+0000 UTC$' || exit 2
+        for zone in Asia/Kolkata XYZ-5:30; do L=$(TZ=$zone caisson ps -a --format '{{.CreatedAt}}'); echo "$L" | grep -q ' +0530 [IX][SY][TZ]$' && [ "$(date -d "${L% *}" +%s)" = "$(date -d "${U% *}" +%s)" ] || exit 3; done
+        TZ=Asia/Kolkata caisson events --since 1h --until 0s | grep -q '+05:30 container create' || exit 4
+        H=$(date -u -d '-1 hour' +%Y-%m-%dT%H:%M:%S); [ -n "$(TZ= caisson events --since $H --until 0s)" ] && [ -z "$(TZ=XYZ3 caisson events --since $H --until 0s)" ] && [ -n "$(TZ=XYZ-3 caisson events --since $H --until 0s)" ]"#;
 }

@@ -17,6 +17,7 @@ pub mod observer;
 pub mod prune;
 pub mod undo;
 pub mod volume;
+pub mod zone;
 
 mod cdi;
 mod events;

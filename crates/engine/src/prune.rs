@@ -84,7 +84,8 @@ impl Chooser {
         let until_ns = match filters.values("until") {
             [] => None,
             [text] => {
-                let time = Timestamp::parse_relative(text, Timestamp::now(), 0);
+                let time =
+                    Timestamp::parse_relative(text, Timestamp::now(), crate::zone::offset_s());
                 let time = time.map_err(|error| EngineError::invalid(error.to_string()))?;
                 Some(time.unix_ns())
             }

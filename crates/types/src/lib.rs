@@ -34,3 +34,4 @@ pub mod timestamp;
 pub mod tmpfs_flag;
 pub mod units;
 pub mod volume_flag;
+pub mod zone;

@@ -185,7 +185,7 @@ fn flags<'a>(invocation: &'a Invocation) -> ListFlags<'a> {
 }
 
 pub(crate) fn clock() -> Clock {
-    Clock::utc(Timestamp::now().unix_ns() as i64)
+    Clock::local(Timestamp::now().unix_ns() as i64)
 }
 
 pub(crate) fn images(engine: &Engine, invocation: &Invocation) -> ExitCode {

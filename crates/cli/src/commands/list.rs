@@ -97,7 +97,7 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
             }
         },
     };
-    let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
+    let clock = Clock::local(Timestamp::now().unix_ns() as i64);
     let rows: Vec<ContainerRow> = all
         .iter()
         .map(|stored| row(engine, stored, &clock, with_size))

@@ -95,7 +95,7 @@ fn request(invocation: &Invocation) -> Result<LogRequest, String> {
     let matches = &invocation.matches;
     let time = |flag: &str| match matches.get_str(flag) {
         "" => Ok(None),
-        text => Timestamp::parse_relative(text, Timestamp::now(), 0)
+        text => Timestamp::parse_relative(text, Timestamp::now(), engine::zone::offset_s())
             .map(Some)
             .map_err(|error| format!("invalid value for \"{flag}\": {error}")),
     };

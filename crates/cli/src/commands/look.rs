@@ -87,7 +87,7 @@ const COLUMNS: [(&str, Column); 19] = [
 ];
 
 fn started(row: &ProcessRow) -> String {
-    Clock::utc(0)
+    Clock::local(0)
         .rfc3339(row.started_s)
         .get(11..16)
         .unwrap_or("")
@@ -306,7 +306,8 @@ pub(crate) fn events(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let now = Timestamp::now();
     let time = |flag: &str| match matches.get_str(flag) {
         "" => Ok(None),
-        text => Timestamp::parse_relative(text, now, 0).map(|time| Some(time.unix_ns() as i64)),
+        text => Timestamp::parse_relative(text, now, engine::zone::offset_s())
+            .map(|time| Some(time.unix_ns() as i64)),
     };
     let (since, until) = match (time("since"), time("until")) {
         (Ok(since), Ok(until)) => (since, until),
@@ -316,7 +317,7 @@ pub(crate) fn events(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
     };
     let since = since.unwrap_or(now.unix_ns() as i64);
-    let clock = Clock::utc(now.unix_ns() as i64);
+    let clock = Clock::local(now.unix_ns() as i64);
     // `--until` in the past reads what is there; else the journal is followed.
     let follow = match until {
         Some(until) if until <= now.unix_ns() as i64 => None,

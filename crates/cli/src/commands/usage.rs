@@ -17,7 +17,7 @@ use crate::output::rows::disk_usage::{CacheRow, DiskUsage, KeptRow, disk_usage};
 use crate::output::rows::images::ImageRow;
 
 pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let clock = Clock::utc(Timestamp::now().unix_ns() as i64);
+    let clock = Clock::local(Timestamp::now().unix_ns() as i64);
     let usage = match gather(engine, &clock) {
         Ok(usage) => usage,
         Err(error) => {

@@ -206,7 +206,7 @@ impl<'a> Matcher<'a> {
         let now = Timestamp::now();
         let mut until = None;
         for text in filters.values("until") {
-            let time = Timestamp::parse_relative(text, now, 0);
+            let time = Timestamp::parse_relative(text, now, crate::zone::offset_s());
             let time = time.map_err(|_| ImageError::Filter(filters.bad_value("until")))?;
             until = Some(until.map_or(time, |known: Timestamp| known.min(time)));
         }

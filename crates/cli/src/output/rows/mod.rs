@@ -11,32 +11,44 @@ pub(crate) mod prune;
 pub(crate) mod stats;
 pub(crate) mod version;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use types::units::human_duration;
+use types::zone::{Local, Zone};
 
 /// The time, and how the user's zone tells it.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     /// Nanoseconds since 1970.
     pub(crate) now_ns: i64,
-    /// Seconds east of UTC.
-    pub(crate) utc_offset_s: i64,
-    /// The zone's abbreviation.
-    pub(crate) zone: String,
+    /// Read where a time is told; most lists tell none.
+    zone: OnceCell<Zone>,
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_S: i64 = 86_400;
 
 impl Clock {
+    /// A clock that tells the user's time.
+    pub(crate) fn local(now_ns: i64) -> Self {
+        Self {
+            now_ns,
+            zone: OnceCell::new(),
+        }
+    }
+
     /// A clock that tells UTC.
+    #[cfg(test)]
     pub(crate) fn utc(now_ns: i64) -> Self {
         Self {
             now_ns,
-            utc_offset_s: 0,
-            zone: "UTC".to_owned(),
+            zone: Zone::default().into(),
         }
+    }
+
+    fn at(&self, unix_s: i64) -> &Local {
+        self.zone.get_or_init(engine::zone::local).at(unix_s)
     }
 
     /// `2 hours ago`.
@@ -52,38 +64,26 @@ impl Clock {
     /// `2024-01-01 00:00:00 +0000 UTC`.
     pub(crate) fn go_time(&self, unix_s: i64) -> String {
         let (date, time) = self.date_and_time(unix_s);
-        format!("{date} {time} {} {}", self.offset(""), self.zone)
+        let local = self.at(unix_s);
+        format!("{date} {time} {} {}", offset(local, ""), local.name)
     }
 
     /// `2024-01-01T00:00:00Z`.
     pub(crate) fn rfc3339(&self, unix_s: i64) -> String {
         let (date, time) = self.date_and_time(unix_s);
-        format!("{date}T{time}{}", self.zone_suffix())
+        format!("{date}T{time}{}", suffix(self.at(unix_s)))
     }
 
     /// `2024-01-01T00:00:00.000000000Z`, nine digits always.
     pub(crate) fn rfc3339_nano(&self, unix_ns: i64) -> String {
-        let (date, time) = self.date_and_time(unix_ns.div_euclid(SECOND_NS));
+        let unix_s = unix_ns.div_euclid(SECOND_NS);
+        let (date, time) = self.date_and_time(unix_s);
         let fraction = unix_ns.rem_euclid(SECOND_NS);
-        format!("{date}T{time}.{fraction:09}{}", self.zone_suffix())
-    }
-
-    fn zone_suffix(&self) -> String {
-        if self.utc_offset_s == 0 {
-            "Z".to_owned()
-        } else {
-            self.offset(":")
-        }
-    }
-
-    fn offset(&self, colon: &str) -> String {
-        let sign = if self.utc_offset_s < 0 { '-' } else { '+' };
-        let minutes = self.utc_offset_s.abs() / 60;
-        format!("{sign}{:02}{colon}{:02}", minutes / 60, minutes % 60)
+        format!("{date}T{time}.{fraction:09}{}", suffix(self.at(unix_s)))
     }
 
     fn date_and_time(&self, unix_s: i64) -> (String, String) {
-        let local = unix_s.saturating_add(self.utc_offset_s);
+        let local = unix_s.saturating_add(self.at(unix_s).offset_s.into());
         let (year, month, day) = civil_date(local.div_euclid(DAY_S));
         let second = local.rem_euclid(DAY_S);
         let time = format!(
@@ -94,6 +94,19 @@ impl Clock {
         );
         (format!("{year:04}-{month:02}-{day:02}"), time)
     }
+}
+
+fn suffix(local: &Local) -> String {
+    match local.offset_s {
+        0 => "Z".to_owned(),
+        _ => offset(local, ":"),
+    }
+}
+
+fn offset(local: &Local, colon: &str) -> String {
+    let sign = if local.offset_s < 0 { '-' } else { '+' };
+    let minutes = local.offset_s.abs() / 60;
+    format!("{sign}{:02}{colon}{:02}", minutes / 60, minutes % 60)
 }
 
 /// The date of a day counted from 1970-01-01, by the Gregorian calendar.
@@ -144,8 +157,7 @@ mod tests {
         }
         let india = Clock {
             now_ns: 0,
-            utc_offset_s: 19_800,
-            zone: "IST".to_owned(),
+            zone: Zone::parse_rule("IST-5:30").unwrap().into(),
         };
         assert_eq!(india.go_time(0), "1970-01-01 05:30:00 +0530 IST");
         assert_eq!(india.rfc3339(0), "1970-01-01T05:30:00+05:30");
