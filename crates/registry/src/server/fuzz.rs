@@ -25,3 +25,25 @@ pub fn requests(text: &str) {
     let _ = words::choose(text);
     let _ = webhooks::is_url(text);
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hostile_requests_pass_through_the_door() {
+        let deep = "[".repeat(10_000);
+        for text in [
+            "",
+            "a/../b/blobs/uploads/x",
+            "a\\b/tags/list",
+            r#"{"schemaVersion":2,"config":{"digest":"sha256:0","size":-1}}"#,
+            &deep,
+            "<script>alert(1)</script>\n\n[x](javascript:alert(1)) ![y](data:text/html,z)",
+            "<svg/onload=x> [f]\n\n[f]: JaVaScRiPt:alert(1)\n\n| a |\n|---|\n| <img src=x> |",
+            "a.b.c",
+            "fr;q=NaN,*;q=-1",
+            "http://127.0.0.1@x/",
+        ] {
+            super::requests(text);
+        }
+    }
+}
