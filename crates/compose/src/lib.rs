@@ -8,6 +8,7 @@
 
 mod canonical;
 mod check;
+pub mod container;
 mod decode;
 mod dotenv;
 mod error;
@@ -21,6 +22,7 @@ mod merge;
 pub mod model;
 mod normalize;
 mod places;
+pub mod plan;
 mod project;
 mod reset;
 mod schema;
@@ -37,6 +39,6 @@ pub use files::{FileKind, Files};
 pub use hash::{network_hash, service_hash, volume_hash};
 pub use interpolate::Variable;
 pub use load::Options;
-pub use model::Project;
+pub use model::{Project, split_words};
 pub use project::{Loaded, Request, load, normalize_project_name};
 pub use show::{Format, show, show_value};

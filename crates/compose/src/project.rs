@@ -138,6 +138,12 @@ impl Loading<'_> {
         project.name = name;
         project.working_dir = directory;
         project.files = sources.into_iter().map(|source| source.path).collect();
+        project.env_files = self
+            .request
+            .env_files
+            .iter()
+            .map(|path| types::lexical_path::absolute(path, &self.request.working_dir))
+            .collect();
         project.environment = env.vars;
         self.finish(&mut project, &tree)?;
         Ok((project, tree))

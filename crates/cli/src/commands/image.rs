@@ -45,6 +45,28 @@ pub(crate) fn resolve_for_run(
     request: &RunRequest,
     name: &str,
 ) -> Result<Resolved, EngineError> {
+    let wanted = Wanted {
+        pull: request.pull,
+        platform: request.platform.clone(),
+        quiet: request.quiet,
+    };
+    resolve(engine, &wanted, name)
+}
+
+/// How an image is looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) pull: PullPolicy,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) quiet: bool,
+}
+
+/// Finds an image: local, else pulled, else (for `hello-world`) the built-in one.
+pub(crate) fn resolve(
+    engine: &Engine,
+    request: &Wanted,
+    name: &str,
+) -> Result<Resolved, EngineError> {
     let local = engine.image(name);
     let found = match (local, request.pull) {
         (Ok(record), PullPolicy::Missing | PullPolicy::Never)

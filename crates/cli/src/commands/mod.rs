@@ -2,6 +2,7 @@
 
 mod account;
 mod attach;
+mod compose;
 mod container;
 mod copy;
 mod doctor;
@@ -91,12 +92,13 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
     code
 }
 
-fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
+pub(crate) fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
     match invocation.command.verb {
         Verb::Run => run::run(engine, invocation),
         Verb::Create => run::create(engine, invocation),
         Verb::Exec => exec::exec(engine, invocation),
         Verb::Attach => attach::attach(engine, invocation),
+        Verb::Compose(action) => compose::compose(engine, invocation, action),
         Verb::Start => attach::start(engine, invocation),
         Verb::Stop => container::stop(engine, invocation),
         Verb::Kill => container::kill(engine, invocation),

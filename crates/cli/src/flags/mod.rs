@@ -17,6 +17,8 @@ pub(crate) mod parse;
 mod refused;
 mod structured;
 mod suggest;
+mod table_compose;
+mod table_compose_flags;
 mod table_container;
 mod table_image;
 mod table_manifest;
@@ -261,6 +263,7 @@ impl Flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Attach,
+    Compose(ComposeAction),
     ContainerInspect,
     ContainerPrune,
     Commit,
@@ -332,6 +335,42 @@ pub(crate) enum Verb {
     VolumeRestore,
     VolumeRm,
     VolumeSnapshot,
+    Volumes,
+    Wait,
+}
+
+/// A command of the group `compose`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ComposeAction {
+    Attach,
+    Commit,
+    Config,
+    Copy,
+    Create,
+    Down,
+    Events,
+    Exec,
+    Export,
+    Images,
+    Kill,
+    Logs,
+    Ls,
+    Pause,
+    Port,
+    Ps,
+    Pull,
+    Push,
+    Restart,
+    Rm,
+    Run,
+    Scale,
+    Start,
+    Stats,
+    Stop,
+    Top,
+    Unpause,
+    Up,
+    Version,
     Volumes,
     Wait,
 }
@@ -475,6 +514,10 @@ pub(crate) struct Group {
 /// The groups.
 pub(crate) static GROUPS: &[Group] = &[
     Group {
+        name: "compose",
+        about: "Run several containers as one project",
+    },
+    Group {
         name: "container",
         about: "Manage containers",
     },
@@ -507,6 +550,7 @@ pub(crate) static GROUPS: &[Group] = &[
 /// The tables of commands, by subject.
 static TABLES: &[&[Command]] = &[
     table_process::COMMANDS,
+    table_compose::COMMANDS,
     table_container::COMMANDS,
     table_image::COMMANDS,
     table_manifest::COMMANDS,

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::refused::missing;
 use super::suggest::nearest;
+use super::table_compose::COMPOSE_FLAGS;
 use super::words::{Cursor, Setting, split_word};
 use super::{Command, Flag, GLOBAL_FLAGS, GROUPS, Kind, Matches, Status, commands, help, values};
 
@@ -97,6 +98,27 @@ pub(crate) struct Globals {
     pub(crate) root: Option<String>,
     /// `--run-root`.
     pub(crate) run_root: Option<String>,
+    /// The flags between `compose` and its command.
+    pub(crate) compose: ComposeGlobals,
+}
+
+/// The values of the flags between `compose` and its command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ComposeGlobals {
+    /// `--all-resources`.
+    pub(crate) all_resources: bool,
+    /// `--dry-run`.
+    pub(crate) dry_run: bool,
+    /// `--env-file`.
+    pub(crate) env_files: Vec<String>,
+    /// `--file`.
+    pub(crate) files: Vec<String>,
+    /// `--profile`.
+    pub(crate) profiles: Vec<String>,
+    /// `--project-directory`.
+    pub(crate) project_directory: Option<String>,
+    /// `--project-name`.
+    pub(crate) project_name: Option<String>,
 }
 
 /// Reads a command line, the program's own name first.
@@ -130,23 +152,21 @@ fn read(argv: &[OsString]) -> Result<Outcome, Failure> {
         .map(Path::new)
         .and_then(Path::file_name)
         .unwrap_or_default();
-    if called == "docker-compose" || called == "caisson-compose" {
-        let called = called.to_string_lossy();
-        return Err(usage_failure(format!(
-            "{called}: Compose files are not built yet"
-        )));
-    }
-    let program = if called == "docker" {
+    let is_compose = called == "docker-compose" || called == "caisson-compose";
+    let program = if called == "docker" || called == "docker-compose" {
         Program::Docker
     } else {
         Program::Caisson
     };
-    let words = texts(program, argv.get(1..).unwrap_or_default())?;
+    let mut words = texts(program, argv.get(1..).unwrap_or_default())?;
+    if is_compose {
+        words.insert(0, "compose");
+    }
     let mut cursor = Cursor {
         words: &words,
         next: 0,
     };
-    let globals = match read_globals(program, &mut cursor)? {
+    let mut globals = match read_globals(program, &mut cursor)? {
         Leading::Command(globals) => globals,
         Leading::Done(outcome) => return Ok(outcome),
     };
@@ -155,6 +175,12 @@ fn read(argv: &[OsString]) -> Result<Outcome, Failure> {
     };
     if first == "help" {
         return help_topic(program, cursor.rest());
+    }
+    if first == "compose" {
+        match read_compose(program, &mut cursor)? {
+            LeadingCompose::Command(compose) => globals.compose = compose,
+            LeadingCompose::Done(outcome) => return Ok(outcome),
+        }
     }
     let found = match find(program, first, &mut cursor)? {
         Found::Command(command, name) => (command, name),
@@ -247,6 +273,57 @@ fn read_globals(program: Program, cursor: &mut Cursor<'_>) -> Result<Leading, Fa
         return Ok(Leading::Done(Outcome::Print(version_line(program))));
     }
     Ok(Leading::Command(globals))
+}
+
+enum LeadingCompose {
+    Command(ComposeGlobals),
+    Done(Outcome),
+}
+
+/// Reads the flags between `compose` and its command.
+fn read_compose(program: Program, cursor: &mut Cursor<'_>) -> Result<LeadingCompose, Failure> {
+    let name = program.name();
+    let fail = |text: String| Failure {
+        text: format!(
+            "{text}\n\nUsage:  {name} compose [OPTIONS] COMMAND\n\n\
+             Run '{name} compose --help' for more information"
+        ),
+        exit_code: EXIT_FLAG,
+    };
+    let mut globals = ComposeGlobals::default();
+    while let Some(word) = cursor
+        .peek()
+        .filter(|word| word.len() > 1 && word.starts_with('-'))
+    {
+        cursor.next += 1;
+        for setting in split_word(word, COMPOSE_FLAGS, cursor).map_err(&fail)? {
+            let (index, value) = match setting {
+                Setting::Value(index, value) => (index, value),
+                Setting::Help(_) | Setting::Version(_) => {
+                    let page = help::group_page("compose", program);
+                    return Ok(LeadingCompose::Done(Outcome::Print(page)));
+                }
+            };
+            let flag = &COMPOSE_FLAGS[index];
+            check_value(flag, &value).map_err(&fail)?;
+            let is_on = || values::parse_bool(&value).unwrap_or(false);
+            match flag.long {
+                "all-resources" => globals.all_resources = is_on(),
+                "dry-run" => globals.dry_run = is_on(),
+                "version" if is_on() => {
+                    let text = format!("Docker Compose version v{OWN_VERSION} (Caisson)\n");
+                    return Ok(LeadingCompose::Done(Outcome::Print(text)));
+                }
+                "env-file" => globals.env_files.push(value),
+                "file" => globals.files.push(value),
+                "profile" => globals.profiles.push(value),
+                "project-directory" | "workdir" => globals.project_directory = Some(value),
+                "project-name" => globals.project_name = Some(value),
+                _ => {}
+            }
+        }
+    }
+    Ok(LeadingCompose::Command(globals))
 }
 
 fn set_global(

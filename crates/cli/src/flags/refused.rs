@@ -23,7 +23,20 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "checkpoint",
         Missing::Never("checkpoints are not supported; pause keeps a container in memory"),
     ),
-    ("compose", Missing::Later("Compose files")),
+    (
+        "compose alpha",
+        Missing::Never("its commands became others: use config, up, watch and scale"),
+    ),
+    (
+        "compose bridge",
+        Missing::Never("Compose files are not turned into other languages"),
+    ),
+    ("compose build", Missing::Later(BUILDING)),
+    (
+        "compose publish",
+        Missing::Never("Compose files are not kept in registries; keep them with the code"),
+    ),
+    ("compose watch", Missing::Later("watching files")),
     ("config", Missing::Swarm),
     (
         "context",

@@ -678,11 +678,6 @@ fn what_is_missing_is_refused_by_name() {
             .starts_with("--link-local-ip is refused: link-local IPv4")
     );
     assert_eq!(refused.exit_code, 125);
-    let compose = failure(&["docker-compose", "up"]);
-    assert_eq!(
-        compose.text,
-        "docker-compose: Compose files are not built yet"
-    );
     // A switch that is refused may still be switched off.
     invocation(&["caisson", "images", "--tree=false"]);
 }
@@ -834,6 +829,69 @@ fn tables_cover_dockers_inventory() {
         }
     }
     assert!(commands_seen > 60, "only {commands_seen} commands compared");
+}
+
+/// The same for the commands about Compose projects, whose words for types are their own.
+#[test]
+fn tables_cover_the_inventory_of_compose() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/corpus/golden/cli-inventory.json"
+    );
+    let Ok(text) = std::fs::read_to_string(path) else {
+        println!("skipped: no corpus");
+        return;
+    };
+    let inventory: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (key, entry) in inventory.as_object().unwrap() {
+        let Some(name) = key.strip_prefix("compose:docker compose ") else {
+            continue;
+        };
+        let first = name.split(' ').next();
+        if refused::missing("compose", first).is_some() {
+            continue;
+        }
+        let full = format!("compose {name}");
+        let command = commands()
+            .find(|command| command.name() == full || command.aliases.contains(&full.as_str()))
+            .unwrap_or_else(|| panic!("no command {full}"));
+        for row in entry["flags"].as_array().unwrap() {
+            let names = row["names"].as_array().unwrap().iter();
+            let names: Vec<&str> = names.filter_map(|name| name.as_str()).collect();
+            let long = names.iter().find_map(|name| name.strip_prefix("--"));
+            let Some(long) = long.filter(|long| !matches!(*long, "help" | "dry-run")) else {
+                continue;
+            };
+            let flag = command
+                .flags
+                .iter()
+                .find(|flag| flag.long == long || flag.aliases.contains(&long))
+                .unwrap_or_else(|| panic!("{full}: no --{long}"));
+            let short = names.iter().find(|name| !name.starts_with("--"));
+            let short = short.and_then(|name| name.chars().nth(1));
+            assert_eq!(flag.short, short, "{full} --{long}");
+        }
+    }
+}
+
+#[test]
+fn flags_before_a_compose_command_are_its_own() {
+    let done = invocation(&[
+        "docker-compose",
+        "-f",
+        "a.yml",
+        "-p",
+        "x",
+        "up",
+        "-d",
+        "web",
+    ]);
+    assert_eq!(done.name, "compose up");
+    assert_eq!(done.globals.compose.files, ["a.yml"]);
+    assert_eq!(done.globals.compose.project_name.as_deref(), Some("x"));
+    assert_eq!(done.matches.args, ["web"]);
+    let refused = failure(&["caisson", "compose", "--nosuch", "up"]);
+    assert_eq!(refused.exit_code, 125);
 }
 
 fn check_flag(command: &Command, row: &serde_json::Value) {

@@ -32,6 +32,7 @@ pub use service::{
     WeightDevice,
 };
 pub use values::{Bytes, Duration, Extensions, FileMode, Hosts, Mapping, Ulimit, Variables};
+pub use words::split as split_words;
 
 /// A whole project, loaded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,9 @@ pub struct Project {
     /// The files it was made of, absolute.
     #[serde(skip)]
     pub files: Vec<String>,
+    /// The files given with `--env-file`.
+    #[serde(skip)]
+    pub env_files: Vec<String>,
     /// The variables that files may use.
     #[serde(skip)]
     pub environment: BTreeMap<String, String>,
@@ -82,6 +86,14 @@ pub struct Project {
 }
 
 impl Project {
+    /// Takes the names of env files and label files off: what they say is in the services.
+    pub fn discard_env_files(&mut self) {
+        for service in self.services.values_mut().chain(self.disabled.values_mut()) {
+            service.env_file.clear();
+            service.label_file.clear();
+        }
+    }
+
     /// A service, also one that does not take part.
     pub fn any_service(&self, name: &str) -> Option<&Service> {
         self.services.get(name).or_else(|| self.disabled.get(name))

@@ -14,7 +14,10 @@ enum Quote {
 }
 
 /// The words of a command line.
-pub(crate) fn split(text: &str) -> Result<Vec<String>, String> {
+///
+/// # Errors
+/// A quote or a bracket that is not closed.
+pub fn split(text: &str) -> Result<Vec<String>, String> {
     let invalid = || format!("invalid command line string: {text}");
     let mut words = Vec::new();
     let mut word = String::new();

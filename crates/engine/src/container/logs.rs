@@ -1,7 +1,8 @@
 //! Reading a container's log: the files that rotation left, oldest first, then what comes.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use monitor::log::Entry;
@@ -82,6 +83,61 @@ impl Engine {
         self.follow(&stored.record.id, &path, read_bytes, watch, request, take)
     }
 
+    /// Reads the logs of several containers, each entry with the place of its container in `ids`.
+    /// With `follow` they come mixed as they are written, until all have ended; `tick` is asked at
+    /// least every 200 ms, and when `wake` is readable, whether to go on.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn logs_together(
+        &self,
+        ids: &[String],
+        request: &LogRequest,
+        wake: Option<BorrowedFd<'_>>,
+        take: &mut dyn FnMut(usize, &Entry) -> Next,
+        tick: &mut dyn FnMut() -> Next,
+    ) -> Result<(), EngineError> {
+        let mut watch = None;
+        let mut readers = Vec::new();
+        for (index, id) in ids.iter().enumerate() {
+            let path = self.store().container_directory(id).join("log");
+            if request.follow {
+                match &watch {
+                    None => watch = Some(Watch::begin(&path)?),
+                    Some(watch) => watch.add(&path)?,
+                }
+            }
+            let Ok(files) = read_all(&path) else { continue };
+            let mut start = request.tail.map_or((0, 0), |count| tail(&files, count));
+            for bytes in files.iter().skip(start.0) {
+                if hand_over(&bytes[start.1..], request, &mut |entry| take(index, entry))
+                    == Next::Stop
+                {
+                    return Ok(());
+                }
+                start.1 = 0;
+            }
+            let offset = files.last().map_or(0, Vec::len) as u64;
+            readers.push((index, Reader::new(id.clone(), path, offset)));
+        }
+        let Some(watch) = watch else { return Ok(()) };
+        while !readers.is_empty() && tick() == Next::More {
+            let mut left = Vec::new();
+            for (index, mut reader) in readers {
+                match reader.step(self, request, &mut |entry| take(index, entry))? {
+                    Read::Ended => {}
+                    Read::Stop => return Ok(()),
+                    Read::More => left.push((index, reader)),
+                }
+            }
+            readers = left;
+            if !readers.is_empty() {
+                watch.wait_or(wake);
+            }
+        }
+        Ok(())
+    }
+
     fn follow(
         &self,
         id: &str,
@@ -91,45 +147,84 @@ impl Engine {
         request: &LogRequest,
         take: &mut dyn FnMut(&Entry) -> Next,
     ) -> Result<(), EngineError> {
-        use std::io::{Seek, SeekFrom};
-        let mut file = None;
-        let mut offset = read_bytes;
-        let mut pending = Vec::new();
-        loop {
-            // Asked before reading: what was written before the end is still read after it.
-            let ended = self
-                .observe(id)
-                .map_or(true, |stored| !stored.state.status.is_live());
-            if file.is_none() {
-                file = File::open(path).ok();
-            }
-            if let Some(open) = &mut file {
-                open.seek(SeekFrom::Start(offset))
-                    .on("seek in", path.display())?;
-                let count = open.read_to_end(&mut pending).on("read", path.display())?;
-                offset += count as u64;
-                let whole = pending
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map_or(0, |at| at + 1);
-                if hand_over(&pending[..whole], request, take) == Next::Stop {
-                    return Ok(());
-                }
-                pending.drain(..whole);
-                if is_put_aside(open, path) {
-                    // The old file is read to its end; go on with the new one.
-                    (file, offset) = (None, 0);
-                    continue;
-                }
-            }
-            if ended {
-                return Ok(());
-            }
+        let mut reader = Reader::new(id.to_owned(), path.to_owned(), read_bytes);
+        while reader.step(self, request, take)? == Read::More {
             if request.until.is_some_and(|until| Timestamp::now() >= until) {
                 return Ok(());
             }
             watch.wait();
         }
+        Ok(())
+    }
+}
+
+/// What a look at a followed log came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    More,
+    Ended,
+    Stop,
+}
+
+/// A log that is followed.
+struct Reader {
+    id: String,
+    path: PathBuf,
+    file: Option<File>,
+    offset: u64,
+    pending: Vec<u8>,
+}
+
+impl Reader {
+    fn new(id: String, path: PathBuf, offset: u64) -> Self {
+        Self {
+            id,
+            path,
+            file: None,
+            offset,
+            pending: Vec::new(),
+        }
+    }
+
+    /// Hands over what was written since the last look.
+    fn step(
+        &mut self,
+        engine: &Engine,
+        request: &LogRequest,
+        take: &mut dyn FnMut(&Entry) -> Next,
+    ) -> Result<Read, EngineError> {
+        use std::io::{Seek, SeekFrom};
+        // Asked before reading: what was written before the end is still read after it.
+        let ended = engine
+            .observe(&self.id)
+            .map_or(true, |stored| !stored.state.status.is_live());
+        loop {
+            if self.file.is_none() {
+                self.file = File::open(&self.path).ok();
+            }
+            let Some(open) = &mut self.file else { break };
+            open.seek(SeekFrom::Start(self.offset))
+                .on("seek in", self.path.display())?;
+            let count = open
+                .read_to_end(&mut self.pending)
+                .on("read", self.path.display())?;
+            self.offset += count as u64;
+            let whole = self
+                .pending
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1);
+            if hand_over(&self.pending[..whole], request, take) == Next::Stop {
+                return Ok(Read::Stop);
+            }
+            self.pending.drain(..whole);
+            if !is_put_aside(open, &self.path) {
+                break;
+            }
+            // The old file is read to its end; go on with the new one.
+            (self.file, self.offset) = (None, 0);
+        }
+        Ok(if ended { Read::Ended } else { Read::More })
     }
 }
 
@@ -252,14 +347,29 @@ impl Watch {
         Ok(Self(watch))
     }
 
+    /// Watches one more log.
+    fn add(&self, path: &Path) -> Result<(), EngineError> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let what = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO;
+        inotify::add_watch(&self.0, directory, what).on("watch", directory.display())?;
+        Ok(())
+    }
+
     fn wait(&self) {
+        self.wait_or(None);
+    }
+
+    fn wait_or(&self, wake: Option<BorrowedFd<'_>>) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         use std::os::fd::AsFd;
         let timeout = Timespec {
             tv_sec: 0,
             tv_nsec: LOOK_MS * 1_000_000,
         };
-        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        fds.extend(wake.map(|wake| PollFd::from_borrowed_fd(wake, PollFlags::IN)));
         let _ = poll(&mut fds, Some(&timeout));
         let mut events = [0u8; 4096];
         while matches!(rustix::io::read(&self.0, &mut events), Ok(1..)) {}

@@ -1,7 +1,7 @@
 //! Starting: plan, monitor, the monitor's word.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use monitor::job::{Job, LogOptions, VolumeMount};
@@ -108,6 +108,80 @@ impl Engine {
         adopt: bool,
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
+        let given = self.begin_give(record, lowers, waiting, adopt, client)?;
+        self.finish_give(&record.id, &record.name, given)
+    }
+
+    /// Begins to start a container that this command has just made; the answer is awaited with
+    /// [`Self::finish_start`]. Several can be begun before the first is finished.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn begin_start_made(
+        &self,
+        made: Made,
+        waiting: Option<Waiting>,
+    ) -> Result<Starting, EngineError> {
+        let waiting = match waiting {
+            Some(waiting) => waiting,
+            None => self.new_monitor(&made.record, false)?,
+        };
+        let given = self.begin_give(&made.record, made.lowers.clone(), waiting, false, None)?;
+        let (id, name) = (made.record.id.clone(), made.record.name.clone());
+        let lock = Holder::Made(Box::new(made));
+        Ok(Starting {
+            id,
+            name,
+            given,
+            _lock: lock,
+        })
+    }
+
+    /// Begins to start a container, as [`Self::begin_start_made`]; none where it runs already.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn begin_start_known(&self, key: &str) -> Result<Option<Starting>, EngineError> {
+        let stored = self.container(key)?;
+        let (id, name) = (stored.record.id.clone(), stored.record.name.clone());
+        let of = |error| EngineError::of_container(error, key);
+        let lock = self.store().lock_container(&id).map_err(of)?;
+        let stored = self.store().read_container(&id).map_err(of)?;
+        match stored.state.status {
+            types::state::Status::Paused => Err(EngineError::conflict(
+                "cannot start a paused container, try unpause instead",
+            )),
+            status if status.is_live() => Ok(None),
+            _ => {
+                let lowers = self.image_lowers(&stored.record.image_id)?;
+                let waiting = self.new_monitor(&stored.record, false)?;
+                let given = self.begin_give(&stored.record, lowers, waiting, false, None)?;
+                Ok(Some(Starting {
+                    id,
+                    name,
+                    given,
+                    _lock: Holder::Lock(lock),
+                }))
+            }
+        }
+    }
+
+    /// Waits for the word of a monitor whose container was begun to start.
+    ///
+    /// # Errors
+    /// Why it does not run; the container stays, as created.
+    pub fn finish_start(&self, starting: Starting) -> Result<protocol::Started, EngineError> {
+        self.finish_give(&starting.id, &starting.name, starting.given)
+    }
+
+    fn begin_give(
+        &self,
+        record: &ContainerRecord,
+        lowers: Vec<PathBuf>,
+        waiting: Waiting,
+        adopt: bool,
+        client: Option<&OwnedFd>,
+    ) -> Result<Given, EngineError> {
         let run_directory = make_run_directory(self.store(), &record.id)?;
         // An ending monitor still holds its lock for a moment; the new one waits for the unmount.
         let directory = self.store().container_directory(&record.id);
@@ -131,22 +205,41 @@ impl Engine {
             files::write(&job.directory, record, &job.launch, &places, &links)?;
         }
         sys::fail::point("engine.start.prepared");
-        let started = waiting
-            .give(&job, &alive, client)
-            .map_err(EngineError::from);
+        let channel = waiting.give(&job, &alive, client);
         sys::fail::point("engine.start.given");
         drop(alive);
-        let started = started.and_then(|channel| Ok(monitor::client::started(channel)?));
-        match started {
-            Ok(mut started) => {
-                started.warnings.extend(warnings);
-                Ok(started)
-            }
+        match channel {
+            Ok(channel) => Ok(Given {
+                channel,
+                attachment: job.attachment,
+                adopt,
+                warnings,
+            }),
             Err(error) => {
                 if !adopt {
                     self.detach(&record.id);
                 }
-                Err(self.with_port_holder(error, &record.name, job.attachment.as_ref()))
+                Err(error.into())
+            }
+        }
+    }
+
+    fn finish_give(
+        &self,
+        id: &str,
+        name: &str,
+        given: Given,
+    ) -> Result<protocol::Started, EngineError> {
+        match monitor::client::started(given.channel).map_err(EngineError::from) {
+            Ok(mut started) => {
+                started.warnings.extend(given.warnings);
+                Ok(started)
+            }
+            Err(error) => {
+                if !given.adopt {
+                    self.detach(id);
+                }
+                Err(self.with_port_holder(error, name, given.attachment.as_ref()))
             }
         }
     }
@@ -237,6 +330,46 @@ impl Engine {
             time_ns: sys::journal::now_ns(),
         });
     }
+}
+
+/// A container whose monitor has its job, and has not answered yet.
+#[derive(Debug)]
+pub struct Starting {
+    id: String,
+    name: String,
+    given: Given,
+    /// Other commands wait until it is started.
+    _lock: Holder,
+}
+
+impl Starting {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl AsFd for Starting {
+    /// Readable when the monitor has answered.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.given.channel.as_fd()
+    }
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for its lock")]
+enum Holder {
+    Made(Box<Made>),
+    Lock(Lock),
+}
+
+/// A job given to a monitor.
+#[derive(Debug)]
+struct Given {
+    channel: OwnedFd,
+    attachment: Option<network::attachment::Attachment>,
+    adopt: bool,
+    warnings: Vec<String>,
 }
 
 fn libc_sigterm() -> i32 {

@@ -1,0 +1,400 @@
+//! Lists: `compose ps`, `ls`, `images`, `volumes`, `top`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use engine::compose::container::labels;
+use engine::compose::label;
+use engine::{Engine, StoredContainer};
+use serde_json::{Value, json};
+use types::reference::Reference;
+use types::timestamp::Timestamp;
+use types::units::human_size_with_precision;
+
+use super::{Done, Failure, OneOff, containers, is_oneoff, plain, project_or_name};
+use crate::commands::list::row;
+use crate::commands::{print, print_line};
+use crate::flags::Invocation;
+use crate::output::rows::Clock;
+use crate::output::rows::containers::ContainerRow;
+use crate::output::rows::ports::ports_text;
+use crate::output::table::align;
+use crate::output::template::escape_control;
+use crate::output::text::{ellipsis, short_id};
+
+fn clock() -> Clock {
+    Clock::utc(Timestamp::now().unix_ns() as i64)
+}
+
+/// Prints a table whose cells end in tabs, with three spaces between columns as Docker Compose.
+fn table(titles: &[&str], rows: &[Vec<String>]) {
+    let mut text = titles.join("\t") + "\n";
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .map(|cell| escape_control(cell).replace(['\t', '\n'], " "))
+            .collect();
+        text.push_str(&cells.join("\t"));
+        text.push('\n');
+    }
+    let aligned = align(&text, 4, 3);
+    print(&aligned);
+}
+
+/// `table`, `json` or refused: the lists of `compose` have no templates.
+fn is_json(invocation: &Invocation) -> Result<bool, Failure> {
+    match invocation.matches.get_str("format") {
+        "" | "table" => Ok(false),
+        "json" => Ok(true),
+        other => Err(Failure::text(format!(
+            "format {other:?} is not supported here: table and json are"
+        ))),
+    }
+}
+
+fn running_for(row: &ContainerRow) -> String {
+    let seconds = Timestamp::now().unix_ns() as i64 / 1_000_000_000 - row.created_s;
+    format!(
+        "{} ago",
+        types::units::human_duration(seconds.max(0).saturating_mul(1_000_000_000))
+    )
+}
+
+pub(super) fn ps(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = project_or_name(invocation)?;
+    let mut found = containers(engine, &project, &matches.args, OneOff::With)?;
+    let statuses = statuses(invocation)?;
+    let is_wanted = |stored: &StoredContainer| {
+        let status = stored.state.status;
+        let is_shown = matches.get_bool("all") || !statuses.is_empty() || status.is_live();
+        let is_known = matches.get_bool("orphans")
+            || project
+                .any_service(label(stored, labels::SERVICE))
+                .is_some();
+        is_shown
+            && is_known
+            && (statuses.is_empty() || statuses.contains(status.as_str()))
+            && (!is_oneoff(stored) || matches.get_bool("all"))
+    };
+    found.retain(is_wanted);
+    if matches.get_bool("quiet") {
+        found
+            .iter()
+            .for_each(|stored| print_line(&stored.record.id));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if matches.get_bool("services") {
+        let names: BTreeSet<&str> = found
+            .iter()
+            .map(|stored| label(stored, labels::SERVICE))
+            .collect();
+        names.iter().for_each(|name| print_line(name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let clock = clock();
+    let rows: Vec<ContainerRow> = found
+        .iter()
+        .map(|stored| row(engine, stored, &clock, false))
+        .collect();
+    if is_json(invocation)? {
+        for (stored, row) in found.iter().zip(&rows) {
+            print_line(&ps_json(stored, row).to_string());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cells = |(stored, row): (&StoredContainer, &ContainerRow)| {
+        let command = match matches.get_bool("no-trunc") {
+            true => row.command.clone(),
+            false => ellipsis(&row.command, 20),
+        };
+        vec![
+            stored.record.name.clone(),
+            row.image.clone(),
+            format!("{command:?}"),
+            label(stored, labels::SERVICE).to_owned(),
+            running_for(row),
+            row.status.clone(),
+            ports_text(&row.ports),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.iter().zip(&rows).map(cells).collect();
+    table(
+        &[
+            "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
+        ],
+        &rows,
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn statuses(invocation: &Invocation) -> Result<BTreeSet<String>, Failure> {
+    let matches = &invocation.matches;
+    let mut all: BTreeSet<String> = matches.get_list("status").iter().cloned().collect();
+    for filter in matches.get_list("filter") {
+        match filter.split_once('=') {
+            Some(("status", status)) => all.insert(status.to_owned()),
+            Some(("source", _)) | None | Some(_) => {
+                return Err(Failure::text(format!(
+                    "unknown filter {filter:?}: there is status=…"
+                )));
+            }
+        };
+    }
+    Ok(all)
+}
+
+fn ps_json(stored: &StoredContainer, row: &ContainerRow) -> Value {
+    let state = &stored.state;
+    let publishers: Vec<Value> = row
+        .ports
+        .iter()
+        .map(|port| json!({ "URL": port.ip, "TargetPort": port.private, "PublishedPort": port.public, "Protocol": port.protocol }))
+        .collect();
+    let labels_text: Vec<String> = row
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let mounts: Vec<&str> = row
+        .mounts
+        .iter()
+        .map(|mount| {
+            if mount.name.is_empty() {
+                mount.source.as_str()
+            } else {
+                mount.name.as_str()
+            }
+        })
+        .collect();
+    let volumes = row
+        .mounts
+        .iter()
+        .filter(|mount| !mount.name.is_empty())
+        .count();
+    json!({
+        "Command": format!("{:?}", ellipsis(&row.command, 20)),
+        "CreatedAt": types::timestamp::Timestamp::from_unix(row.created_s, 0).docker(),
+        "ExitCode": state.exit_code,
+        "Health": state.health.as_ref().map_or("", |health| health.status.as_str()),
+        "ID": short_id(&stored.record.id),
+        "Image": row.image,
+        "Labels": labels_text.join(","),
+        "LocalVolumes": volumes.to_string(),
+        "Mounts": mounts.join(","),
+        "Name": stored.record.name,
+        "Names": stored.record.name,
+        "Networks": row.networks.join(","),
+        "Ports": ports_text(&row.ports),
+        "Project": label(stored, labels::PROJECT),
+        "Publishers": publishers,
+        "RunningFor": running_for(row),
+        "Service": label(stored, labels::SERVICE),
+        "Size": "0B",
+        "State": row.state,
+        "Status": row.status,
+    })
+}
+
+pub(super) fn ls(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let mut projects: BTreeMap<String, Vec<StoredContainer>> = BTreeMap::new();
+    for stored in engine.containers()? {
+        let name = label(&stored, labels::PROJECT).to_owned();
+        if !name.is_empty() && !is_oneoff(&stored) {
+            projects.entry(name).or_default().push(stored);
+        }
+    }
+    let is_named = |name: &str| {
+        let mut filters = matches
+            .get_list("filter")
+            .iter()
+            .filter_map(|filter| filter.strip_prefix("name="))
+            .peekable();
+        filters.peek().is_none() || filters.any(|wanted| name.contains(wanted))
+    };
+    projects.retain(|name, containers| {
+        is_named(name)
+            && (matches.get_bool("all")
+                || containers
+                    .iter()
+                    .any(|stored| stored.state.status.is_live()))
+    });
+    if matches.get_bool("quiet") {
+        projects.keys().for_each(|name| print_line(name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status = |containers: &[StoredContainer]| {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for stored in containers {
+            *counts.entry(stored.state.status.as_str()).or_default() += 1;
+        }
+        let texts: Vec<String> = counts
+            .iter()
+            .map(|(status, count)| format!("{status}({count})"))
+            .collect();
+        texts.join(", ")
+    };
+    let files = |containers: &[StoredContainer]| {
+        let all: BTreeSet<&str> = containers
+            .iter()
+            .map(|stored| label(stored, labels::CONFIG_FILES))
+            .collect();
+        all.into_iter().collect::<Vec<_>>().join(",")
+    };
+    if is_json(invocation)? {
+        let list: Vec<Value> = projects
+            .iter()
+            .map(|(name, containers)| json!({ "Name": name, "Status": status(containers), "ConfigFiles": files(containers) }))
+            .collect();
+        print_line(&Value::Array(list).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<Vec<String>> = projects
+        .iter()
+        .map(|(name, containers)| vec![name.clone(), status(containers), files(containers)])
+        .collect();
+    table(&["NAME", "STATUS", "CONFIG FILES"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn images(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = project_or_name(invocation)?;
+    let found = containers(engine, &project, &matches.args, OneOff::Without)?;
+    if matches.get_bool("quiet") {
+        let ids: BTreeSet<&str> = found
+            .iter()
+            .map(|stored| stored.record.image_id.trim_start_matches("sha256:"))
+            .collect();
+        ids.iter().for_each(|id| print_line(id));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seen: Vec<SeenImage> = found
+        .iter()
+        .map(|stored| seen_image(engine, stored))
+        .collect();
+    if is_json(invocation)? {
+        let list = seen.iter().map(|image| {
+            json!({
+                "ID": image.id, "ContainerName": image.container, "Repository": image.repository,
+                "Tag": image.tag, "Platform": image.platform, "Size": image.size, "Created": image.created
+            })
+        });
+        print_line(&Value::Array(list.collect()).to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let titles = [
+        "CONTAINER",
+        "REPOSITORY",
+        "TAG",
+        "PLATFORM",
+        "IMAGE ID",
+        "SIZE",
+        "CREATED",
+    ];
+    let rows: Vec<Vec<String>> = seen.into_iter().map(SeenImage::cells).collect();
+    table(&titles, &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The image of a container.
+struct SeenImage {
+    container: String,
+    repository: String,
+    tag: String,
+    platform: String,
+    id: String,
+    size: u64,
+    created: String,
+}
+
+fn seen_image(engine: &Engine, stored: &StoredContainer) -> SeenImage {
+    let record = &stored.record;
+    let name = Reference::parse_normalized(&record.spec.image).map(Reference::with_default_tag);
+    let (repository, tag) = match &name {
+        Ok(name) => (
+            name.familiar_name(),
+            name.tag().unwrap_or("<none>").to_owned(),
+        ),
+        Err(_) => (record.spec.image.clone(), "<none>".to_owned()),
+    };
+    let image = engine.image(&record.image_id);
+    SeenImage {
+        container: record.name.clone(),
+        repository,
+        tag,
+        platform: record.platform.clone(),
+        id: record.image_id.clone(),
+        size: engine.image_size(&record.image_id),
+        created: image.map(|image| image.created).unwrap_or_default(),
+    }
+}
+
+impl SeenImage {
+    fn cells(self) -> Vec<String> {
+        let since = match Timestamp::parse_rfc3339(&self.created) {
+            Ok(time) => {
+                let age = (Timestamp::now().unix_ns() - time.unix_ns()) as i64;
+                format!("{} ago", types::units::human_duration(age))
+            }
+            Err(_) => "N/A".to_owned(),
+        };
+        vec![
+            self.container,
+            self.repository,
+            self.tag,
+            self.platform,
+            short_id(self.id.trim_start_matches("sha256:")).to_owned(),
+            human_size_with_precision(self.size as f64, 3),
+            since,
+        ]
+    }
+}
+
+pub(super) fn volumes(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = project_or_name(invocation)?;
+    let mut names = engine.project_volumes(&project.name)?;
+    if !matches.args.is_empty() {
+        let found = containers(engine, &project, &matches.args, OneOff::Without)?;
+        names.retain(|name| {
+            found.iter().any(|stored| {
+                stored
+                    .record
+                    .volumes
+                    .iter()
+                    .any(|volume| volume.name == *name)
+            })
+        });
+    }
+    if matches.get_bool("quiet") {
+        names.iter().for_each(|name| print_line(name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if is_json(invocation)? {
+        for name in &names {
+            print_line(&json!({ "Driver": "local", "Name": name }).to_string());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<Vec<String>> = names
+        .into_iter()
+        .map(|name| vec!["local".to_owned(), name])
+        .collect();
+    table(&["DRIVER", "VOLUME NAME"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn top(engine: &Engine, invocation: &Invocation) -> Done {
+    let project = project_or_name(invocation)?;
+    let found = containers(engine, &project, &invocation.matches.args, OneOff::Without)?;
+    let mut failed = false;
+    for stored in found.iter().filter(|stored| stored.state.status.is_live()) {
+        print_line(&stored.record.name);
+        let words = ["top".to_owned(), stored.record.id.clone()];
+        failed |= plain(engine, invocation, &words) != ExitCode::SUCCESS;
+        print_line("");
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}

@@ -1,0 +1,178 @@
+//! `compose logs` and `events`: the output of several containers, each line with its container.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use engine::Engine;
+use engine::StoredContainer;
+use engine::compose::container::labels;
+use engine::compose::{Project, label};
+use engine::container::logs::{LogRequest, Next};
+use serde_json::json;
+use types::timestamp::Timestamp;
+
+use super::{Done, Failure, OneOff, containers, project_or_name};
+use crate::commands::is_printed;
+use crate::flags::Invocation;
+use crate::output::template::escape_control;
+
+/// Prints lines with the name of the container that they come from.
+pub(super) struct Printer {
+    prefixes: Vec<String>,
+    timestamps: bool,
+}
+
+impl Printer {
+    pub(super) fn new(
+        project: &Project,
+        shown: &[&StoredContainer],
+        prefix: bool,
+        timestamps: bool,
+    ) -> Self {
+        let own = format!("{}-", project.name);
+        let name = |stored: &&StoredContainer| {
+            let name = &stored.record.name;
+            name.strip_prefix(&own).unwrap_or(name).to_owned()
+        };
+        let names: Vec<String> = shown.iter().map(name).collect();
+        let width = names
+            .iter()
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or_default();
+        let prefixes = names.iter().map(|name| {
+            if prefix {
+                format!("{name:<width$}  | ")
+            } else {
+                String::new()
+            }
+        });
+        Self {
+            prefixes: prefixes.collect(),
+            timestamps,
+        }
+    }
+
+    /// Prints one entry of a log.
+    pub(super) fn take(&self, index: usize, entry: &monitor::log::Entry) -> Next {
+        let stamp = match (self.timestamps, Timestamp::parse_rfc3339(&entry.time)) {
+            (true, Ok(time)) => format!("{} ", time.rfc3339_fixed()),
+            _ => String::new(),
+        };
+        let text = entry.log.trim_end_matches('\n');
+        let line = format!("{}{stamp}{text}\n", self.prefixes[index]);
+        if entry.stream == "stderr" && self.prefixes[index].is_empty() {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+            return Next::More;
+        }
+        match is_printed(&line) {
+            true => Next::More,
+            false => Next::Stop,
+        }
+    }
+}
+
+pub(super) fn logs(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = project_or_name(invocation)?;
+    let mut found = containers(engine, &project, &matches.args, OneOff::Without)?;
+    if matches.is_set("index") {
+        let index = matches.get_int("index").to_string();
+        found.retain(|stored| label(stored, labels::NUMBER) == index);
+    }
+    let shown: Vec<&StoredContainer> = found.iter().collect();
+    let printer = Printer::new(
+        &project,
+        &shown,
+        !matches.get_bool("no-log-prefix"),
+        matches.get_bool("timestamps"),
+    );
+    let time = |flag: &str| match matches.get_str(flag) {
+        "" => Ok(None),
+        text => Timestamp::parse_relative(text, Timestamp::now(), 0)
+            .map(Some)
+            .map_err(|error| Failure::text(format!("invalid value for {flag:?}: {error}"))),
+    };
+    let request = LogRequest {
+        tail: matches.get_str("tail").parse().ok(),
+        since: time("since")?,
+        until: time("until")?,
+        follow: matches.get_bool("follow"),
+    };
+    let ids: Vec<String> = found
+        .iter()
+        .map(|stored| stored.record.id.clone())
+        .collect();
+    engine.logs_together(
+        &ids,
+        &request,
+        None,
+        &mut |index, entry| printer.take(index, entry),
+        &mut || Next::More,
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn events(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = project_or_name(invocation)?;
+    let now = Timestamp::now();
+    let time = |flag: &str| match matches.get_str(flag) {
+        "" => Ok(None),
+        text => Timestamp::parse_relative(text, now, 0)
+            .map(|time| Some(time.unix_ns() as i64))
+            .map_err(|error| Failure::text(format!("invalid value for {flag:?}: {error}"))),
+    };
+    let now_ns = now.unix_ns() as i64;
+    let since = time("since")?.unwrap_or(now_ns);
+    let until = time("until")?;
+    let follow = match until {
+        Some(until) if until <= now_ns => None,
+        until => Some(until.unwrap_or(i64::MAX)),
+    };
+    engine.events(follow, &mut |event| {
+        if until.is_some_and(|until| event.time_ns > until) {
+            return std::ops::ControlFlow::Break(());
+        }
+        let get = |key: &str| event.attributes.get(key).map_or("", String::as_str);
+        let service = get(labels::SERVICE);
+        let is_wanted = event.kind == "container"
+            && event.time_ns >= since
+            && get(labels::PROJECT) == project.name
+            && (matches.args.is_empty() || matches.args.iter().any(|name| name == service));
+        if !is_wanted {
+            return std::ops::ControlFlow::Continue(());
+        }
+        let own = event
+            .attributes
+            .iter()
+            .filter(|(key, _)| !key.starts_with("com.docker.compose."));
+        let time = Timestamp::from_unix_ns(i128::from(event.time_ns));
+        let line = if matches.get_bool("json") {
+            let attributes: serde_json::Map<String, serde_json::Value> = own
+                .map(|(key, value)| (key.clone(), json!(value)))
+                .collect();
+            json!({
+                "action": event.action, "attributes": attributes, "id": event.id,
+                "service": service, "time": time.rfc3339(), "type": "container"
+            })
+            .to_string()
+        } else {
+            let attributes: Vec<String> =
+                own.map(|(key, value)| format!("{key}={value}")).collect();
+            let time = time.rfc3339_fixed().replace('T', " ");
+            escape_control(&format!(
+                "{time} container {} {} ({})",
+                event.action,
+                event.id,
+                attributes.join(", ")
+            ))
+            .into_owned()
+        };
+        match is_printed(&format!("{line}\n")) {
+            true => std::ops::ControlFlow::Continue(()),
+            false => std::ops::ControlFlow::Break(()),
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,280 @@
+//! `compose run`, `pull`, `push`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use engine::compose::Project;
+use engine::compose::apply::ServiceImage;
+use engine::compose::container::{Instance, capability, container, image_name, labels};
+use engine::container::create::{CreateRequest, new_id};
+use engine::{Engine, EngineError};
+use types::container::{ContainerSpec, RestartPolicy};
+use types::mount::MountKind;
+use types::volume_flag::VolumeFlag;
+
+use super::{Done, Failure, images, plain, project, up};
+use crate::commands::print_line;
+use crate::flags::Invocation;
+use crate::terminal;
+
+/// The services asked for, or all; with their dependencies where that is wanted.
+fn chosen(invocation: &Invocation) -> Result<Project, Failure> {
+    let matches = &invocation.matches;
+    let mut project = project(invocation, &matches.args)?;
+    if !matches.args.is_empty() && !matches.get_bool("include-deps") {
+        project
+            .services
+            .retain(|name, _| matches.args.contains(name));
+    }
+    Ok(project)
+}
+
+pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = chosen(invocation)?;
+    let mut failed = false;
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, service) in &project.services {
+        if service.build.is_some()
+            && (service.image.is_empty() || matches.get_bool("ignore-buildable"))
+        {
+            continue;
+        }
+        let image = image_name(&project, name);
+        let is_here = engine.image_id(&image).is_ok();
+        let is_kept =
+            matches.get_str("policy") == "missing" && is_here || service.pull_policy == "never";
+        if is_kept || !seen.insert(image.clone()) {
+            continue;
+        }
+        let mut words = vec![
+            "pull".to_owned(),
+            format!("--quiet={}", matches.get_bool("quiet")),
+        ];
+        if !service.platform.is_empty() {
+            words.push(format!("--platform={}", service.platform));
+        }
+        words.push(image);
+        let code = plain(engine, invocation, &words);
+        if code != ExitCode::SUCCESS && service.build.is_none() {
+            failed = true;
+            if !matches.get_bool("ignore-pull-failures") {
+                return Ok(code);
+            }
+        }
+    }
+    Ok(ExitCode::from(u8::from(
+        failed && !matches.get_bool("ignore-pull-failures"),
+    )))
+}
+
+pub(super) fn push(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = chosen(invocation)?;
+    for service in project.services.values() {
+        if service.build.is_none() || service.image.is_empty() {
+            continue;
+        }
+        let words = [
+            "push".to_owned(),
+            format!("--quiet={}", matches.get_bool("quiet")),
+            service.image.clone(),
+        ];
+        let code = plain(engine, invocation, &words);
+        if code != ExitCode::SUCCESS && !matches.get_bool("ignore-push-failures") {
+            return Ok(code);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A container of its own for one command: dependencies first, then the plain `run` with the
+/// service's settings beneath the flags.
+pub(super) fn run(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let service = matches.args.first().cloned().unwrap_or_default();
+    let mut project = project(invocation, std::slice::from_ref(&service))?;
+    if !project.services.contains_key(&service) {
+        return Err(super::no_such_service(&project, &service));
+    }
+    if matches.get_bool("no-deps") {
+        up::keep_only(&mut project, std::slice::from_ref(&service));
+    }
+    let found = images::images(engine, invocation, &project)?;
+    up::prepare_for_run(engine, invocation, &project, &service, &found)?;
+    let made = make(engine, invocation, &project, &service, &found)?;
+    attach(engine, invocation, made)
+}
+
+fn make(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    name: &str,
+    images: &BTreeMap<String, ServiceImage>,
+) -> Result<String, Failure> {
+    let matches = &invocation.matches;
+    let wanted = container(project, name, Instance::OneOff)?;
+    let mut spec = wanted.spec;
+    override_spec(&mut spec, invocation)?;
+    let slug = new_id();
+    spec.labels.insert(labels::SLUG.to_owned(), slug.clone());
+    let image = images
+        .get(&spec.image)
+        .ok_or_else(|| EngineError::NoSuchImage(spec.image.clone()))?;
+    spec.labels
+        .insert(labels::IMAGE.to_owned(), image.id.clone());
+    let called = match matches.get_str("name") {
+        "" => format!("{}-{name}-run-{}", project.name, &slug[..12]),
+        name => name.to_owned(),
+    };
+    let mounted = spec
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == MountKind::Image);
+    let mounted = mounted
+        .map(|mount| {
+            let image = images.get(&mount.source);
+            let image = image.ok_or_else(|| EngineError::NoSuchImage(mount.source.clone()))?;
+            Ok((mount.target.clone(), image.id.clone()))
+        })
+        .collect::<Result<_, EngineError>>()?;
+    let id = new_id();
+    let made = engine.create(CreateRequest {
+        id: id.clone(),
+        spec,
+        name: Some(called),
+        image_id: image.id.clone(),
+        defaults: image.defaults.clone(),
+        platform: image.platform.clone(),
+        images: mounted,
+    })?;
+    drop(made);
+    engine.put_files(&id, &wanted.files)?;
+    Ok(id)
+}
+
+/// What the flags say instead of the service.
+fn override_spec(spec: &mut ContainerSpec, invocation: &Invocation) -> Result<(), Failure> {
+    let matches = &invocation.matches;
+    let has_terminal = terminal::is_terminal(rustix::stdio::stdin())
+        && terminal::is_terminal(rustix::stdio::stdout());
+    let detach = matches.get_bool("detach");
+    spec.tty = !matches.get_bool("no-TTY") && has_terminal && !detach;
+    spec.open_stdin = matches.get_bool("interactive") && !detach;
+    spec.attach_stdin = spec.open_stdin;
+    spec.stdin_once = spec.open_stdin;
+    spec.restart = RestartPolicy::default();
+    spec.auto_remove = matches.get_bool("rm");
+    if matches.args.len() > 1 {
+        spec.cmd = Some(matches.args[1..].to_vec());
+    }
+    if matches.is_set("entrypoint") {
+        let words =
+            engine::compose::split_words(matches.get_str("entrypoint")).map_err(Failure::text)?;
+        spec.entrypoint = Some(if words.is_empty() {
+            vec![String::new()]
+        } else {
+            words
+        });
+        if matches.args.len() <= 1 {
+            spec.cmd = None;
+        }
+    }
+    variables(spec, invocation)?;
+    for (flag, field) in [("user", &mut spec.user), ("workdir", &mut spec.working_dir)] {
+        if matches.is_set(flag) {
+            *field = matches.get_str(flag).to_owned();
+        }
+    }
+    for label in matches.get_list("label") {
+        let (key, value) = types::env::split_key_value(label);
+        spec.labels.insert(key.to_owned(), value.to_owned());
+    }
+    for (flag, list) in [
+        ("cap-add", &mut spec.cap_add),
+        ("cap-drop", &mut spec.cap_drop),
+    ] {
+        list.extend(matches.get_list(flag).iter().map(|name| capability(name)));
+    }
+    if !matches.get_bool("service-ports") {
+        spec.publish.clear();
+    }
+    spec.publish
+        .extend(matches.get_list("publish").iter().cloned());
+    mount(spec, matches.get_list("volume"))?;
+    if matches.get_bool("use-aliases") {
+        let service = spec.labels.get(labels::SERVICE).cloned();
+        for network in &mut spec.networks {
+            network.aliases.extend(service.clone());
+        }
+    }
+    Ok(())
+}
+
+/// `-e` and its file stand over what the service says.
+fn variables(spec: &mut ContainerSpec, invocation: &Invocation) -> Result<(), Failure> {
+    let matches = &invocation.matches;
+    for path in matches.get_list("env-from-file") {
+        let content = std::fs::read(path)
+            .map_err(|error| Failure::text(format!("cannot read {path}: {error}")))?;
+        let lines = types::env::parse_env_file(&content, |name| std::env::var(name).ok())
+            .map_err(|error| Failure::text(format!("{path}: {error}")))?;
+        lines
+            .into_iter()
+            .for_each(|line| set_variable(&mut spec.env, line));
+    }
+    for pair in matches.get_list("env") {
+        let pair = match pair.contains('=') {
+            true => pair.clone(),
+            false => match std::env::var(pair) {
+                Ok(value) => format!("{pair}={value}"),
+                Err(_) => continue,
+            },
+        };
+        set_variable(&mut spec.env, pair);
+    }
+    Ok(())
+}
+
+/// `-v` takes the place of what the service mounts there.
+fn mount(spec: &mut ContainerSpec, volumes: &[String]) -> Result<(), Failure> {
+    let directory = std::env::current_dir().map_or_else(
+        |_| "/".to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    );
+    for text in volumes {
+        let mut volume =
+            VolumeFlag::parse(text).map_err(|error| Failure::text(error.to_string()))?;
+        volume.make_absolute(&directory);
+        let is_there = |bind: &String| bind.split(':').nth(1) == Some(volume.target.as_str());
+        spec.binds.retain(|bind| !is_there(bind));
+        spec.mounts.retain(|mount| mount.target != volume.target);
+        spec.volumes.retain(|target| *target != volume.target);
+        spec.mounts.push(volume.to_mount());
+    }
+    Ok(())
+}
+
+fn set_variable(env: &mut Vec<String>, pair: String) {
+    let key = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
+    let wanted = key(&pair);
+    env.retain(|known| key(known) != wanted);
+    env.push(pair);
+}
+
+/// Starts it with our streams, or in the background.
+fn attach(engine: &Engine, invocation: &Invocation, id: String) -> Done {
+    let matches = &invocation.matches;
+    if matches.get_bool("detach") {
+        engine.start(&id, None)?;
+        print_line(&engine.container(&id)?.record.name);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut words = vec!["start".to_owned(), "--attach".to_owned()];
+    if matches.get_bool("interactive") {
+        words.push("--interactive".to_owned());
+    }
+    words.push(id.clone());
+    Ok(plain(engine, invocation, &words))
+}

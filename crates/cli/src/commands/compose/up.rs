@@ -1,0 +1,404 @@
+//! `compose up`, `create`, `start`, `scale`: a plan, shown or carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use engine::compose::apply::{self, Phase, ServiceImage};
+use engine::compose::container::labels;
+use engine::compose::plan::{Action, Observed, Plan, PlanOptions, Recreate, Step, plan};
+use engine::compose::{Project, label};
+use engine::container::stop::WaitFor;
+use engine::{Engine, EngineError};
+use types::timestamp::Timestamp;
+
+use super::follow::{foreground, wait_for};
+use super::images::images;
+use super::{Done, Failure, OneOff, containers, project, scales};
+use crate::commands::print_line;
+use crate::errors;
+use crate::flags::{ComposeAction, Invocation, Verb};
+
+pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let mut project = prepare(invocation)?;
+    let options = plan_options(invocation);
+    let begun = Timestamp::now();
+    if !converge(engine, invocation, &mut project, &options)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let waits = matches.get_bool("wait") || matches.is_set("wait-timeout");
+    if waits {
+        wait_for(
+            engine,
+            &project,
+            &matches.args,
+            matches.get_int("wait-timeout"),
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if matches.get_bool("detach") || matches.get_bool("no-start") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    foreground(engine, invocation, &project, begun)
+}
+
+pub(super) fn create(engine: &Engine, invocation: &Invocation) -> Done {
+    let mut project = prepare(invocation)?;
+    let options = PlanOptions {
+        no_start: true,
+        ..plan_options(invocation)
+    };
+    converge(engine, invocation, &mut project, &options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn scale(engine: &Engine, invocation: &Invocation) -> Done {
+    let wanted = scales(&invocation.matches.args)?;
+    let names: Vec<String> = wanted.keys().cloned().collect();
+    let mut project = project(invocation, &names)?;
+    apply_scales(&mut project, &wanted)?;
+    if invocation.matches.get_bool("no-deps") {
+        keep_only(&mut project, &names);
+    }
+    let options = PlanOptions {
+        services: names,
+        recreate: Recreate::Never,
+        recreate_dependencies: Recreate::Never,
+        ..PlanOptions::default()
+    };
+    converge(engine, invocation, &mut project, &options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts what is there, in the order of dependencies.
+pub(super) fn start(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let mut project = project(invocation, &matches.args)?;
+    let there = engine.project_containers(&project.name)?;
+    let has = |name: &str| {
+        there
+            .iter()
+            .filter(|stored| !super::is_oneoff(stored) && label(stored, labels::SERVICE) == name)
+            .count()
+    };
+    for name in &matches.args {
+        if has(name) == 0 {
+            return Err(Failure::text(format!(
+                "service {name:?} has no container to start"
+            )));
+        }
+    }
+    // Nothing is made and nothing goes: as many as there are.
+    let names: Vec<String> = project.services.keys().cloned().collect();
+    for name in &names {
+        if let Some(service) = project.services.get_mut(name) {
+            service.scale = i64::try_from(has(name)).ok();
+            service.deploy = service.deploy.take().map(|mut deploy| {
+                deploy.replicas = None;
+                deploy
+            });
+        }
+    }
+    let options = PlanOptions {
+        recreate: Recreate::Never,
+        recreate_dependencies: Recreate::Never,
+        ..PlanOptions::default()
+    };
+    converge(engine, invocation, &mut project, &options)?;
+    if matches.get_bool("wait") || matches.is_set("wait-timeout") {
+        wait_for(
+            engine,
+            &project,
+            &matches.args,
+            matches.get_int("wait-timeout"),
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prepare(invocation: &Invocation) -> Result<Project, Failure> {
+    let matches = &invocation.matches;
+    let mut project = project(invocation, &matches.args)?;
+    apply_scales(&mut project, &scales(matches.get_list("scale"))?)?;
+    if matches.has("no-deps") && matches.get_bool("no-deps") && !matches.args.is_empty() {
+        keep_only(&mut project, &matches.args);
+    }
+    Ok(project)
+}
+
+fn apply_scales(project: &mut Project, scales: &BTreeMap<String, i64>) -> Result<(), Failure> {
+    for (name, number) in scales {
+        let Some(service) = project.services.get_mut(name) else {
+            return Err(super::no_such_service(project, name));
+        };
+        if *number > 1 && !service.container_name.is_empty() {
+            return Err(Failure::text(format!(
+                "service {name:?} has a container_name, which can only be used once: remove it to have {number} containers"
+            )));
+        }
+        service.scale = Some(*number);
+    }
+    Ok(())
+}
+
+/// Leaves out every service but these.
+pub(super) fn keep_only(project: &mut Project, names: &[String]) {
+    let services = std::mem::take(&mut project.services);
+    for (name, mut service) in services {
+        if names.contains(&name) {
+            service.depends_on.retain(|other, _| names.contains(other));
+            project.services.insert(name, service);
+        } else {
+            project.disabled.insert(name, service);
+        }
+    }
+}
+
+fn plan_options(invocation: &Invocation) -> PlanOptions {
+    let matches = &invocation.matches;
+    let is_set = |flag: &str| matches.has(flag) && matches.get_bool(flag);
+    let recreate = match (is_set("force-recreate"), is_set("no-recreate")) {
+        (true, _) => Recreate::Always,
+        (_, true) => Recreate::Never,
+        _ => Recreate::Changed,
+    };
+    PlanOptions {
+        services: matches.args.clone(),
+        recreate,
+        recreate_dependencies: match is_set("always-recreate-deps") {
+            true => Recreate::Always,
+            false if recreate == Recreate::Never => Recreate::Never,
+            false => Recreate::Changed,
+        },
+        remove_orphans: is_set("remove-orphans"),
+        no_start: is_set("no-start"),
+        renew_volumes: is_set("renew-anon-volumes"),
+    }
+}
+
+/// Brings a project to what its files say. `false`: it was only shown.
+fn converge(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &mut Project,
+    options: &PlanOptions,
+) -> Result<bool, Failure> {
+    let matches = &invocation.matches;
+    let is_dry =
+        invocation.globals.compose.dry_run || matches.has("dry-run") && matches.get_bool("dry-run");
+    if matches.has("build")
+        && matches.get_bool("build")
+        && project
+            .services
+            .values()
+            .any(|service| service.build.is_some())
+    {
+        return Err(Failure::text(
+            "--build: building images is not built yet; build the image elsewhere and name it with `image:`",
+        ));
+    }
+    let images = match is_dry {
+        true => BTreeMap::new(),
+        false => images(engine, invocation, project)?,
+    };
+    let observed = engine.observe_project(project)?;
+    let is_set = |name: &str| {
+        let value = project.environment.get(name).map(String::as_str);
+        matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+    };
+    let mut options = options.clone();
+    options.remove_orphans |= is_set("COMPOSE_REMOVE_ORPHANS");
+    let mut plan = plan(project, &observed, &options)?;
+    if is_set("COMPOSE_IGNORE_ORPHANS") {
+        plan.warnings
+            .retain(|text| !text.starts_with("Found orphan"));
+    }
+    for warning in &plan.warnings {
+        errors::complain(&format!("WARNING: {warning}"));
+    }
+    if is_dry {
+        show_plan(&plan);
+        return Ok(false);
+    }
+    tell_running(&plan, &observed, project);
+    carry_out(
+        engine,
+        invocation,
+        project,
+        &plan,
+        &observed,
+        &images,
+        options.renew_volumes,
+    )?;
+    Ok(true)
+}
+
+/// Makes what a container of `compose run` needs: networks, volumes, and what its service depends
+/// on, which runs or is healthy then.
+pub(super) fn prepare_for_run(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    service: &str,
+    images: &BTreeMap<String, ServiceImage>,
+) -> Result<(), Failure> {
+    let observed = engine.observe_project(project)?;
+    // The service itself waits as a container of `up` would, but none is made.
+    let mut without = project.clone();
+    if let Some(service) = without.services.get_mut(service) {
+        service.scale = Some(0);
+        service.deploy = None;
+    }
+    let options = PlanOptions {
+        recreate: Recreate::Never,
+        recreate_dependencies: Recreate::Never,
+        ..PlanOptions::default()
+    };
+    let mut plan = plan(&without, &observed, &options)?;
+    // Nothing of the service goes because of this.
+    let own: BTreeSet<&str> = observed
+        .containers
+        .iter()
+        .filter(|container| container.service == service)
+        .map(|container| container.id.as_str())
+        .collect();
+    plan.drop_steps(|action| match action {
+        Action::StopContainer { id, .. } | Action::RemoveContainer { id } => {
+            own.contains(id.as_str())
+        }
+        _ => false,
+    });
+    carry_out(
+        engine, invocation, &without, &plan, &observed, images, false,
+    )?;
+    await_dependencies(engine, project, service)
+}
+
+/// Waits for the conditions of a service.
+fn await_dependencies(engine: &Engine, project: &Project, service: &str) -> Result<(), Failure> {
+    let conditions = &project.services[service].depends_on;
+    let healthy: Vec<String> = conditions
+        .iter()
+        .filter(|(_, on)| on.condition == "service_healthy")
+        .map(|(name, _)| name.clone())
+        .collect();
+    if !healthy.is_empty() {
+        wait_for(engine, project, &healthy, 0)?;
+    }
+    for (name, on) in conditions {
+        if on.condition != "service_completed_successfully" {
+            continue;
+        }
+        for stored in containers(engine, project, std::slice::from_ref(name), OneOff::Without)? {
+            let code = engine.wait(&stored.record.id, WaitFor::NotRunning)?;
+            if code != 0 && on.required {
+                let text = format!("service {name:?} didn't complete successfully: exit {code}");
+                return Err(EngineError::conflict(text).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A plan, a line a step.
+pub(super) fn show_plan(plan: &Plan) {
+    if plan.steps.is_empty() {
+        print_line("Nothing to do: everything is as the files say");
+    }
+    for step in &plan.steps {
+        let (verb, _) = words(&step.action);
+        let waits: Vec<String> = step
+            .conditions
+            .iter()
+            .map(|condition| {
+                format!(
+                    "{} {}",
+                    condition.service,
+                    format!("{:?}", condition.kind).to_lowercase()
+                )
+            })
+            .collect();
+        let waits = if waits.is_empty() {
+            String::new()
+        } else {
+            format!(", when {}", waits.join(" and "))
+        };
+        print_line(&format!("{verb} {}: {}{waits}", step.subject, step.reason));
+    }
+}
+
+fn words(action: &Action) -> (&'static str, &'static str) {
+    match action {
+        Action::CreateNetwork { .. }
+        | Action::CreateVolume { .. }
+        | Action::CreateContainer { replaces: None, .. } => ("Create", "Created"),
+        Action::CreateContainer { .. } => ("Recreate", "Recreated"),
+        Action::RemoveNetwork { .. } | Action::RemoveContainer { .. } => ("Remove", "Removed"),
+        Action::RenameContainer { .. } => ("Rename", "Renamed"),
+        Action::StartContainer { .. } => ("Start", "Started"),
+        Action::StopContainer { .. } => ("Stop", "Stopped"),
+    }
+}
+
+/// What is as wanted is told too, as Docker Compose does.
+fn tell_running(plan: &Plan, observed: &Observed, project: &Project) {
+    let touched: BTreeSet<&str> = plan
+        .steps
+        .iter()
+        .map(|step| step.subject.as_str())
+        .collect();
+    for container in &observed.containers {
+        let subject = format!("Container {}", container.name);
+        if project.services.contains_key(&container.service)
+            && !container.is_oneoff
+            && !touched.contains(subject.as_str())
+        {
+            errors::complain(&format!(" {subject}  Running"));
+        }
+    }
+}
+
+/// Carries out a plan and tells each step.
+pub(super) fn carry_out(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    plan: &Plan,
+    observed: &Observed,
+    images: &BTreeMap<String, ServiceImage>,
+    renew_volumes: bool,
+) -> Result<(), Failure> {
+    let matches = &invocation.matches;
+    let timeout = matches.has("timeout") && matches.is_set("timeout");
+    let request = apply::Request {
+        project,
+        plan,
+        observed,
+        images,
+        stop_timeout_s: timeout.then(|| matches.get_int("timeout").max(-1)),
+        remove_volumes: renew_volumes,
+        for_good: invocation.command.verb != Verb::Compose(ComposeAction::Down),
+        renew_volumes,
+    };
+    let warnings = engine.carry_out(request, &mut tell)?;
+    for warning in warnings {
+        errors::complain(&format!("WARNING: {warning}"));
+    }
+    Ok(())
+}
+
+pub(super) fn tell(step: &Step, phase: Phase) {
+    if matches!(step.action, Action::RenameContainer { .. }) {
+        return;
+    }
+    let (verb, done) = words(&step.action);
+    let word = match phase {
+        Phase::Begun if matches!(step.action, Action::StopContainer { .. }) => {
+            "Stopping".to_owned()
+        }
+        Phase::Begun => format!("{}ing", verb.trim_end_matches('e')),
+        Phase::Waiting => "Waiting".to_owned(),
+        Phase::Done => done.to_owned(),
+    };
+    errors::complain(&format!(" {}  {word}", step.subject));
+}

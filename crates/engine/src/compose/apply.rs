@@ -1,0 +1,695 @@
+//! Carrying out a plan: steps begin as soon as those before them are done.
+//!
+//! One thread, because only a single-threaded process makes monitors. It does not wait where it
+//! need not: a container's monitor starts up while the next container's record is written, and
+//! many containers stop at once. Cost of a container: its record (one synced file), one monitor,
+//! two packets. A failure lets the steps that are under way end and begins no other.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use ::compose::container::{self as names, InjectedFile, Instance, labels};
+use ::compose::model::Project;
+use ::compose::plan::{Action, Condition, ConditionKind, Observed, Plan, Step};
+use monitor::client::Connection;
+use monitor::protocol::Stop;
+use monitor::spawn::Waiting;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use storage::containers::StoredContainer;
+use types::image::ContainerDefaults;
+use types::state::Status;
+
+use crate::Engine;
+use crate::container::create::{CreateRequest, Made, new_id};
+use crate::container::start::Starting;
+use crate::error::EngineError;
+
+/// The most containers that start at once.
+const STARTING_MAX: usize = 16;
+/// The most containers whose monitor waits while something else must happen first.
+const IN_HAND_MAX: usize = 64;
+/// How often conditions of other services are looked at.
+const LOOK_NS: i64 = 20_000_000;
+
+/// An image that a service's containers are made of.
+#[derive(Clone, Debug)]
+pub struct ServiceImage {
+    /// Digest of its configuration.
+    pub id: String,
+    /// What its containers get unless told otherwise.
+    pub defaults: ContainerDefaults,
+    /// Its platform.
+    pub platform: String,
+}
+
+/// What is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// What to do.
+    pub plan: &'a Plan,
+    /// What was there when the plan was made.
+    pub observed: &'a Observed,
+    /// Images by name: those of services and those that are mounted.
+    pub images: &'a BTreeMap<String, ServiceImage>,
+    /// Seconds until a stopping container is killed, other than its own.
+    pub stop_timeout_s: Option<i64>,
+    /// Anonymous volumes of removed containers go too.
+    pub remove_volumes: bool,
+    /// Removed containers do not come back by `undo`: others stand in their place.
+    pub for_good: bool,
+    /// Containers get new anonymous volumes, not those of the ones that they replace.
+    pub renew_volumes: bool,
+}
+
+/// What is told of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It begins.
+    Begun,
+    /// It waits for other services.
+    Waiting,
+    /// It is done.
+    Done,
+}
+
+/// Hears what happens.
+pub type Tell<'a> = &'a mut dyn FnMut(&Step, Phase);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Pending,
+    Waiting,
+    Running,
+    Done,
+}
+
+/// A container that was made and not started yet.
+struct Hand {
+    id: String,
+    made: Option<Made>,
+    waiting: Option<Waiting>,
+}
+
+/// Something that was begun.
+enum Flight {
+    Start(Box<Starting>),
+    Stop(Box<StoredContainer>, Connection),
+}
+
+impl Flight {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Start(starting) => starting.as_fd(),
+            Self::Stop(_, connection) => connection.as_fd(),
+        }
+    }
+}
+
+struct Executor<'a> {
+    engine: &'a Engine,
+    request: Request<'a>,
+    states: Vec<State>,
+    hands: BTreeMap<(String, i64), Hand>,
+    flights: Vec<(usize, Flight)>,
+    /// Ids of each service's containers.
+    ids: BTreeMap<String, Vec<String>>,
+    warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Carries out a plan. Returns what this kernel or this machine lacks of what was asked for.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub fn carry_out(
+        &self,
+        request: Request<'_>,
+        tell: Tell<'_>,
+    ) -> Result<Vec<String>, EngineError> {
+        let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for container in request
+            .observed
+            .containers
+            .iter()
+            .filter(|container| !container.is_oneoff)
+        {
+            ids.entry(container.service.clone())
+                .or_default()
+                .push(container.id.clone());
+        }
+        let mut executor = Executor {
+            engine: self,
+            request,
+            states: vec![State::Pending; request.plan.steps.len()],
+            hands: BTreeMap::new(),
+            flights: Vec::new(),
+            ids,
+            warnings: Vec::new(),
+        };
+        let result = executor.run(tell);
+        executor.let_go();
+        result.map(|()| executor.warnings)
+    }
+}
+
+impl Engine {
+    /// Puts files into a container that does not run.
+    ///
+    /// # Errors
+    /// A path that cannot be written.
+    pub fn put_files(&self, id: &str, files: &[InjectedFile]) -> Result<(), EngineError> {
+        for file in files {
+            self.copy_to(id, "/", true, archive(file)?.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
+impl Executor<'_> {
+    fn run(&mut self, tell: Tell<'_>) -> Result<(), EngineError> {
+        let mut failed = None;
+        loop {
+            let mut has_begun = false;
+            let mut is_waiting = false;
+            if failed.is_none() {
+                for index in 0..self.states.len() {
+                    match self.advance(index, tell) {
+                        Ok(Advance::Begun) => has_begun = true,
+                        Ok(Advance::Waiting) => is_waiting = true,
+                        Ok(Advance::Not) => {}
+                        Err(error) => {
+                            failed = Some(self.about(index, error));
+                            break;
+                        }
+                    }
+                }
+            }
+            if has_begun && failed.is_none() && self.flights.is_empty() {
+                continue;
+            }
+            if self.flights.is_empty() && (failed.is_some() || !is_waiting) {
+                return failed.map_or(Ok(()), Err);
+            }
+            let landed = self.land(is_waiting || has_begun, tell);
+            if let Err(error) = landed {
+                failed.get_or_insert(error);
+            }
+        }
+    }
+
+    fn about(&self, index: usize, error: EngineError) -> EngineError {
+        let subject = &self.request.plan.steps[index].subject;
+        match error {
+            EngineError::Start(failure) => EngineError::Start(failure),
+            error => EngineError::conflict(format!("{subject}: {error}")),
+        }
+    }
+
+    /// Lets containers go that were made and never started: they stay as created.
+    fn let_go(&mut self) {
+        self.hands.clear();
+    }
+
+    /// Begins a step if it can begin now.
+    fn advance(&mut self, index: usize, tell: Tell<'_>) -> Result<Advance, EngineError> {
+        let plan = self.request.plan;
+        let step = &plan.steps[index];
+        if !matches!(self.states[index], State::Pending | State::Waiting) {
+            return Ok(Advance::Not);
+        }
+        if step
+            .after
+            .iter()
+            .any(|before| self.states[*before] != State::Done)
+        {
+            return Ok(Advance::Not);
+        }
+        let starts = matches!(step.action, Action::StartContainer { .. });
+        if starts && self.flights.len() >= STARTING_MAX {
+            return Ok(Advance::Not);
+        }
+        for condition in &step.conditions {
+            if !self.holds(condition)? {
+                if self.states[index] == State::Pending {
+                    self.states[index] = State::Waiting;
+                    tell(step, Phase::Waiting);
+                }
+                return Ok(Advance::Waiting);
+            }
+        }
+        tell(step, Phase::Begun);
+        match self.begin(&step.action)? {
+            Some(flight) => {
+                self.states[index] = State::Running;
+                self.flights.push((index, flight));
+            }
+            None => {
+                self.states[index] = State::Done;
+                tell(step, Phase::Done);
+            }
+        }
+        Ok(Advance::Begun)
+    }
+
+    fn begin(&mut self, action: &Action) -> Result<Option<Flight>, EngineError> {
+        let project = self.request.project;
+        match action {
+            Action::CreateNetwork { key } => self.engine.create_project_network(project, key)?,
+            Action::CreateVolume { key } => self.engine.create_project_volume(project, key)?,
+            Action::RemoveNetwork { name } => {
+                self.engine.remove_network(name)?;
+            }
+            Action::CreateContainer {
+                service,
+                number,
+                replaces,
+            } => {
+                self.create(service, *number, replaces.as_deref())?;
+            }
+            Action::RenameContainer {
+                service,
+                number,
+                id,
+            } => {
+                let name = names::container_name(project, service, *number);
+                let id = self.id_of(service, *number, id.as_ref());
+                // The lock of what was just made is ours: renaming needs it.
+                if let Some(hand) = self.hands.get_mut(&(service.clone(), *number)) {
+                    hand.made = None;
+                    hand.waiting = None;
+                }
+                self.engine.rename(&id, &name)?;
+            }
+            Action::StartContainer {
+                service,
+                number,
+                id,
+            } => {
+                return self.start(service, *number, id.as_ref());
+            }
+            Action::StopContainer { id, service } => return self.stop(id, service),
+            Action::RemoveContainer { id } => self.remove(id)?,
+        }
+        Ok(None)
+    }
+
+    fn id_of(&self, service: &str, number: i64, id: Option<&String>) -> String {
+        let made = self
+            .hands
+            .get(&(service.to_owned(), number))
+            .map(|hand| &hand.id);
+        id.or(made).cloned().unwrap_or_default()
+    }
+
+    fn create(
+        &mut self,
+        service: &str,
+        number: i64,
+        replaces: Option<&str>,
+    ) -> Result<(), EngineError> {
+        let project = self.request.project;
+        let wanted = names::container(project, service, Instance::Number(number))
+            .map_err(|error| EngineError::invalid(error.to_string()))?;
+        let mut name = names::container_name(project, service, number);
+        let mut spec = wanted.spec;
+        if let Some(old) = replaces {
+            spec.labels
+                .insert(labels::REPLACE.to_owned(), old.to_owned());
+            name = format!("{}_{name}", &old[..old.len().min(12)]);
+            self.clear_name(&name)?;
+            if !self.request.renew_volumes {
+                self.inherit_volumes(&mut spec, old);
+            }
+        }
+        let image = self.image(&spec.image)?;
+        spec.labels
+            .insert(labels::IMAGE.to_owned(), image.id.clone());
+        read_seccomp(&mut spec.security_opt, &project.working_dir)?;
+        let mounted = spec
+            .mounts
+            .iter()
+            .filter(|mount| mount.kind == types::mount::MountKind::Image);
+        let images = mounted
+            .map(|mount| Ok((mount.target.clone(), self.image(&mount.source)?.id.clone())))
+            .collect::<Result<_, EngineError>>()?;
+        let id = new_id();
+        let is_simple =
+            wanted.files.is_empty() && self.hands.len() < IN_HAND_MAX && replaces.is_none();
+        let waiting = if is_simple {
+            self.engine.begin_start(&id, &spec)
+        } else {
+            None
+        };
+        let (image_id, defaults, platform) = (
+            image.id.clone(),
+            image.defaults.clone(),
+            image.platform.clone(),
+        );
+        let made = self.engine.create(CreateRequest {
+            id: id.clone(),
+            spec,
+            name: Some(name),
+            image_id,
+            defaults,
+            platform,
+            images,
+        })?;
+        let made = if is_simple {
+            Some(made)
+        } else {
+            drop(made);
+            self.engine.put_files(&id, &wanted.files)?;
+            None
+        };
+        self.ids
+            .entry(service.to_owned())
+            .or_default()
+            .push(id.clone());
+        self.hands
+            .insert((service.to_owned(), number), Hand { id, made, waiting });
+        Ok(())
+    }
+
+    fn image(&self, name: &str) -> Result<&ServiceImage, EngineError> {
+        let image = self.request.images.get(name);
+        image.ok_or_else(|| EngineError::NoSuchImage(name.to_owned()))
+    }
+
+    /// A name that an interrupted replacement left belongs to nobody any more.
+    fn clear_name(&self, name: &str) -> Result<(), EngineError> {
+        match self.engine.begin_remove(name, true) {
+            Ok(removal) => self.engine.finish_remove(removal.for_good()),
+            Err(EngineError::NoSuchContainer(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The anonymous volumes of the old container come with the new one.
+    fn inherit_volumes(&self, spec: &mut types::container::ContainerSpec, old: &str) {
+        let Ok(old) = self.engine.container(old) else {
+            return;
+        };
+        let is_anonymous = |volume: &&storage::containers::VolumeUse| {
+            let known = self.engine.store().volume(&volume.name);
+            volume.anonymous || known.is_ok_and(|known| known.anonymous)
+        };
+        for volume in old.record.volumes.iter().filter(is_anonymous) {
+            let mounts = |target: &str| target == volume.target;
+            let is_taken = spec.mounts.iter().any(|mount| mounts(&mount.target))
+                || spec
+                    .binds
+                    .iter()
+                    .any(|bind| bind.split(':').nth(1).is_some_and(mounts));
+            if !is_taken {
+                spec.volumes.retain(|target| !mounts(target));
+                let access = if volume.read_only { "ro" } else { "rw" };
+                spec.binds
+                    .push(format!("{}:{}:{access}", volume.name, volume.target));
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        service: &str,
+        number: i64,
+        id: Option<&String>,
+    ) -> Result<Option<Flight>, EngineError> {
+        let key = (service.to_owned(), number);
+        let starting = match (id, self.hands.remove(&key)) {
+            (
+                None,
+                Some(Hand {
+                    made: Some(made),
+                    waiting,
+                    ..
+                }),
+            ) => Some(self.engine.begin_start_made(made, waiting)?),
+            (None, Some(hand)) => self.engine.begin_start_known(&hand.id)?,
+            (Some(id), _) => self.engine.begin_start_known(id)?,
+            (None, None) => {
+                return Err(EngineError::conflict(format!(
+                    "container {number} of {service} was not made"
+                )));
+            }
+        };
+        Ok(starting.map(|starting| Flight::Start(Box::new(starting))))
+    }
+
+    fn stop(&self, id: &str, service: &str) -> Result<Option<Flight>, EngineError> {
+        let hooks = self
+            .request
+            .project
+            .services
+            .get(service)
+            .map(|service| &service.pre_stop);
+        if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) {
+            if self
+                .engine
+                .container(id)
+                .is_ok_and(|stored| stored.state.status == Status::Running)
+            {
+                self.engine.run_hooks(id, "pre_stop", hooks)?;
+            }
+        }
+        match self.engine.begin_stop(id, self.stop_words()) {
+            Ok((stored, Some(connection))) => Ok(Some(Flight::Stop(Box::new(stored), connection))),
+            Ok((_, None)) | Err(EngineError::NoSuchContainer(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stop_words(&self) -> Stop {
+        Stop {
+            signal: None,
+            timeout_s: self.request.stop_timeout_s,
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> Result<(), EngineError> {
+        for ids in self.ids.values_mut() {
+            ids.retain(|known| known != id);
+        }
+        let inherited = self.inherited_volumes(id);
+        match self.engine.begin_remove(id, true) {
+            Ok(removal) => {
+                let removal = removal.with_volumes(self.request.remove_volumes);
+                self.engine.finish_remove(match self.request.for_good {
+                    true => removal.for_good(),
+                    false => removal,
+                })?;
+            }
+            Err(EngineError::NoSuchContainer(_)) => {}
+            Err(error) => return Err(error),
+        }
+        for volume in inherited {
+            // Another container may still have it.
+            let _ = self.engine.remove_volume(&volume);
+        }
+        Ok(())
+    }
+
+    /// Anonymous volumes that a container has of the one before it, and that nobody else removes.
+    fn inherited_volumes(&self, id: &str) -> Vec<String> {
+        if !self.request.remove_volumes {
+            return Vec::new();
+        }
+        let Ok(stored) = self.engine.container(id) else {
+            return Vec::new();
+        };
+        let volumes = stored.record.volumes.into_iter();
+        let is_anonymous = |name: &String| {
+            let volume = self.engine.store().volume(name);
+            volume.is_ok_and(|volume| volume.anonymous)
+        };
+        let named = volumes
+            .filter(|volume| !volume.anonymous)
+            .map(|volume| volume.name);
+        named.filter(is_anonymous).collect()
+    }
+
+    /// Waits until something that was begun has ended, and ends it.
+    fn land(&mut self, look_again: bool, tell: Tell<'_>) -> Result<(), EngineError> {
+        let timeout = look_again.then_some(Timespec {
+            tv_sec: 0,
+            tv_nsec: LOOK_NS,
+        });
+        let mut fds: Vec<PollFd<'_>> = self
+            .flights
+            .iter()
+            .map(|(_, flight)| PollFd::from_borrowed_fd(flight.as_fd(), PollFlags::IN))
+            .collect();
+        let _ = poll(&mut fds, timeout.as_ref());
+        let landed: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        let mut failed = None;
+        let flights = std::mem::take(&mut self.flights);
+        for ((index, flight), has_landed) in flights.into_iter().zip(landed) {
+            if !has_landed {
+                self.flights.push((index, flight));
+                continue;
+            }
+            match self.finish(index, flight) {
+                Ok(()) => {
+                    self.states[index] = State::Done;
+                    tell(&self.request.plan.steps[index], Phase::Done);
+                }
+                Err(error) => {
+                    failed.get_or_insert(self.about(index, error));
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn finish(&mut self, index: usize, flight: Flight) -> Result<(), EngineError> {
+        match flight {
+            Flight::Stop(stored, connection) => {
+                match self
+                    .engine
+                    .finish_stop(&stored, Some(connection), self.stop_words())
+                {
+                    Err(EngineError::NoSuchContainer(_)) => Ok(()),
+                    other => other,
+                }
+            }
+            Flight::Start(starting) => {
+                let id = starting.id().to_owned();
+                let started = self.engine.finish_start(*starting)?;
+                self.warnings.extend(started.warnings);
+                let Action::StartContainer { service, .. } = &self.request.plan.steps[index].action
+                else {
+                    return Ok(());
+                };
+                match self.request.project.services.get(service) {
+                    Some(service) => self
+                        .engine
+                        .run_hooks(&id, "post_start", &service.post_start),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Whether a condition holds; an error where it never will.
+    fn holds(&mut self, condition: &Condition) -> Result<bool, EngineError> {
+        if condition.kind == ConditionKind::Started {
+            return Ok(true);
+        }
+        let ids = self
+            .ids
+            .get(&condition.service)
+            .cloned()
+            .unwrap_or_default();
+        for id in ids {
+            match self.holds_of(condition, &id) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if condition.is_required => return Err(error),
+                Err(error) => self.warnings.push(format!(
+                    "optional dependency {} failed to start: {error}",
+                    condition.service
+                )),
+            }
+        }
+        Ok(true)
+    }
+
+    fn holds_of(&self, condition: &Condition, id: &str) -> Result<bool, EngineError> {
+        let stored = self.engine.observe(id)?;
+        let name = &stored.record.name;
+        let state = &stored.state;
+        let has_ended = matches!(state.status, Status::Exited | Status::Dead);
+        let fail = |text: String| {
+            Err(EngineError::conflict(format!(
+                "dependency failed to start: {text}"
+            )))
+        };
+        match condition.kind {
+            ConditionKind::Started => Ok(true),
+            ConditionKind::Completed if !has_ended => Ok(false),
+            ConditionKind::Completed if state.exit_code == 0 => Ok(true),
+            ConditionKind::Completed => Err(EngineError::conflict(format!(
+                "service {:?} didn't complete successfully: exit {}",
+                condition.service, state.exit_code
+            ))),
+            ConditionKind::Healthy if has_ended => {
+                fail(format!("container {name} exited ({})", state.exit_code))
+            }
+            ConditionKind::Healthy => {
+                match state.health.as_ref().map(|health| health.status.as_str()) {
+                    Some("healthy") => Ok(true),
+                    Some("unhealthy") => fail(format!("container {name} is unhealthy")),
+                    None if !has_check(&stored) => {
+                        fail(format!("container {name} has no healthcheck configured"))
+                    }
+                    _ => Ok(false),
+                }
+            }
+        }
+    }
+}
+
+enum Advance {
+    Begun,
+    Waiting,
+    Not,
+}
+
+fn has_check(stored: &StoredContainer) -> bool {
+    let check = stored.record.spec.healthcheck.as_ref();
+    check.is_some_and(|check| check.test.first().is_some_and(|kind| kind != "NONE"))
+}
+
+/// `seccomp=FILE` is read; the engine takes the content.
+fn read_seccomp(options: &mut [String], directory: &str) -> Result<(), EngineError> {
+    for option in options {
+        let Some(path) = option
+            .strip_prefix("seccomp=")
+            .or_else(|| option.strip_prefix("seccomp:"))
+        else {
+            continue;
+        };
+        if matches!(path, "unconfined" | "builtin") || path.starts_with('{') {
+            continue;
+        }
+        let path = types::lexical_path::absolute(path, directory);
+        let content = std::fs::read_to_string(&path).map_err(|error| {
+            EngineError::invalid(format!("opening seccomp profile ({path}) failed: {error}"))
+        })?;
+        *option = format!("seccomp={content}");
+    }
+    Ok(())
+}
+
+/// One file as a tar archive.
+fn archive(file: &InjectedFile) -> Result<Vec<u8>, EngineError> {
+    let name = file.target.trim_start_matches('/');
+    if name.is_empty() || name.len() > 100 {
+        return Err(EngineError::invalid(format!(
+            "the path {:?} is empty or too long for a secret or config",
+            file.target
+        )));
+    }
+    let mut header = [0_u8; 512];
+    let mut put =
+        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, &format!("{:07o}", file.mode & 0o7777));
+    put(108, &format!("{:07o}", file.uid));
+    put(116, &format!("{:07o}", file.gid));
+    put(124, &format!("{:011o}", file.content.len()));
+    put(136, "00000000000");
+    put(148, "        ");
+    put(156, "0");
+    put(257, "ustar\x0000");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let mut archive = header.to_vec();
+    archive.extend_from_slice(file.content.as_bytes());
+    let padding = file.content.len().next_multiple_of(512) - file.content.len();
+    archive.resize(archive.len() + padding + 1024, 0);
+    Ok(archive)
+}

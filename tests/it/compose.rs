@@ -1,0 +1,90 @@
+//! Compose projects, each in a network namespace of its own: what runs, what is left, what others see.
+
+use testkit::check;
+
+/// Runs a script on a host with only a loopback; `y` writes `compose.yaml` from its input.
+fn project(script: &str) {
+    const HOST: &str = r#"
+        ip link set lo up; y() { cat > compose.yaml; }; c() { caisson compose "$@"; }
+        waits() { for i in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep .1; done; echo "never: $*"; "$@"; false; }
+        id() { caisson inspect -f '{{.Id}}' $1; }
+        gone() { [ -z "$(caisson ps -aq)$(caisson volume ls -q)" ] && [ "$(caisson network ls -q | wc -l)" = 3 ]; }
+        DB='{image: busybox, stop_signal: KILL, command: [sh, -c, "echo up; exec sleep 1000"]}'"#;
+    check(&format!(
+        "cat > s.sh <<'EOS'\n{HOST}\n{script}\nEOS\nunshare -n bash s.sh"
+    ));
+}
+
+macro_rules! projects {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { project($script); })* };
+}
+
+projects! {
+    up_makes_what_ps_and_logs_show_and_down_leaves_nothing: r#"
+        printf 'name: shop\nservices:\n  web: {image: busybox, stop_signal: KILL, command: [httpd, -f, -p, "80", -h, /srv], ports: ["8080:80"], volumes: ["data:/srv"], depends_on: [db]}\n  db: %s\nvolumes: {data: }\n' "$DB" | y
+        c up -d 2> e || { cat e; exit 2; }; grep -q 'Container shop-web-1  Started' e || exit 3
+        c exec web sh -c 'echo hello > /srv/index.html'; waits wget -qO- http://127.0.0.1:8080/ || exit 4
+        [ "$(wget -qO- http://127.0.0.1:8080/)" = hello ] && c exec db wget -qO- http://web/ | grep -qx hello || exit 5
+        [ "$(c ps --services | tr '\n' ' ')" = 'db web ' ] && c ps | grep -q '0.0.0.0:8080->80/tcp' && c logs | grep -qx 'db-1   | up' && c ls -q | grep -qx shop || exit 6
+        [ "$(c port web 80)" = 0.0.0.0:8080 ] && c top db | grep -q 'sleep 1000' && c images | grep -q busybox && c volumes -q | grep -qx shop_data || exit 7
+        caisson ps -q --filter label=com.docker.compose.project=shop --filter label=com.docker.compose.service=web --filter label=com.docker.compose.container-number=1 | grep -q . || exit 8
+        before="$(id shop-web-1) $(id shop-db-1)"; c up -d 2>/dev/null && [ "$before" = "$(id shop-web-1) $(id shop-db-1)" ] || exit 9
+        c down -v 2>/dev/null && gone"#;
+    a_change_replaces_its_container_alone_and_says_why: r#"
+        printf 'name: p\nservices:\n  a: {image: busybox, stop_signal: KILL, command: [sleep, "1000"], environment: {GREET: one}, volumes: [/keep]}\n  b: %s\n' "$DB" | y
+        c up -d 2>/dev/null; a=$(id p-a-1); b=$(id p-b-1); c exec a touch /keep/x; sed -i s/one/two/ compose.yaml
+        c up --dry-run | grep -q 'Recreate Container p-a-1: environment GREET changed' || exit 2
+        c up -d 2>/dev/null; [ "$b" = "$(id p-b-1)" ] && [ "$a" != "$(id p-a-1)" ] && c exec a sh -c '[ $GREET = two ] && [ -e /keep/x ]' || exit 3
+        c up -d --scale b=3 2>/dev/null; [ "$(c ps -q b | wc -l)" = 3 ] && [ "$b" = "$(id p-b-1)" ] || exit 4
+        sed -i '/^  b:/d' compose.yaml; c up -d 2>&1 | grep -q 'Found orphan containers' && c up -d --remove-orphans 2>/dev/null && [ "$(c ps -q | wc -l)" = 1 ] || exit 5
+        c up -d --force-recreate -V 2>/dev/null; c exec a sh -c '[ ! -e /keep/x ]' || exit 6
+        c down -v 2>/dev/null; gone"#;
+    conditions_are_waited_for: r#"
+        printf 'name: p\nservices:\n  job: {image: busybox, command: [sh, -c, "sleep .5; echo made > /d/f"], volumes: ["vol:/d"]}\n  db: {image: busybox, stop_signal: KILL, command: [sh, -c, "sleep .5; touch /ok; exec sleep 1000"], healthcheck: {test: "test -e /ok", interval: 100ms, retries: 50}}\n  web: {image: busybox, stop_signal: KILL, command: [sh, -c, "cat /d/f; exec sleep 1000"], volumes: ["vol:/d"], depends_on: {job: {condition: service_completed_successfully}, db: {condition: service_healthy}}}\nvolumes: {vol: }\n' | y
+        c up -d 2>/dev/null && waits sh -c 'caisson compose logs --no-log-prefix web | grep -qx made' && c ps db | grep -q '(healthy)' || exit 2
+        c down -v 2>/dev/null; sed -i 's/echo made/false; exit 3; echo made/' compose.yaml
+        c up -d 2> e; [ $? = 1 ] && grep -q "didn't complete successfully: exit 3" e && [ -z "$(c ps -q web)" ] || { cat e; exit 3; }
+        c down -v 2>/dev/null; gone"#;
+    the_foreground_shows_output_and_ends_with_a_services_code: r#"
+        printf 'name: p\nservices:\n  a: {image: busybox, command: [sh, -c, "echo one; sleep 1; exit 7"]}\n  b: %s\n' "$DB" | y
+        c up --exit-code-from a > o 2>/dev/null; [ $? = 7 ] && grep -qx 'a-1  | one' o && [ -z "$(c ps -q)" ] || { cat o; exit 2; }
+        caisson compose up b > o 2>/dev/null & p=$!; waits grep -q 'b-1  | up' o; kill -TERM $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] || exit 3
+        c down 2>/dev/null; gone"#;
+    commands_on_one_service: r#"
+        printf 'name: p\nservices:\n  a: {image: busybox, stop_signal: KILL, command: [sleep, "1000"], environment: {E: v}, ports: ["80"]}\n  b: %s\n' "$DB" | y
+        [ "$(c run --rm -e X=y a sh -c 'echo $E$X')" = vy ] && ! c run --rm --no-deps a false || exit 2
+        [ "$(echo in | c run --rm -T a cat)" = in ] && c up -d 2>/dev/null && [ "$(c exec -T a sh -c 'echo $E')" = v ] || exit 3
+        c exec -T a sh -c 'exit 9'; [ $? = 9 ] || exit 4
+        echo text > f; c cp f a:/tmp/f && c cp a:/tmp/f g && cmp f g || exit 5
+        c pause a 2>/dev/null; c ps a | grep -q Paused && c unpause a 2>/dev/null && c stop a 2>/dev/null && [ -z "$(c ps -q a)" ] || exit 6
+        c start a 2>/dev/null && [ -n "$(c ps -q a)" ] && was=$(id p-a-1) && c restart a 2>/dev/null && [ $was = $(id p-a-1) ] || exit 7
+        c kill a 2>/dev/null && c wait a | grep -q 'exited with status code 137'; c rm -f a 2>/dev/null && [ -z "$(c ps -aq a)" ] || exit 8
+        c create a 2>/dev/null && c ps -a --format json a | grep -q '"State":"created"' && c scale b=2 2>/dev/null && [ "$(c ps -q b | wc -l)" = 2 ] || exit 9
+        c stats --no-stream b | grep -q p-b-2 && c events --since 1h --until 0s --json b | grep -q '"action":"start"' || exit 10
+        c nosuch 2>/dev/null; [ $? = 1 ] && c up nosuch 2>&1 | grep -q 'no such service: nosuch' && ln -s $(command -v caisson) docker-compose && ./docker-compose ps -q b | grep -q . || exit 11
+        c -p p down 2>/dev/null; gone"#;
+    secrets_configs_hooks_and_shared_namespaces: r#"
+        echo file > s.txt; printf 'name: p\nservices:\n  a:\n    image: busybox\n    stop_signal: KILL\n    command: [sleep, "1000"]\n    secrets: [s, {source: e, target: /e, mode: 0400, uid: "33"}]\n    configs: [{source: c, target: /etc/c}]\n    volumes: ["./out:/out"]\n    post_start: [{command: [sh, -c, "echo $$W > /out/started"], environment: {W: word}}]\n    pre_stop: [{command: [sh, -c, "echo s > /out/stopped"]}]\n  b: {image: busybox, stop_signal: KILL, command: [sleep, "1000"], network_mode: "service:a"}\nsecrets: {s: {file: s.txt}, e: {environment: SECRET}}\nconfigs: {c: {content: "x ${SECRET}"}}\n' | y
+        export SECRET=hush; c up -d 2> e || { cat e; exit 2; }
+        [ "$(c exec -T a cat /run/secrets/s /e /etc/c | tr '\n' ' ')" = 'file hushx hush ' ] || [ "$(c exec -T a cat /run/secrets/s)" = file ] && [ "$(c exec -T a stat -c '%a %u' /e)" = '400 33' ] || exit 3
+        [ "$(cat out/started)" = word ] && [ "$(c exec -T a cat /proc/net/fib_trie | md5sum)" = "$(c exec -T b cat /proc/net/fib_trie | md5sum)" ] || exit 4
+        ! c config | grep -q 'content: hush' && c down 2>/dev/null && [ "$(cat out/stopped)" = s ] && gone"#;
+    a_killed_up_is_finished_by_the_next: r#"
+        printf 'name: p\nservices:\n  a: {image: busybox, stop_signal: KILL, command: [sleep, "1000"], environment: {N: "0"}, volumes: ["vol:/d"], depends_on: [b]}\n  b: %s\nvolumes: {vol: }\n' "$DB" | y
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            sed -i "s/N: \"[0-9]*\"/N: \"$i\"/" compose.yaml
+            timeout -s KILL 0.$(printf %03d $((i * 7))) caisson compose up -d >/dev/null 2>&1
+            c up -d 2> e || { cat e; exit 2; }
+            [ "$(c ps -aq | wc -l)" = 2 ] && [ "$(c ps -q | wc -l)" = 2 ] && [ "$(c exec -T a sh -c 'echo $N')" = $i ] || { c ps -a; exit 3; }
+        done
+        timeout -s KILL 0.02 caisson compose down -v >/dev/null 2>&1; c down -v 2>/dev/null; gone"#;
+    errors_name_file_line_and_the_way_out: r#"
+        printf 'services:\n  web:\n    image: busybox\n    enviroment: {}\n' | y; c config > o 2> e; [ $? = 1 ] && grep -q "compose.yaml:4:5: services.web additional properties 'enviroment' not allowed" e && grep -q 'did you mean `environment`' e || exit 2
+        printf 'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n' | y; c up -d 2>&1 | grep -q 'values, those counted that aliases repeat' || exit 3
+        printf 'services: {a: {image: busybox, provider: {type: x}}}' | y; c up -d 2>&1 | grep -q 'provider is not supported' || exit 4
+        printf 'include: [/dev/zero]\nservices: {}\n' | y; timeout 5 caisson compose config 2>&1 | grep -q 'not a regular file' || exit 5
+        rm compose.yaml; c ps 2>&1 | grep -q 'no configuration file provided: not found' && gone"#;
+    a_hundred_services_come_and_go: r#"
+        { echo 'name: p'; echo 'services:'; for i in $(seq 100); do echo "  s$i: {image: busybox, stop_signal: KILL, command: [sleep, '1000']}"; done; } | y
+        c up -d 2>/dev/null && [ "$(c ps -q | wc -l)" = 100 ] && c down 2>/dev/null && gone"#;
+}
