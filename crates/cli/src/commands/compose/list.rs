@@ -23,7 +23,7 @@ use crate::output::template::escape_control;
 use crate::output::text::{ellipsis, short_id};
 
 fn clock() -> Clock {
-    Clock::utc(Timestamp::now().unix_ns() as i64)
+    Clock::local(Timestamp::now().unix_ns() as i64)
 }
 
 /// Prints a table whose cells end in tabs, with three spaces between columns as Docker Compose.
