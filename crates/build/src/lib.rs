@@ -4,6 +4,7 @@
 //! ([`dockerfile`], [`ignore`]) turns text into typed instructions, and those into a [`graph`].
 
 pub mod dockerfile;
+pub mod gitref;
 #[cfg(test)]
 mod golden;
 pub mod graph;
