@@ -24,6 +24,7 @@ pub use error::DockerfileError;
 pub use glob::PatternError;
 pub use parse::{parse, parse_trigger};
 
+pub(crate) use reader::split_directive;
 pub use reader::{Directive, Directives};
 
 /// The longest Dockerfile.

@@ -226,6 +226,11 @@ fn split_secure_copy(text: &str) -> Option<Remote> {
     })
 }
 
+/// Replaces `%41` in a path; `None` where it is not escaped properly.
+pub(crate) fn unescape_path(text: &str) -> Option<String> {
+    unescape(text).ok()
+}
+
 /// Replaces `%41`.
 fn unescape(text: &str) -> Result<String, GitReferenceError> {
     unescape_bytes(text)

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// A file or folder of the corpus, or nothing (said so) where the corpus is not at hand.
+/// A file or folder of the corpus, or nothing (said so) where the corpus is not at hand. It is
+/// beside the repository, or where `CAISSON_CORPUS` says.
 pub(crate) fn corpus(name: &str) -> Option<PathBuf> {
-    let folder = Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/corpus"
-    ));
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
+    let folder = std::env::var_os("CAISSON_CORPUS").map_or(beside, PathBuf::from);
     if !folder.is_dir() {
         eprintln!("skipped: no corpus");
         return None;

@@ -9,3 +9,5 @@ pub mod gitref;
 mod golden;
 pub mod graph;
 pub mod ignore;
+pub mod lint;
+pub mod lower;

@@ -141,6 +141,66 @@ pub enum Problem {
     HeredocCommand,
     #[error(transparent)]
     Flag(#[from] FlagProblem),
+    #[error("failed to process {}: {source}", quote(.text))]
+    Expansion { text: String, source: WordError },
+    #[error("the variables, commands and history of the build take more than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("base name ({0}) should not be blank")]
+    BlankBase(String),
+    #[error("empty platform value from expression {0}")]
+    BlankPlatform(String),
+    #[error("failed to parse platform {text}: {source}")]
+    Platform {
+        text: String,
+        source: types::platform::PlatformError,
+    },
+    #[error("failed to parse stage name {}: {source}", quote(.name))]
+    BaseName {
+        name: String,
+        source: types::reference::ReferenceError,
+    },
+    #[error("{name}: {message}")]
+    Base { name: String, message: String },
+    #[error("named context {name}: {message}")]
+    Context { name: String, message: String },
+    #[error(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG \
+         from global scope as a workaround"
+    )]
+    CopyFromVariable,
+    #[error("invalid stage index {0}")]
+    StageNumber(i64),
+    #[error("circular dependency detected on stage: {0}")]
+    Cycle(String),
+    #[error(
+        "cannot copy from stage {}, it needs to be defined before current stage {}",
+        quote(.from), quote(.stage)
+    )]
+    LaterStage { from: String, stage: String },
+    #[error("invalid mount target {}", quote(.0))]
+    MountTarget(String),
+    #[error("source can't be a git ref for COPY")]
+    CopyGit,
+    #[error("source can't be a URL for COPY")]
+    CopyUrl,
+    #[error("inconsistent keep-git-dir configuration")]
+    KeepGitDirectory,
+    #[error("checksum mismatch {} != {}", quote(.one), quote(.other))]
+    Checksums { one: String, other: String },
+    #[error("checksum can't be specified for multiple sources")]
+    ChecksumSeveral,
+    #[error("checksum requires HTTP(S) or Git sources")]
+    ChecksumSource,
+    #[error(transparent)]
+    Chmod(#[from] crate::lower::ChmodError),
+    #[error(transparent)]
+    Expose(#[from] crate::lower::ExposeError),
+    #[error(transparent)]
+    Signal(#[from] types::signal::SignalError),
+    #[error(transparent)]
+    Digest(#[from] types::digest::DigestError),
+    #[error(transparent)]
+    Git(#[from] crate::gitref::GitReferenceError),
     #[error(transparent)]
     Mount(#[from] MountProblem),
     #[error(transparent)]

@@ -135,7 +135,7 @@ impl Directives {
 }
 
 /// `name = value`, with blanks where one likes them.
-pub(super) fn split_directive(text: &str) -> Option<(&str, &str)> {
+pub(crate) fn split_directive(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.trim_start().split_once('=')?;
     let name = name.trim_end();
     let value = value.trim();

@@ -124,6 +124,14 @@ fn the_parser_cases_of_buildkit_hold() {
     }
 }
 
+/// Go writes an empty list now and then as `null`.
+fn flags(statement: &Statement) -> Value {
+    match statement.origin.text.trim().contains([' ', '\t']) {
+        true => json!(statement.flags),
+        false => Value::Null,
+    }
+}
+
 #[test]
 fn the_syntax_of_real_dockerfiles_is_that_of_buildkit() {
     for case in golden::read("dockerfile-golden.jsonl") {
@@ -146,7 +154,7 @@ fn the_syntax_of_real_dockerfiles_is_that_of_buildkit() {
                     "cmd": statement.keyword.to_lowercase(),
                     "start": statement.origin.lines.start,
                     "end": statement.origin.lines.end,
-                    "flags": statement.flags,
+                    "flags": flags(statement),
                     "heredocs": statement.heredocs.len(),
                 })
             })

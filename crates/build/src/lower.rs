@@ -1,0 +1,287 @@
+//! From typed instructions to the graph: which steps a build has and what its image says.
+//!
+//! Semantics, history and configuration are those of BuildKit's `dockerfile2llb`, held to the
+//! `config`, `history`, `plan` and `lint` of `corpus/golden/dockerfile-golden.jsonl`. Only stages
+//! that the target needs are lowered. Base images come from a [`Resolver`]; nothing else is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::container::Ulimit;
+use types::platform::Platform;
+
+use crate::dockerfile::command::Dockerfile;
+use crate::dockerfile::error::DockerfileError;
+use crate::graph::{Graph, NamedContexts, Network, Resolver};
+use crate::ignore::{IgnoreError, Matcher};
+use crate::lint::{CheckOptionError, CheckOptions, Lint, Rule, Warning};
+
+mod arguments;
+mod bases;
+mod chmod;
+mod copy;
+mod dispatch;
+mod environment;
+mod lints;
+mod mounts;
+mod ports;
+mod run;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+pub use chmod::ChmodError;
+pub use copy::split_pivot;
+pub use ports::ExposeError;
+
+use environment::Environment;
+use stages::State;
+
+/// The most bytes that environments, histories and commands of all steps may take together: a
+/// Dockerfile of a few lines can ask for any number of them.
+pub const LOWERED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What is built, and for what.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The file.
+    pub dockerfile: &'a Dockerfile,
+    /// `--build-arg`.
+    pub build_arguments: BTreeMap<String, String>,
+    /// `--target`; empty for the last stage.
+    pub target: String,
+    /// `--platform`, one of them; none for that of this machine, or of the image if it has but
+    /// one.
+    pub platform: Option<Platform>,
+    /// Where the steps run.
+    pub build_platform: Platform,
+    /// There are several platforms: names of steps tell theirs.
+    pub is_multi_platform: bool,
+    /// `--build-context`.
+    pub contexts: NamedContexts,
+    /// Patterns of the ignore file of the build's context.
+    pub ignore: Vec<String>,
+    /// The same for named contexts that are directories.
+    pub context_ignores: BTreeMap<String, Vec<String>>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--no-cache` and `--no-cache-filter`.
+    pub no_cache: NoCache,
+    /// `--network`.
+    pub network: Network,
+    /// `--add-host`: name and address.
+    pub hosts: Vec<(String, String)>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--shm-size`; 0 is the usual one.
+    pub shm_bytes: u64,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: String,
+    /// `--device`.
+    pub devices: Vec<crate::graph::Device>,
+    /// All stages are lowered, to check them.
+    pub checks_all_stages: bool,
+}
+
+impl<'a> Request<'a> {
+    /// A build of the last stage for a platform, with nothing else said.
+    pub fn new(dockerfile: &'a Dockerfile, build_platform: Platform) -> Self {
+        Self {
+            dockerfile,
+            build_arguments: BTreeMap::new(),
+            target: String::new(),
+            platform: None,
+            build_platform,
+            is_multi_platform: false,
+            contexts: NamedContexts::new(),
+            ignore: Vec::new(),
+            context_ignores: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            no_cache: NoCache::Never,
+            network: Network::Default,
+            hosts: Vec::new(),
+            ulimits: Vec::new(),
+            shm_bytes: 0,
+            cgroup_parent: String::new(),
+            devices: Vec::new(),
+            checks_all_stages: false,
+        }
+    }
+}
+
+/// Which steps are done whatever the cache knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NoCache {
+    /// None.
+    #[default]
+    Never,
+    /// All.
+    All,
+    /// Those of some stages.
+    Stages(Vec<String>),
+}
+
+/// What came of it beside the graph.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lowered {
+    /// What the rules found.
+    pub warnings: Vec<Warning>,
+    /// `--build-arg`s that nothing declares.
+    pub unused_arguments: Vec<String>,
+    /// `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<Epoch>,
+}
+
+/// `SOURCE_DATE_EPOCH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epoch {
+    /// Seconds.
+    Seconds(i64),
+    /// The time of the commit that the build's context is.
+    Context,
+}
+
+/// Why a Dockerfile has no graph.
+#[derive(Debug, thiserror::Error)]
+pub enum LowerError {
+    /// Something in the file.
+    #[error(transparent)]
+    Dockerfile(#[from] DockerfileError),
+    /// `--target` names no stage.
+    #[error("target stage {} could not be found{}", types::go_syntax::quote(.target), hint(.did_you_mean.as_deref()))]
+    Target {
+        /// The name.
+        target: String,
+        /// What was meant.
+        did_you_mean: Option<String>,
+    },
+    /// The ignore file.
+    #[error(transparent)]
+    Ignore(#[from] IgnoreError),
+    /// `# check=`, or the build argument that takes its place.
+    #[error("failed to parse check options: {0}")]
+    CheckOptions(#[from] CheckOptionError),
+    /// `# check=error=true`, and there are warnings.
+    #[error("lint violation found for rules: {}", rules.join(", "))]
+    Lint {
+        /// The rules.
+        rules: Vec<&'static str>,
+        /// What they found.
+        warnings: Vec<Warning>,
+    },
+    /// `SOURCE_DATE_EPOCH` is none.
+    #[error("invalid SOURCE_DATE_EPOCH: {0}")]
+    Epoch(String),
+}
+
+impl LowerError {
+    /// The place in the file, if it is one.
+    pub fn in_file(&self) -> Option<&DockerfileError> {
+        match self {
+            Self::Dockerfile(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+fn hint(near: Option<&str>) -> String {
+    near.map(|near| format!(" (did you mean {near}?)"))
+        .unwrap_or_default()
+}
+
+/// Adds a build to the graph.
+pub fn lower(
+    request: &Request,
+    resolver: &mut dyn Resolver,
+    graph: &mut Graph,
+) -> Result<Lowered, LowerError> {
+    let mut lowering = Lowering::new(request, resolver, graph)?;
+    lints::whole_file(request.dockerfile, &mut lowering.lint);
+    let target = lowering.plan_stages()?;
+    let needed = lowering.resolve_stages(target)?;
+    lowering.dispatch_stages(&needed)?;
+    let rules = lowering.lint.failed_rules();
+    if !rules.is_empty() {
+        let warnings = lowering.lint.warnings;
+        return Err(LowerError::Lint { rules, warnings });
+    }
+    lowering.finish(target);
+    Ok(Lowered {
+        unused_arguments: lowering.unused_arguments(),
+        epoch: lowering.epoch,
+        warnings: lowering.lint.warnings,
+    })
+}
+
+/// A build on its way to a graph.
+struct Lowering<'a> {
+    request: &'a Request<'a>,
+    resolver: &'a mut dyn Resolver,
+    graph: &'a mut Graph,
+    lint: Lint,
+    escape: char,
+    /// What FROM lines see: predefined ones, then the ARGs before the first FROM.
+    globals: Environment,
+    /// Names that the ARGs before the first FROM declare, with or without value.
+    declared: Vec<String>,
+    /// `--build-arg`, with the resolved epoch.
+    arguments: BTreeMap<String, String>,
+    /// Names that any ARG that was lowered declares.
+    used: BTreeSet<String>,
+    epoch: Option<Epoch>,
+    target_platform: Platform,
+    matcher: Option<Matcher>,
+    states: Vec<State<'a>>,
+    /// Stages by name in lower case.
+    by_name: BTreeMap<String, usize>,
+    /// What was made so far, against [`LOWERED_BYTES_MAX`].
+    bytes: usize,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(
+        request: &'a Request<'a>,
+        resolver: &'a mut dyn Resolver,
+        graph: &'a mut Graph,
+    ) -> Result<Self, LowerError> {
+        let dockerfile = request.dockerfile;
+        let own = dockerfile.directives.check.as_ref();
+        let options = match request.build_arguments.get("BUILDKIT_DOCKERFILE_CHECK") {
+            Some(options) => CheckOptions::parse(options)?,
+            None => CheckOptions::parse(own.map_or("", |check| &check.value))?,
+        };
+        let matcher = match request.ignore.is_empty() {
+            true => None,
+            false => Some(Matcher::new(&request.ignore)?),
+        };
+        let mut lowering = Self {
+            request,
+            resolver,
+            graph,
+            lint: Lint::new(options),
+            escape: dockerfile.directives.escape_character(),
+            globals: Environment::default(),
+            declared: Vec::new(),
+            arguments: request.build_arguments.clone(),
+            used: BTreeSet::new(),
+            epoch: None,
+            target_platform: request
+                .platform
+                .clone()
+                .unwrap_or_else(|| request.build_platform.clone()),
+            matcher,
+            states: Vec::new(),
+            by_name: BTreeMap::new(),
+            bytes: 0,
+        };
+        for line in &dockerfile.empty_continuations {
+            lowering.lint.warn_line(
+                Rule::NoEmptyContinuation,
+                *line,
+                "Empty continuation line".to_owned(),
+                "remove the empty lines within this instruction".to_owned(),
+            );
+        }
+        lowering.global_arguments()?;
+        Ok(lowering)
+    }
+}
