@@ -96,6 +96,15 @@ fn a_read_only_disk_is_read_and_the_rest_is_refused() {
 }
 
 adversities! {
+    a_container_that_a_command_holds_goes_on_when_command_and_monitor_are_killed: r#"
+        caisson run -d $N --name held busybox sh -c 'head -c 300000000 /dev/urandom > /big; touch /made; exec sleep 1000' >/dev/null; within 'caisson exec held test -e /made'; pids held
+        frozen() { cat $(find /sys/fs/cgroup -path "*/$(caisson inspect -f '{{.Id}}' held)/*" \( -name cgroup.freeze -o -name freezer.state \)) | grep -q '^1$\|FROZEN'; }
+        for whom in both monitor; do
+            caisson commit held work >/dev/null 2>&1 & c=$!; within frozen
+            [ $whom = monitor ] || kill -9 $c; kill -9 $m; wait $c; within '! frozen'
+            [ "$(state held)" = 'running 0' ] && timeout 10 caisson exec held true && pids held || die "after $whom"
+        done
+        caisson rm -f held >/dev/null; caisson image inspect work >/dev/null 2>&1 && caisson rmi work >/dev/null; true"#;
     what_the_caller_is_does_not_leak: r#"
         v="-v $PROBE:/bin/probe:ro"
         caisson run --rm $N $v busybox probe state > wanted || die run; [ $(wc -l < wanted) -gt 20 ] || die probe

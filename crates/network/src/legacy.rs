@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_cut_has_no_policy() {
-        let mut entries = vec![0; 152];
+        let mut entries = [0; 152];
         entries[88] = 112;
         entries[144..148].copy_from_slice(&VERDICT_DROP.to_ne_bytes());
         let filter = |policy_at, length| Filter {

@@ -16,12 +16,14 @@ const DAY_S: i64 = 86_400;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Zone {
     /// From when on what holds.
-    transitions: Vec<(i64, Local)>,
+    transitions: Transitions,
     /// Before the first, and always where there is none.
     first: Local,
     /// After the last.
     rule: Option<Rule>,
 }
+
+type Transitions = Vec<(i64, Local)>;
 
 /// What holds at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Zone {
         })
     }
 
-    fn of(transitions: Vec<(i64, Local)>, locals: &[Local], rule: Option<Rule>) -> Self {
+    fn of(transitions: Transitions, locals: &[Local], rule: Option<Rule>) -> Self {
         Self {
             first: locals.first().cloned().unwrap_or_default(),
             transitions,
@@ -147,7 +149,7 @@ impl Counts {
         times + self.types * 6 + self.name_bytes + self.leaps * (time_bytes + 4) + self.flags
     }
 
-    fn block(&self, block: &[u8], time_bytes: usize) -> Option<(Vec<(i64, Local)>, Vec<Local>)> {
+    fn block(&self, block: &[u8], time_bytes: usize) -> Option<(Transitions, Vec<Local>)> {
         let (times, rest) = block.split_at_checked(self.times * time_bytes)?;
         let (indices, rest) = rest.split_at_checked(self.times)?;
         let (types, rest) = rest.split_at_checked(self.types * 6)?;
