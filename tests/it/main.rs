@@ -8,6 +8,7 @@
 mod adversity;
 mod attacks;
 mod browser;
+mod build;
 mod compose;
 mod crash;
 mod guides;

@@ -38,6 +38,12 @@ pub enum EngineError {
     /// Images.
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
+    /// A program of a build.
+    #[error("{0}")]
+    Step(Box<crate::build::StepFailure>),
+    /// A step of a build.
+    #[error("{}", .0.error)]
+    Build(Box<crate::build::BuildFailure>),
     /// The kernel.
     #[error(transparent)]
     Sys(#[from] SysError),

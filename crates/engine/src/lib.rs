@@ -4,6 +4,7 @@
 //! own monitor. It returns values and reports progress through an [`observer::Observer`]; it never
 //! prints. The engine is synchronous and single-threaded up to the start of a container.
 
+pub mod build;
 pub mod compose;
 pub mod config;
 pub mod container;

@@ -276,6 +276,11 @@ impl Engine {
                 pruned.build_cache.push(record.id);
             }
         }
+        if mode == Mode::Remove && !pruned.build_cache.is_empty() {
+            // The layers that only the cache held; their bytes are counted above.
+            let users = self.image_users()?;
+            self.images().collect(&users)?;
+        }
         Ok(())
     }
 
@@ -335,12 +340,31 @@ impl Engine {
     /// # Errors
     /// Where it cannot be read.
     pub fn build_cache(&self) -> Result<Vec<CacheRecord>, EngineError> {
-        Ok(Vec::new())
+        let time = |seconds: i64| {
+            let seconds = u64::try_from(seconds).unwrap_or(0);
+            types::timestamp::Timestamp::from_unix_ns(i128::from(seconds) * 1_000_000_000).rfc3339()
+        };
+        let record = |step: crate::build::CachedStep| CacheRecord {
+            created: time(step.created_s),
+            last_used: time(step.used_s),
+            id: step.key,
+            kind: step.kind,
+            description: step.description,
+            is_shared: step.is_shared,
+            size_bytes: step.size_bytes,
+            ..CacheRecord::default()
+        };
+        Ok(self.cached_steps()?.into_iter().map(record).collect())
     }
 
     /// Removes a record of the build cache; false where it is gone already.
-    fn remove_build_cache(&self, _id: &str) -> Result<bool, EngineError> {
-        Ok(false)
+    fn remove_build_cache(&self, id: &str) -> Result<bool, EngineError> {
+        let entries = self.store().cache_entries()?;
+        let Some(entry) = entries.iter().find(|entry| entry.key == id) else {
+            return Ok(false);
+        };
+        self.store().forget(entry)?;
+        Ok(true)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod job;
 pub mod log;
 pub mod protocol;
 pub mod spawn;
+pub mod step;
 
 mod attached;
 mod container;

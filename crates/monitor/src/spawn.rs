@@ -28,6 +28,8 @@ pub(crate) mod given {
     pub(crate) const JOB: u8 = b'J';
     pub(crate) const LOCK: u8 = b'L';
     pub(crate) const CLIENT: u8 = b'C';
+    pub(crate) const OUTPUT: u8 = b'O';
+    pub(crate) const ERROR: u8 = b'E';
 }
 
 /// A monitor that waits for its job. Dropped, it ends by itself.
@@ -80,7 +82,7 @@ impl Waiting {
     }
 }
 
-fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), SysError> {
+pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), SysError> {
     // From a read-only mount of its own, so that no container can write to it through
     // /proc/PID/exe; where mounts may not be cloned, from the file itself.
     let program = sys::mount::read_only_executable().or_else(|_| {
@@ -96,7 +98,7 @@ fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), SysError> {
     Ok(())
 }
 
-fn job_file(job: &Job) -> Result<OwnedFd, SysError> {
+pub(crate) fn job_file(job: &Job) -> Result<OwnedFd, SysError> {
     let fd = rustix::fs::memfd_create("job", MemfdFlags::CLOEXEC).on("make", "job")?;
     let bytes = serde_json::to_vec(job).expect("invariant: a job has a JSON form");
     let mut file = std::fs::File::from(fd);

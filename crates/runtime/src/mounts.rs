@@ -145,7 +145,13 @@ fn take_source(mount: &Mount, options: &Options) -> Result<(OwnedFd, FileType), 
 pub(crate) fn take_images(prepared: &mut [Prepared<'_>], staging: &Path) -> Result<(), Failure> {
     for one in prepared.iter_mut().filter(|one| one.mount.kind == "image") {
         let mount = one.mount;
-        let image = rootfs::read_only_overlay(&mount.layers).map_err(|error| {
+        let given = |name: &str| {
+            let mut data = one.options.data.iter();
+            data.find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let above = given("upperdir").zip(given("workdir"));
+        let image = rootfs::overlay_of(&mount.layers, above).map_err(|error| {
             Failure::setup(format!("cannot mount image {}: {error}", mount.source))
         })?;
         let tree = match mount.subpath.as_str() {

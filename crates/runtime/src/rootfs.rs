@@ -60,6 +60,22 @@ pub fn mount_read_only(lowers: &[PathBuf]) -> Result<OwnedFd, Failure> {
     Ok(read_only_overlay(lowers)?)
 }
 
+/// Layers as a detached mount, beneath a directory that takes what is written, if there is one.
+pub(crate) fn overlay_of(
+    lowers: &[PathBuf],
+    above: Option<(&str, &str)>,
+) -> Result<OwnedFd, SysError> {
+    match above {
+        None => read_only_overlay(lowers),
+        Some((upper, work)) => detached_overlay(&Layers {
+            lowers: lowers.to_vec(),
+            upper: upper.into(),
+            work: work.into(),
+            volatile: true,
+        }),
+    }
+}
+
 /// Layers that nobody writes to, as a detached mount.
 pub(crate) fn read_only_overlay(lowers: &[PathBuf]) -> Result<OwnedFd, SysError> {
     let lowers = lowers.iter().map(|path| open_path(path));

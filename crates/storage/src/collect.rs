@@ -67,6 +67,7 @@ impl Store {
         // The bytes: no lock is held, and a crash leaves them to the next sweep.
         drop(garbage);
         sys::fail::point("storage.collect.deleted");
+        self.sweep_cache();
         self.sweep()?;
         Ok(collected)
     }
@@ -80,6 +81,10 @@ impl Store {
             live.images.insert(record.image);
             live.digests
                 .extend(record.target.map(|target| target.digest));
+        }
+        for entry in self.cache_entries()? {
+            live.layers.extend(self.find_layer(&entry.record.diff_id)?);
+            live.digests.insert(entry.record.diff_id);
         }
         let leased = self.leased(lock)?;
         for key in &leased {

@@ -35,7 +35,7 @@ const STATE: &str = "state";
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 
 /// What a container was made to be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContainerRecord {
     /// Version of this document.
     pub version: u32,
@@ -154,7 +154,11 @@ impl RemovedContainer<'_> {
 impl Store {
     /// The directory of a container.
     pub fn container_directory(&self, id: &str) -> PathBuf {
-        self.root().join("containers").join(id)
+        // What runs for a build has no record, and a directory of its own.
+        match id.starts_with(crate::cache::BUILD_PREFIX) {
+            true => self.path("cache/networks").join(id),
+            false => self.root().join("containers").join(id),
+        }
     }
 
     /// The directory of a container in the run root.

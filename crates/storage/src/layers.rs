@@ -218,10 +218,19 @@ impl Store {
     /// # Errors
     /// The disk's answer; those before it are published.
     pub fn publish_layers(&self, made: Vec<MadeLayer>) -> Result<Vec<LayerId>> {
+        self.settle_layers(&made)?;
+        self.name_layers(made, || ())
+    }
+
+    /// The first half of [`Self::publish_layers`]: makes layers durable where they are.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn settle_layers(&self, made: &[MadeLayer]) -> Result<()> {
         if made.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        for layer in &made {
+        for layer in made {
             let path = layer.work.directory.join(INFO);
             let bytes = encode("a layer's description", &layer.info)?;
             std::fs::write(&path, bytes).on("write", path.display())?;
@@ -229,6 +238,19 @@ impl Store {
         sys::fail::result("storage.layer.described")?;
         self.sync_filesystem()?;
         sys::fail::point("storage.layer.synced");
+        Ok(())
+    }
+
+    /// The second half of [`Self::publish_layers`]: gives durable layers their names, in order. `moved`
+    /// is called when each is where it stays.
+    ///
+    /// # Errors
+    /// The disk's answer; those before it are published.
+    pub fn name_layers(&self, made: Vec<MadeLayer>, moved: impl FnOnce()) -> Result<Vec<LayerId>> {
+        if made.is_empty() {
+            moved();
+            return Ok(Vec::new());
+        }
         // A layer without its name is garbage to a collection, so none may run in between.
         let _guard = self.guard_images()?;
         let layers = self.path("layers");
@@ -240,6 +262,7 @@ impl Store {
             sys::fail::point("storage.layer.moved");
             ids.push(id);
         }
+        moved();
         sync_directory(&layers)?;
         for (layer, id) in made.iter().zip(&ids) {
             self.name_layer(&layer.work.key, id)?;
@@ -338,29 +361,40 @@ impl Drop for LayerWork {
 
 /// The lock on a key, whose file goes with it.
 #[derive(Debug)]
-struct KeyLock {
+pub(crate) struct KeyLock {
     path: PathBuf,
     _lock: Lock,
 }
 
 impl KeyLock {
-    fn acquire(path: &Path) -> Result<Self> {
+    pub(crate) fn acquire(path: &Path) -> Result<Self> {
         loop {
-            let lock = Lock::acquire(path)?;
-            // The holder before us removed the file that we waited at: others lock a new one.
-            let ours = rustix::fs::fstat(&lock).on("examine", path.display())?;
-            match rustix::fs::stat(path) {
-                Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => {
-                    return Ok(Self {
-                        path: path.to_owned(),
-                        _lock: lock,
-                    });
-                }
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(errno) => {
-                    return Err(SysError::new("examine", path.display().to_string(), errno).into());
-                }
+            if let Some(held) = Self::of(path, Lock::acquire(path)?)? {
+                return Ok(held);
             }
+        }
+    }
+
+    /// `None` where somebody holds it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        match Lock::try_acquire(path)? {
+            Some(lock) => Self::of(path, lock),
+            None => Ok(None),
+        }
+    }
+
+    /// `None` where the holder before us removed the file that we waited at: others lock a new one.
+    fn of(path: &Path, lock: Lock) -> Result<Option<Self>> {
+        let ours = rustix::fs::fstat(&lock).on("examine", path.display())?;
+        match rustix::fs::stat(path) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => {
+                Ok(Some(Self {
+                    path: path.to_owned(),
+                    _lock: lock,
+                }))
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(SysError::new("examine", path.display().to_string(), errno).into()),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! name, synced and renamed. `storage` knows leases, not processes. See [`store`] for the layout.
 
 pub mod blobs;
+pub mod cache;
 pub mod chain;
 pub mod collect;
 pub mod compression;

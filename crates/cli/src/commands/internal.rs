@@ -12,6 +12,13 @@ use crate::flags::{Invocation, generate};
 /// Becomes a monitor if that is what the arguments ask for. When the container has ended, this
 /// process goes on as the command that removes it, from the same read-only executable.
 pub(crate) fn monitor(argv: &[OsString]) -> Option<ExitCode> {
+    if let [_, internal, step, cgroup] = argv
+        && internal == "internal"
+        && step == monitor::step::STEP
+    {
+        monitor::step::run(&cgroup.to_string_lossy());
+        return Some(ExitCode::SUCCESS);
+    }
     let [_, internal, monitor, _id, cgroup, rest @ ..] = argv else {
         return None;
     };

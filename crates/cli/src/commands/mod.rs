@@ -2,6 +2,7 @@
 
 mod account;
 mod attach;
+mod build;
 mod compose;
 mod container;
 mod copy;
@@ -98,6 +99,9 @@ pub(crate) fn carry_out(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::Create => run::create(engine, invocation),
         Verb::Exec => exec::exec(engine, invocation),
         Verb::Attach => attach::attach(engine, invocation),
+        Verb::Build => build::build(engine, invocation),
+        Verb::BuilderPrune => build::builder_prune(engine, invocation),
+        Verb::BuildxDu => build::buildx_du(engine, invocation),
         Verb::Compose(action) => compose::compose(engine, invocation, action),
         Verb::Start => attach::start(engine, invocation),
         Verb::Stop => container::stop(engine, invocation),

@@ -17,6 +17,7 @@ pub(crate) mod parse;
 mod refused;
 mod structured;
 mod suggest;
+mod table_build;
 mod table_compose;
 mod table_compose_flags;
 mod table_container;
@@ -263,6 +264,9 @@ impl Flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Attach,
+    Build,
+    BuilderPrune,
+    BuildxDu,
     Compose(ComposeAction),
     ContainerInspect,
     ContainerPrune,
@@ -514,6 +518,14 @@ pub(crate) struct Group {
 /// The groups.
 pub(crate) static GROUPS: &[Group] = &[
     Group {
+        name: "builder",
+        about: "Look after what builds leave",
+    },
+    Group {
+        name: "buildx",
+        about: "Build, in the words of Docker's build client",
+    },
+    Group {
         name: "compose",
         about: "Run several containers as one project",
     },
@@ -553,6 +565,7 @@ static TABLES: &[&[Command]] = &[
     table_compose::COMMANDS,
     table_container::COMMANDS,
     table_image::COMMANDS,
+    table_build::COMMANDS,
     table_manifest::COMMANDS,
     table_network::COMMANDS,
     table_registry::COMMANDS,

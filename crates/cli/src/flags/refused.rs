@@ -16,9 +16,7 @@ const BUILDING: &str = "building images";
 /// Command words, in full, and why they are missing. A group's word covers its commands.
 pub(super) static MISSING: &[(&str, Missing)] = &[
     ("bake", Missing::Later(BUILDING)),
-    ("build", Missing::Later(BUILDING)),
-    ("builder", Missing::Later(BUILDING)),
-    ("buildx", Missing::Later(BUILDING)),
+    ("buildx bake", Missing::Later(BUILDING)),
     (
         "checkpoint",
         Missing::Never("checkpoints are not supported; pause keeps a container in memory"),
@@ -42,7 +40,6 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "context",
         Missing::Later("the client of remote machines; Caisson acts on this machine"),
     ),
-    ("image build", Missing::Later(BUILDING)),
     ("node", Missing::Swarm),
     (
         "plugin",

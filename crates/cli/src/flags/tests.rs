@@ -650,16 +650,16 @@ fn flags_before_the_command_are_global() {
 fn what_is_missing_is_refused_by_name() {
     for (words, text) in [
         (
-            &["build", "."][..],
-            "caisson: 'build' is not built yet: it comes with building images",
+            &["bake"][..],
+            "caisson: 'bake' is not built yet: it comes with building images",
         ),
         (
-            &["image", "build", "x"],
-            "caisson: 'image build' is not built yet: it comes with building images",
+            &["buildx", "bake", "x"],
+            "caisson: 'buildx bake' is not built yet: it comes with building images",
         ),
         (
-            &["help", "build"],
-            "caisson: 'build' is not built yet: it comes with building images",
+            &["help", "bake"],
+            "caisson: 'bake' is not built yet: it comes with building images",
         ),
         (
             &["swarm", "init"],

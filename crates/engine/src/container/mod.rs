@@ -15,6 +15,6 @@ pub mod start;
 pub mod stop;
 pub mod watch;
 
-mod facts;
+pub(crate) mod facts;
 pub(crate) mod files;
 mod links;

@@ -159,14 +159,14 @@ fn import_layer(lease: &Lease, source: impl Read + Send) -> Result<Digest> {
 /// Makes a directory beneath the lease's a layer; its diff id is that of our own archive of it.
 pub(crate) fn adopt_tree(lease: &Lease, path: &Path, bytes: u64) -> Result<Digest> {
     let root = Dir::open(path).map_err(sys::SysError::from)?;
-    let mut sink = HashSink(Hasher::new(Algorithm::Sha256));
+    let mut sink = HashSink::new(Algorithm::Sha256);
     pack_tree(root.as_fd(), b"", &mut sink, &pack_options()).map_err(|source| {
         ImageError::Pack {
             id: "of the archive".into(),
             source,
         }
     })?;
-    let diff_id = sink.0.finish();
+    let diff_id = sink.finish();
     if let LayerClaim::Work(work) = lease.store().claim_layer(lease, &diff_id)? {
         work.adopt(path)?;
         // Our own archive of it describes every directory.
@@ -179,7 +179,18 @@ pub(crate) fn adopt_tree(lease: &Lease, path: &Path, bytes: u64) -> Result<Diges
     Ok(diff_id)
 }
 
-struct HashSink(Hasher);
+/// Hashes what is written to it.
+pub(crate) struct HashSink(Hasher);
+
+impl HashSink {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        Self(Hasher::new(algorithm))
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
 
 impl Write for HashSink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -125,7 +125,7 @@ impl<'a> ImageContext<'a> {
     }
 
     /// Sweeps what no reference, no container of `users` and no live lease leads to.
-    fn collect(&self, users: &[ImageUser]) -> Result<storage::collect::Collected> {
+    pub(crate) fn collect(&self, users: &[ImageUser]) -> Result<storage::collect::Collected> {
         let in_use: BTreeSet<Digest> = users.iter().map(|user| user.image.clone()).collect();
         Ok(self.store.collect::<storage::StorageError>(|| Ok(in_use))?)
     }

@@ -58,7 +58,7 @@ pub(crate) fn is_opaque(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// Whether an extended attribute belongs to the image: what the kernel or we keep there does not.
-pub(crate) fn is_image_xattr(name: &[u8]) -> bool {
+pub fn is_image_xattr(name: &[u8]) -> bool {
     name == CAPABILITY
         || name.starts_with(b"user.") && !name.starts_with(USER_OVERLAY_PREFIX)
         || name.starts_with(b"trusted.") && !name.starts_with(OVERLAY_PREFIX)

@@ -1,0 +1,121 @@
+//! What builds left in the cache: shown, and removed.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use engine::Engine;
+use engine::build::CachePrune;
+use types::units::human_size;
+
+use crate::commands::prune::confirmed;
+use crate::commands::{fail_text, print};
+use crate::errors;
+use crate::flags::Invocation;
+
+const QUESTION: &str =
+    "WARNING! This will remove all dangling build cache. Are you sure you want to continue? [y/N] ";
+const QUESTION_ALL: &str =
+    "WARNING! This will remove all build cache. Are you sure you want to continue? [y/N] ";
+
+pub(crate) fn builder_prune(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let all = matches.get_bool("all");
+    let mut prune = CachePrune {
+        all,
+        ..CachePrune::default()
+    };
+    for text in matches.get_list("filter") {
+        let Some(("until", value)) = text.split_once('=') else {
+            return fail_text(
+                invocation,
+                &format!("invalid filter '{text}': until=24h is known"),
+            );
+        };
+        let Ok(ns) = types::units::parse_duration(value) else {
+            return fail_text(invocation, &format!("invalid filter '{text}': no duration"));
+        };
+        prune.unused_for = Some(Duration::from_nanos(u64::try_from(ns).unwrap_or(0)));
+    }
+    for flag in ["keep-storage", "max-used-space", "reserved-space"] {
+        if matches.is_set(flag) {
+            prune.keep_bytes = u64::try_from(matches.get_bytes(flag)).ok();
+        }
+    }
+    if !confirmed(invocation, if all { QUESTION_ALL } else { QUESTION }) {
+        return ExitCode::SUCCESS;
+    }
+    match engine.prune_cache(&prune) {
+        Ok((keys, bytes)) => {
+            if !keys.is_empty() {
+                print("Deleted build cache objects:\n");
+                let short = |key: &String| key.chars().take(25).collect::<String>();
+                keys.iter()
+                    .for_each(|key| print(&format!("{}\n", short(key))));
+                print("\n");
+            }
+            print(&format!(
+                "Total reclaimed space: {}\n",
+                human_size(bytes as f64)
+            ));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+pub(crate) fn buildx_du(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    if matches.is_set("format") || matches.is_set("filter") {
+        return fail_text(
+            invocation,
+            "buildx du knows no --format and no --filter yet",
+        );
+    }
+    let steps = match engine.cached_steps() {
+        Ok(steps) => steps,
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            return ExitCode::from(1);
+        }
+    };
+    let mut sum = 0;
+    let mut shared = 0;
+    let is_verbose = matches.get_bool("verbose");
+    if !is_verbose {
+        print(&format!(
+            "{:<42}{:<16}{:<12}{}\n",
+            "ID", "RECLAIMABLE", "SIZE", "DESCRIPTION"
+        ));
+    }
+    for step in steps.iter().rev() {
+        let key: String = step.key.chars().take(25).collect();
+        let size = human_size(step.size_bytes as f64);
+        sum += step.size_bytes;
+        shared += if step.is_shared { step.size_bytes } else { 0 };
+        let description = step.description.replace('\n', " ");
+        match is_verbose {
+            true => print(&format!(
+                "ID:          {}\nType:        {}\nReclaimable: {}\nSize:        {size}\nDescription: {description}\n\n",
+                step.key, step.kind, !step.is_shared
+            )),
+            false => print(&format!(
+                "{key:<42}{:<16}{size:<12}{description}\n",
+                !step.is_shared
+            )),
+        }
+    }
+    print(&format!("Shared:\t\t{}\n", human_size(shared as f64)));
+    print(&format!(
+        "Private:\t{}\n",
+        human_size((sum - shared) as f64)
+    ));
+    print(&format!(
+        "Reclaimable:\t{}\n",
+        human_size((sum - shared) as f64)
+    ));
+    print(&format!("Total:\t\t{}\n", human_size(sum as f64)));
+    ExitCode::SUCCESS
+}

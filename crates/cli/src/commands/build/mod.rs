@@ -1,0 +1,184 @@
+//! `build`, `builder prune`, `buildx du`.
+
+mod cache;
+mod inputs;
+mod progress;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use engine::build::{BuildFailure, BuildReport, BuildRequest, Wanted};
+use engine::{Engine, EngineError};
+
+use super::{print, print_line};
+use crate::errors;
+use crate::flags::Invocation;
+use progress::{Progress, Style};
+
+pub(crate) use cache::{builder_prune, buildx_du};
+
+/// Where a failed build ends: Docker's code.
+const FAILED: u8 = 1;
+
+pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let matches = &invocation.matches;
+    let style = match Style::of(matches.get_str("progress"), matches.get_bool("quiet")) {
+        Ok(style) => style,
+        Err(text) => return refuse(&text),
+    };
+    let request = match inputs::request(engine, invocation) {
+        Ok(request) => request,
+        Err(text) => return refuse(&text),
+    };
+    let progress = Progress::new(style);
+    for warning in &request.warnings {
+        progress.warn(warning);
+    }
+    let answer = engine.build(&request.build, &progress);
+    match answer {
+        Ok(report) => finish(invocation, &request.build, &progress, &report),
+        Err(error) => {
+            fail(&progress, &request.build, &error);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn refuse(text: &str) -> ExitCode {
+    errors::complain(&format!("ERROR: {text}"));
+    ExitCode::from(FAILED)
+}
+
+fn finish(
+    invocation: &Invocation,
+    request: &BuildRequest,
+    progress: &Progress,
+    report: &BuildReport,
+) -> ExitCode {
+    let matches = &invocation.matches;
+    if let Some(image) = &report.image {
+        let id = image.to_string();
+        progress.exported(&id, &request.tags);
+        if let Err(code) = write_results(matches.get_str("iidfile"), &id) {
+            return code;
+        }
+    }
+    let metadata = matches.get_str("metadata-file");
+    if !metadata.is_empty() {
+        let text = metadata_document(request, report);
+        if let Err(error) = std::fs::write(metadata, text) {
+            return refuse(&format!("cannot write {metadata}: {error}"));
+        }
+    }
+    let is_check = request.wanted == Wanted::Check;
+    show_warnings(progress, request, report, is_check);
+    if request.wanted == Wanted::Explanation && report.causes.is_empty() {
+        progress.note("every step is in the cache");
+    }
+    if let (true, Some(image)) = (matches.get_bool("quiet"), &report.image) {
+        print_line(&image.to_string());
+    }
+    if is_check && !report.warnings.is_empty() {
+        return ExitCode::from(FAILED);
+    }
+    ExitCode::SUCCESS
+}
+
+fn write_results(path: &str, id: &str) -> Result<(), ExitCode> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    std::fs::write(Path::new(path), id)
+        .map_err(|error| refuse(&format!("cannot write {path}: {error}")))
+}
+
+fn metadata_document(request: &BuildRequest, report: &BuildReport) -> String {
+    let image = report.image.as_ref().map(ToString::to_string);
+    let names: Vec<String> = request
+        .tags
+        .iter()
+        .map(|tag| tag.clone().with_default_tag().canonical())
+        .collect();
+    let misses: Vec<serde_json::Value> = report
+        .causes
+        .iter()
+        .map(|(step, cause)| serde_json::json!({ "step": step, "cause": cause }))
+        .collect();
+    let document = serde_json::json!({
+        "caisson.build.misses": misses,
+        "containerimage.config.digest": image,
+        "containerimage.digest": image,
+        "image.name": names.join(","),
+    });
+    serde_json::to_string_pretty(&document).unwrap_or_default()
+}
+
+fn show_warnings(
+    progress: &Progress,
+    request: &BuildRequest,
+    report: &BuildReport,
+    is_check: bool,
+) {
+    if !report.unused_arguments.is_empty() {
+        let names = report.unused_arguments.join(" ");
+        progress.warn(&format!(
+            "[Warning] One or more build-args [{names}] were not consumed"
+        ));
+    }
+    let count = report.warnings.len();
+    let plural = if count == 1 { "" } else { "s" };
+    if is_check {
+        match count {
+            0 => print("Check complete, no warnings found.\n"),
+            _ => print(&format!(
+                "Check complete, {count} warning{plural} have been found!\n"
+            )),
+        }
+    } else if count > 0 {
+        progress.warn(&format!("{count} warning{plural} found:"));
+    }
+    for warning in &report.warnings {
+        let line = warning_line(&request.dockerfile_name, warning);
+        match is_check {
+            true => print(&format!("\n{line}\n")),
+            false => progress.warn(&line),
+        }
+    }
+}
+
+fn warning_line(file: &str, warning: &engine::build::LintWarning) -> String {
+    format!(
+        " - {}: {} ({file}:{})",
+        warning.rule.name(),
+        warning.detail,
+        warning.lines.start
+    )
+}
+
+/// What failed, with the last output and the lines of the instruction, as BuildKit shows it.
+fn fail(progress: &Progress, request: &BuildRequest, error: &EngineError) {
+    let EngineError::Build(failure) = error else {
+        errors::complain(&format!("ERROR: failed to solve: {}", errors::chain(error)));
+        return;
+    };
+    let BuildFailure {
+        step,
+        name,
+        excerpt,
+        error,
+        ..
+    } = failure.as_ref();
+    let text = errors::chain(error);
+    progress.failed(*step, &text);
+    let tail = progress.tail(*step);
+    if !tail.is_empty() {
+        errors::complain(&format!("------\n > {name}:"));
+        tail.iter().for_each(|line| errors::complain(line));
+        errors::complain("------");
+    }
+    if !excerpt.is_empty() {
+        errors::complain(excerpt.trim_end_matches('\n'));
+    }
+    let _ = request;
+    errors::complain(&format!("ERROR: failed to solve: {text}"));
+}

@@ -1,0 +1,319 @@
+//! `build`: a Dockerfile becomes an image.
+//!
+//! ```text
+//! Dockerfile ─parse, lower─▶ graph ─solve─▶ stacks of layers ─commit─▶ image
+//!                             (crate build)   (worker, run, copy)   (here)
+//! ```
+//! A step whose key the cache knows costs one small file read. One that is done makes its layer in
+//! place: the upper directory of its overlay. See `layer` for how that is hashed and published while
+//! the next step runs, `files` for what a selection's digest is, and `docs/concepts/build-cache.md`.
+
+mod archive;
+mod chmod;
+mod commit;
+mod copy;
+mod files;
+mod layer;
+mod listing;
+mod memo;
+mod mounts;
+mod request;
+mod resolve;
+mod run;
+mod select;
+mod steps;
+mod stubs;
+mod sweep;
+mod times;
+mod walk;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use build::dockerfile;
+use build::graph::{Graph, StepId};
+use build::key::digest_of_parts;
+use build::lower::{self, Epoch, Lowered};
+use build::solve::{self, Mode, Options, Solved};
+use build::why::Trace;
+use storage::lease::Lease;
+use sys::atomic::Durability;
+
+pub use build::dockerfile::place::Lines;
+pub use build::graph::{NamedContext, Network};
+pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};
+pub use build::lint::Warning as LintWarning;
+pub use build::lower::NoCache;
+pub use request::{
+    BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted, read_limited,
+};
+pub use sweep::{CachePrune, CachedStep};
+
+use crate::Engine;
+use crate::error::EngineError;
+use worker::{BuildWorker, Tree};
+
+/// A document of what the last build looked at.
+const TRACE_BYTES_MAX: u64 = 64 << 20;
+/// Steps at once: more than processors, since many wait for the network or the disk.
+const WIDTH_MIN: usize = 4;
+
+/// Which stream of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// How a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// It is looked at.
+    Begun,
+    /// The cache has it.
+    Cached,
+    /// The cache has not, and why.
+    Missed(&'a str),
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+}
+
+/// Something happened in a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildEvent<'a> {
+    /// A step went on.
+    Step {
+        /// Its number.
+        step: usize,
+        /// What people call it.
+        name: &'a str,
+        /// How.
+        outcome: Outcome<'a>,
+    },
+    /// A program wrote something.
+    Output {
+        /// The step's number.
+        step: usize,
+        /// Where.
+        stream: Stream,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// Something that is not of a step: `[internal] …`, with what came of it.
+    Note(String),
+    /// Something that may be wrong.
+    Warning(String),
+}
+
+/// Who wants to know. Called from several threads at once.
+pub trait BuildObserver: Sync {
+    /// Takes note of an event.
+    fn event(&self, event: BuildEvent<'_>);
+
+    /// Who wants to know of pulls.
+    fn images(&self) -> &dyn crate::observer::Observer;
+}
+
+/// A program that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepFailure {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Its exit code.
+    pub code: i32,
+}
+
+impl std::fmt::Display for StepFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "process {} did not complete successfully: exit code: {}",
+            types::go_syntax::quote(&self.args.join(" ")),
+            self.code
+        )
+    }
+}
+
+/// A build that failed at a step.
+#[derive(Debug)]
+pub struct BuildFailure {
+    /// The step's number.
+    pub step: usize,
+    /// What people call it.
+    pub name: String,
+    /// The lines of its instruction, with those around them.
+    pub excerpt: String,
+    /// Why.
+    pub error: EngineError,
+}
+
+impl Engine {
+    /// Builds what a request says.
+    ///
+    /// # Errors
+    /// A Dockerfile that is none, with place; a step that failed; what is missing.
+    pub fn build(
+        &self,
+        request: &BuildRequest,
+        observer: &dyn BuildObserver,
+    ) -> Result<BuildReport, EngineError> {
+        let store = self.store();
+        store.prepare_cache()?;
+        self.sweep_builds();
+        let lease = Arc::new(store.lease()?);
+        let (graph, lowered) = self.graph(request, &lease, observer)?;
+        let mut report = BuildReport {
+            warnings: lowered.warnings.clone(),
+            unused_arguments: lowered.unused_arguments.clone(),
+            ..BuildReport::default()
+        };
+        if request.wanted == Wanted::Check {
+            return Ok(report);
+        }
+        let epoch = match lowered.epoch {
+            Some(Epoch::Seconds(seconds)) => Some(seconds),
+            Some(Epoch::Context) => {
+                return Err(EngineError::invalid(
+                    "SOURCE_DATE_EPOCH=context needs a git context",
+                ));
+            }
+            None => None,
+        };
+        let trace_path = self.trace_path(request);
+        let last = read_trace(&trace_path);
+        let worker = BuildWorker::new(self, observer, lease.clone(), &request.inputs, epoch);
+        let options = Options {
+            mode: match request.wanted {
+                Wanted::Explanation => Mode::Explain,
+                _ => Mode::Build,
+            },
+            width: width(),
+            last: last.as_ref(),
+        };
+        let solved = solve::solve(&graph, &worker, &options);
+        worker.end();
+        let solved = solved.map_err(|(id, error)| failure(request, &graph, id, error))?;
+        report.causes = solved
+            .causes
+            .iter()
+            .map(|(id, cause)| (graph.step(*id).name.clone(), cause.clone()))
+            .collect();
+        if request.wanted == Wanted::Explanation {
+            return Ok(report);
+        }
+        self.commit_results(request, &graph, &solved, &lease, &mut report)?;
+        write_trace(&trace_path, &solved.trace, last.as_ref());
+        self.bound_cache(&lease);
+        Ok(report)
+    }
+
+    fn graph(
+        &self,
+        request: &BuildRequest,
+        lease: &Lease,
+        observer: &dyn BuildObserver,
+    ) -> Result<(Graph, Lowered), EngineError> {
+        let located = |error: &dockerfile::DockerfileError| {
+            EngineError::invalid(format!(
+                "{}\n{}",
+                error.located(&request.dockerfile_name),
+                error.excerpt(&request.dockerfile_name, &request.dockerfile)
+            ))
+        };
+        let parsed = dockerfile::parse(&request.dockerfile).map_err(|error| located(&error))?;
+        let mut graph = Graph::default();
+        let mut all: Option<Lowered> = None;
+        let platforms: Vec<_> = match request.platforms.as_slice() {
+            [] => vec![None],
+            given => given.iter().cloned().map(Some).collect(),
+        };
+        for platform in platforms {
+            let asked = request.lowering(&parsed, platform);
+            let mut resolver = resolve::ImageResolver {
+                engine: self,
+                lease,
+                observer,
+                pulls_always: request.pulls_always,
+                known: std::collections::BTreeMap::new(),
+            };
+            let lowered = lower::lower(&asked, &mut resolver, &mut graph).map_err(|error| {
+                match error.in_file() {
+                    Some(error) => located(error),
+                    None => EngineError::invalid(error.to_string()),
+                }
+            })?;
+            all.get_or_insert(lowered);
+        }
+        Ok((graph, all.unwrap_or_default()))
+    }
+
+    /// One per context, file and target: what is compared is what the user builds again.
+    fn trace_path(&self, request: &BuildRequest) -> PathBuf {
+        let context = request.inputs.contexts.get("");
+        let path = context.map(|context| context.path.as_os_str().as_encoded_bytes());
+        let platforms: Vec<String> = request.platforms.iter().map(ToString::to_string).collect();
+        let digest = digest_of_parts([
+            path.unwrap_or_default(),
+            request.dockerfile_name.as_bytes(),
+            request.target.as_bytes(),
+            platforms.join(",").as_bytes(),
+        ]);
+        self.store().path("cache/traces").join(digest.hex())
+    }
+}
+
+fn width() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (2 * processors).max(WIDTH_MIN)
+}
+
+fn failure(request: &BuildRequest, graph: &Graph, id: StepId, error: EngineError) -> EngineError {
+    let step = graph.step(id);
+    let excerpt = step.place.as_ref().map(|place| {
+        let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
+        let lines = Lines {
+            start: number(place.first_line),
+            end: number(place.last_line),
+        };
+        let start = dockerfile::place::Position {
+            line: lines.start,
+            column: 1,
+        };
+        dockerfile::place::excerpt(&request.dockerfile_name, &request.dockerfile, lines, start)
+    });
+    EngineError::Build(Box::new(BuildFailure {
+        step: id.0,
+        name: step.name.clone(),
+        excerpt: excerpt
+            .map(|excerpt| excerpt.to_string())
+            .unwrap_or_default(),
+        error,
+    }))
+}
+
+fn read_trace(path: &std::path::Path) -> Option<Trace> {
+    let bytes = sys::atomic::read_limited(path, TRACE_BYTES_MAX).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// That it cannot be kept costs an explanation and nothing else.
+fn write_trace(path: &std::path::Path, trace: &Trace, last: Option<&Trace>) {
+    if last != Some(trace)
+        && let Ok(bytes) = serde_json::to_vec(trace)
+    {
+        let _ = sys::atomic::write(path, &bytes, Durability::Volatile);
+    }
+}
+
+/// The stack that a step gave.
+fn stack(solved: &Solved<Tree>, id: StepId) -> Result<&layer::Stack, EngineError> {
+    match solved.trees.get(id.0).and_then(Option::as_ref) {
+        Some(Tree::Stack(stack)) => Ok(stack),
+        _ => Err(EngineError::conflict("a result of the build was not built")),
+    }
+}

@@ -1,0 +1,174 @@
+//! What is asked of a build, and what came of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use build::dockerfile::command::Dockerfile;
+use build::graph::{Device, NamedContexts, Network};
+use build::lint::Warning;
+use build::lower::{NoCache, Request};
+use types::container::Ulimit;
+use types::digest::Digest;
+use types::platform::Platform;
+use types::reference::Reference;
+
+use crate::error::EngineError;
+
+/// A secret may be so long, as BuildKit's.
+const SECRET_BYTES_MAX: u64 = 500 << 10;
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// An image.
+    #[default]
+    Image,
+    /// What would be done, and why.
+    Explanation,
+    /// What the rules say of the Dockerfile.
+    Check,
+}
+
+/// A directory of files for a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContextDirectory {
+    /// Where it is, absolute.
+    pub path: PathBuf,
+    /// Whether its files may be there unchanged the next time.
+    pub is_remembered: bool,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file.
+    File(PathBuf),
+    /// Here.
+    Bytes(Vec<u8>),
+}
+
+impl SecretSource {
+    pub(crate) fn read(&self) -> Result<Vec<u8>, EngineError> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::File(path) => Ok(sys::atomic::read_limited(path, SECRET_BYTES_MAX)?),
+        }
+    }
+}
+
+/// Files and secrets of a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Contexts by name; the build's own has none.
+    pub contexts: BTreeMap<String, ContextDirectory>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// `--ssh`: sockets of agents, by id.
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// `--keep-mtimes`: files have the times that they have in their contexts.
+    pub keeps_mtimes: bool,
+}
+
+/// A build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildRequest {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// The file's bytes.
+    pub dockerfile: Vec<u8>,
+    /// Its name, for errors.
+    pub dockerfile_name: String,
+    /// Names for the image.
+    pub tags: Vec<Reference>,
+    /// `--build-arg`.
+    pub build_arguments: BTreeMap<String, String>,
+    /// `--target`.
+    pub target: String,
+    /// `--platform`; none is this machine's.
+    pub platforms: Vec<Platform>,
+    /// `--pull`.
+    pub pulls_always: bool,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--no-cache` and `--no-cache-filter`.
+    pub no_cache: NoCache,
+    /// `--network`.
+    pub network: Network,
+    /// `--add-host`: name and address.
+    pub hosts: Vec<(String, String)>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--shm-size` in bytes.
+    pub shm_bytes: u64,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: String,
+    /// `--device`.
+    pub devices: Vec<Device>,
+    /// Patterns of the context's ignore file.
+    pub ignore: Vec<String>,
+    /// `--build-context`.
+    pub named_contexts: NamedContexts,
+    /// Patterns of the ignore files of named contexts.
+    pub context_ignores: BTreeMap<String, Vec<String>>,
+    /// Files and secrets.
+    pub inputs: Inputs,
+}
+
+impl BuildRequest {
+    pub(crate) fn lowering<'a>(
+        &self,
+        dockerfile: &'a Dockerfile,
+        platform: Option<Platform>,
+    ) -> Request<'a> {
+        Request {
+            build_arguments: self.build_arguments.clone(),
+            target: self.target.clone(),
+            platform,
+            is_multi_platform: self.platforms.len() > 1,
+            contexts: self.named_contexts.clone(),
+            ignore: self.ignore.clone(),
+            context_ignores: self.context_ignores.clone(),
+            labels: self.labels.clone(),
+            no_cache: self.no_cache.clone(),
+            network: self.network,
+            hosts: self.hosts.clone(),
+            ulimits: self.ulimits.clone(),
+            shm_bytes: self.shm_bytes,
+            cgroup_parent: self.cgroup_parent.clone(),
+            devices: self.devices.clone(),
+            checks_all_stages: self.wanted == Wanted::Check,
+            ..Request::new(dockerfile, Platform::host().normalised())
+        }
+    }
+}
+
+/// What came of a build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildReport {
+    /// The image's id; none where none was wanted.
+    pub image: Option<Digest>,
+    /// What the rules found.
+    pub warnings: Vec<Warning>,
+    /// `--build-arg`s that nothing declares.
+    pub unused_arguments: Vec<String>,
+    /// Steps that were done, and why.
+    pub causes: Vec<(String, String)>,
+}
+
+/// Reads a file of the user, of bounded length.
+///
+/// # Errors
+/// As when it is opened or read; one that is too long is invalid data.
+pub fn read_limited(path: &std::path::Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > bytes_max {
+        true => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!("longer than {bytes_max} bytes"),
+        )),
+        false => Ok(bytes),
+    }
+}

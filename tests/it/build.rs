@@ -1,0 +1,184 @@
+//! `build` against the real kernel: layers, cache, contexts, mounts, failures, and nothing left.
+
+use testkit::{Sandbox, can_run, check_in};
+
+/// `build ARGUMENTS` builds on the host's network; its progress is in `log`.
+const FUNCTIONS: &str = r#"
+    build() { caisson build --network host "$@" 2> log; }
+    missed() { grep -c 'not cached:' log; }
+    id() { caisson images -q --no-trunc "$1"; }
+    mkdir -p ctx && cd ctx && cd .."#;
+
+fn builds(script: &str) {
+    if can_run() {
+        check_in(&Sandbox::new(), &format!("{FUNCTIONS}\n{script}"));
+    }
+}
+
+macro_rules! builds {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { builds($script); })* };
+}
+
+builds! {
+    an_image_has_what_its_instructions_say: r#"
+        mkdir ctx/sub; echo hello > ctx/a; echo deep > ctx/sub/b; ln -s a ctx/link; chmod 755 ctx/a
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox
+ENV GREETING=hi
+WORKDIR /app
+COPY . .
+RUN echo $GREETING > made; id -u > uid; hostname > name; cat /etc/hosts > hosts
+USER www
+RUN id -u > /tmp/www
+EXPOSE 80
+VOLUME /data
+LABEL a=b
+CMD ["cat", "/app/a"]
+EOF
+        build -t app ctx || { cat log; exit 2; }
+        [ "$(caisson run --rm $N app)" = hello ] || exit 3
+        caisson run --rm $N app sh -c '[ $(cat made) = hi ] && [ $(cat uid) = 0 ] && [ $(cat name) = buildkitsandbox ] && [ $(cat /tmp/www) = 33 ] && [ $(readlink link) = a ] && [ $(stat -c %a-%u a) = 755-0 ] && [ $(id -u) = 33 ] && [ $(cat sub/b) = deep ]' || exit 4
+        caisson inspect app --format '{{.Config.WorkingDir}} {{json .Config.ExposedPorts}} {{json .Config.Volumes}} {{.Config.Labels.a}}' | grep -qx '/app {"80/tcp":{}} {"/data":{}} b' || exit 5
+        [ "$(caisson history --format '{{.CreatedBy}}' --no-trunc app | sed -n 8p)" = 'COPY . . # buildkit' ] || { caisson history --no-trunc app; exit 6; }
+        # What was mounted for the program is no part of its layer.
+        caisson save -o i.tar app && mkdir x && tar -xf i.tar -C x && for l in $(find x -type f); do tar -tf $l 2>/dev/null; done | grep -E '^(\./)?(etc/(hosts|resolv.conf|hostname)|proc/|sys/|dev/)' && exit 7
+        true"#;
+    an_unchanged_build_does_nothing_and_a_changed_file_says_so: r#"
+        for i in 1 2 3; do echo $i > ctx/f$i; done
+        printf 'FROM busybox\nRUN echo one > /one\nCOPY . /files/\nRUN cat /files/* > /all\n' > ctx/Dockerfile
+        build -t app ctx && [ $(missed) = 3 ] || exit 2
+        first=$(id app)
+        build -t app ctx && [ $(missed) = 0 ] && [ $(grep -c CACHED log) = 3 ] && [ $(id app) = $first ] || exit 3
+        # Touched, or somewhere else: the same.
+        touch ctx/*; cp -r ctx other; build -t app ctx && [ $(missed) = 0 ] && build -t app other && [ $(missed) = 0 ] && [ $(id app) = $first ] || exit 4
+        echo changed > ctx/f2; build -t app ctx && [ $(missed) = 2 ] && grep -q 'not cached: f2 changed' log && grep -q 'COPY . /files/ before it: f2 changed' log || { cat log; exit 5; }
+        chmod 600 ctx/f3; build -t app ctx && grep -q 'not cached: f3 changed' log || exit 6
+        rm ctx/f1; build -t app ctx && grep -q 'not cached: f1 removed' log || exit 7
+        sed -i 's/one > /two > /' ctx/Dockerfile; caisson build --explain ctx 2> log && grep -q 'instruction changed (was "RUN echo one > /one", is "RUN echo two > /one")' log && [ $(missed) = 3 ] || { cat log; exit 8; }
+        build -q -t app ctx > out && grep -qx 'sha256:[0-9a-f]*' out && [ ! -s log ] || exit 9
+        build --no-cache -t app ctx --iidfile iid --metadata-file meta.json && [ $(missed) = 3 ] && [ $(cat iid) = $(id app) ] && grep -q 'the cache is not asked' meta.json"#;
+    the_same_tree_gives_the_same_image_in_two_stores_at_two_times: r#"
+        mkdir -p ctx/d/e; echo 1 > ctx/d/e/f; echo 2 > ctx/g; chmod 4755 ctx/g
+        printf 'FROM busybox AS a\nRUN mkdir /made && echo x > /made/y && ln /made/y /made/z\nFROM busybox\nCOPY --from=a /made /made\nCOPY --chown=www:44 . /files\nWORKDIR /new/dir\nRUN rm /bin/vi; echo more >> /made/y\n' > ctx/Dockerfile
+        caisson save -o base.tar busybox
+        build -t app ctx || { cat log; exit 2; }
+        one=$(id app); cp -a ctx again; sleep 1.1; find again -exec touch {} +
+        export CAISSON_ROOT=$PWD/second; caisson load -q -i base.tar >/dev/null && build -t app again && [ $(missed) = 5 ] || { cat log; exit 3; }
+        two=$(id app); rm -r second
+        [ $one = $two ] || exit 4"#;
+    files_are_copied_as_docker_does: r#"
+        mkdir -p ctx/dir/deep ctx/out; echo a > ctx/a.txt; echo b > ctx/b.txt; echo c > ctx/dir/c.md; echo d > ctx/dir/deep/d.txt; ln -s ../dir/c.md ctx/out/link
+        printf '*.log\nout/*\n!out/kept\n' > ctx/.dockerignore; echo x > ctx/x.log; echo k > ctx/out/kept
+        tar -C ctx -czf ctx/t.tgz dir; echo plain > ctx/plain.tgz
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox
+RUN mkdir /target && ln -s /target /way
+COPY *.txt /txt/
+COPY a.txt /one
+COPY dir /dir
+COPY dir/ /way/in
+COPY --chown=www a.txt /owned/
+COPY --chown=33:44 --chmod=640 a.txt /owned/b
+COPY --chmod=u=rwX,go=rX dir /modes
+COPY --parents dir/deep/d.txt ./dir/./c.md /parents/
+COPY --exclude=*.md --exclude=deep dir /some
+COPY ["a.txt", "b.txt", "/json/"]
+COPY . /all
+ADD t.tgz /unpacked/
+ADD plain.tgz /unpacked/
+COPY t.tgz /packed/
+COPY <<EOF2 /here
+line $HOME
+EOF2
+COPY --link dir /linked/
+EOF
+        build -t app ctx || { cat log; exit 2; }
+        caisson run --rm $N app sh -exc '[ "$(ls /txt)" = "a.txt
+b.txt" ]; [ $(cat /one) = a ]; [ $(cat /dir/deep/d.txt) = d ]; [ $(cat /target/in/c.md) = c ]; [ $(stat -c %u:%g /owned/a.txt) = 33:33 ]; [ $(stat -c %u:%g:%a /owned/b) = 33:44:640 ]
+            [ $(stat -c %a /modes/deep) = 755 ]; [ $(stat -c %a /modes/c.md) = 644 ]; [ $(cat /parents/dir/deep/d.txt) = d ]; [ $(cat /parents/c.md) = c ]; [ -z "$(ls /some)" ]; [ $(ls /json | wc -l) = 2 ]
+            [ ! -e /all/x.log ]; [ ! -e /all/out/link ]; [ -e /all/out/kept ]; [ $(cat /unpacked/dir/c.md) = c ]; [ $(cat /unpacked/plain.tgz) = plain ]; [ -e /packed/t.tgz ]; [ "$(cat /here)" = "line " ] || [ "$(cat /here)" = "line /root" ]; [ $(cat /linked/c.md) = c ]' 2> err || { cat err; exit 3; }
+        for bad in 'COPY missing /' 'COPY x.log /' 'COPY --from=nowhere a /'; do printf "FROM busybox\n$bad\n" > bad; build -f bad ctx && exit 4; grep -q '^ERROR: failed to solve: ' log || { cat log; exit 5; }; done
+        printf 'FROM busybox\nCOPY x.log /\n' > bad; build -f bad ctx; grep -q '"/x.log": not found: it is there, but .dockerignore excludes it' log || { cat log; exit 6; }
+        printf 'FROM busybox\nCOPY ../../../etc/passwd /\n' > bad; build -f bad ctx; grep -q '"/etc/passwd": not found' log"#;
+    mounts_of_run_are_there_and_leave_nothing: r#"
+        echo s3cret > secret; mkdir ctx/src; echo source > ctx/src/file
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox AS tool
+RUN mkdir -p /opt/tool && echo tool > /opt/tool/bin
+FROM busybox
+RUN --mount=type=secret,id=s cat /run/secrets/s > /length && [ $(wc -c < /length) = 7 ] && rm /length
+RUN --mount=type=secret,id=s,env=S [ ${#S} = 7 ]
+RUN --mount=type=cache,target=/cache date >> /cache/times; wc -l < /cache/times > /count
+RUN --mount=type=bind,target=/ctx [ $(cat /ctx/src/file) = source ] && ! touch /ctx/x 2>/dev/null
+RUN --mount=type=bind,from=tool,source=/opt/tool,target=/t [ $(cat /t/bin) = tool ]
+RUN --mount=type=bind,from=tool,source=/opt/tool,target=/t,rw echo more > /t/new && [ -e /t/new ]
+RUN --mount=type=tmpfs,target=/mem df /mem | grep -q tmpfs && echo x > /mem/x
+RUN [ ! -e /mem/x ] && [ ! -e /t/new ] && [ ! -e /run/secrets/s ] && [ -z "$(ls / | grep -E '^(mem|t|ctx|cache)$')" ]
+EOF
+        build --secret id=s,src=secret -t app ctx || { cat log; exit 2; }
+        [ $(caisson run --rm $N app cat /count) = 1 ] || exit 3
+        build --no-cache --secret id=s,src=secret -t app ctx && [ $(caisson run --rm $N app cat /count) = 2 ] || exit 4
+        # The secret is nowhere: not in layers, history, cache or explanation.
+        grep -rqF s3cret root run && exit 5
+        printf 'FROM busybox\nRUN --mount=type=secret,id=gone,required=true true\n' | build - && exit 6; grep -q 'secret gone: not found' log || { cat log; exit 7; }
+        # A mount point that a program makes a link of is not followed when it is cleaned up.
+        printf 'FROM busybox\nRUN --mount=type=tmpfs,target=/m/n/o true; rm -rf /m 2>/dev/null; ln -s / /q; true\nRUN [ ! -e /m ] || true\n' | build -t y - || { cat log; exit 8; }
+        [ -e secret ]"#;
+    a_failed_step_shows_its_output_and_its_line: r#"
+        printf 'FROM busybox\nRUN echo kept > /kept\nRUN echo before; echo wrong >&2; exit 7\n' > ctx/Dockerfile
+        build -t app ctx; [ $? = 1 ] || exit 2
+        grep -q 'ERROR: failed to solve: process "/bin/sh -c echo before; echo wrong >&2; exit 7" did not complete successfully: exit code: 7' log || { cat log; exit 3; }
+        grep -q '3 | >>> RUN echo before' log && grep -q ' > \[3/3\] RUN echo before' log && [ $(grep -c wrong log) -ge 2 ] || { cat log; exit 4; }
+        # What was finished stays.
+        sed -i 's/exit 7/exit 0/' ctx/Dockerfile; build -t app ctx && [ $(missed) = 1 ] || { cat log; exit 5; }
+        printf 'FROM busybox\nRUM x\n' > ctx/Dockerfile; build ctx; grep -q 'Dockerfile:2:1: .*RUM' log || { cat log; exit 6; }
+        [ -z "$(ls root/tmp)" ] || { ls -R root/tmp | head; exit 7; }"#;
+    stages_are_built_when_needed_and_at_once: r#"
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox AS never
+RUN exit 1
+FROM busybox AS one
+RUN sleep 1; echo 1 > /one
+FROM busybox AS two
+RUN sleep 1; echo 2 > /two
+FROM busybox AS three
+RUN sleep 1; echo 3 > /three
+FROM busybox
+COPY --from=one /one /
+COPY --from=two /two /
+COPY --from=three /three /
+EOF
+        begin=$(date +%s%N); build -t app ctx || { cat log; exit 2; }
+        took=$((($(date +%s%N) - begin) / 1000000)); [ $took -lt 2500 ] || { echo took $took; exit 3; }
+        caisson run --rm $N app sh -c 'cat /one /two /three | tr -d "\n"' | grep -qx 123 || exit 4
+        build --target two -t two ctx && [ $(caisson run --rm $N two cat /two) = 2 ] || exit 5
+        # The stage is done anew, gives the same, and those after it are found.
+        sed -i 's/sleep 1; echo 2/echo 2/' ctx/Dockerfile; build -t app ctx && [ $(missed) = 1 ] || { cat log; exit 6; }"#;
+    two_builds_at_once_do_each_step_once: r#"
+        printf 'FROM busybox\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /a\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /b\n' > ctx/Dockerfile
+        for i in 1 2 3; do caisson build --network host -q -t app$i ctx > id$i 2> log$i & done; wait
+        [ -s id1 ] && cmp id1 id2 && cmp id1 id3 || { cat log?; exit 2; }"#;
+    the_cache_is_shown_counted_and_removed: r#"
+        printf 'FROM busybox\nRUN echo 1 > /a\nRUN echo 22 > /b\n' > ctx/Dockerfile
+        build -t app ctx || exit 2
+        caisson buildx du | grep -q 'RUN echo 22' || exit 3
+        caisson rmi app >/dev/null; build -t app ctx && [ $(missed) = 0 ] || exit 4
+        caisson rmi app >/dev/null; caisson builder prune -af > out && grep -q 'Total reclaimed space' out || exit 5
+        [ -z "$(ls root/cache/steps)" ] && [ $(ls root/layers | wc -l) = 1 ] || { ls root/cache/steps root/layers; exit 6; }
+        build -t app ctx && [ $(missed) = 2 ] && grep -q 'no longer in the cache' log || { cat log; exit 7; }"#;
+    a_killed_build_leaves_nothing_and_keeps_what_was_finished: r#"
+        printf 'FROM busybox\nRUN echo kept > /kept\nRUN echo > /begun; sleep 60\n' > ctx/Dockerfile
+        caisson build --network host -t app ctx 2> log & pid=$!
+        for i in $(seq 200); do [ $(ls root/cache/steps 2>/dev/null | grep -vc lock) = 1 ] && pgrep -f 'sleep 60' > /dev/null && break; sleep .05; done
+        kill -9 $pid; wait $pid 2>/dev/null
+        for i in $(seq 200); do find /sys/fs/cgroup/*/caisson-*/build-* -maxdepth 0 2>/dev/null | grep -q . || break; sleep .05; done
+        sed -i 's/sleep 60/true/' ctx/Dockerfile; build -t app ctx && [ $(missed) = 1 ] || { cat log; exit 2; }
+        [ -z "$(ls root/tmp)" ] && [ -z "$(ls root/cache/networks)" ] || exit 3"#;
+    odd_files_of_a_context_do_no_harm: r#"
+        cd ctx; mkfifo pipe; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")' 2>/dev/null; mknod device c 1 3; ln -s /etc/passwd absolute; ln -s loop loop; : > "$(printf 'new\nline')"; : > "$(printf 'raw\xff')"; mkdir locked; cd ..
+        printf 'FROM busybox\nCOPY . /c/\nRUN ls /c | wc -l > /count\n' > Dockerfile
+        build -f Dockerfile -t app ctx || { cat log; exit 2; }
+        caisson run --rm $N app sh -c '[ ! -e /c/pipe ] && [ ! -e /c/device ] && [ "$(readlink /c/absolute)" = /etc/passwd ] && [ -L /c/loop ] && [ -d /c/locked ] && [ $(cat /count) = 5 ]' || { caisson run --rm $N app ls -la /c; exit 3; }
+        printf 'FROM busybox\nCOPY absolute /x\n' > Dockerfile; build -f Dockerfile ctx && exit 4; grep -q 'not found' log || { cat log; exit 5; }
+        true"#;
+}
