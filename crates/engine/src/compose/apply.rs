@@ -24,6 +24,8 @@ use crate::container::create::{CreateRequest, Made, new_id};
 use crate::container::start::Starting;
 use crate::error::EngineError;
 
+use super::injected::archive;
+
 /// The most containers that start at once.
 const STARTING_MAX: usize = 16;
 /// The most containers whose monitor waits while something else must happen first.
@@ -662,34 +664,4 @@ fn read_seccomp(options: &mut [String], directory: &str) -> Result<(), EngineErr
         *option = format!("seccomp={content}");
     }
     Ok(())
-}
-
-/// One file as a tar archive.
-fn archive(file: &InjectedFile) -> Result<Vec<u8>, EngineError> {
-    let name = file.target.trim_start_matches('/');
-    if name.is_empty() || name.len() > 100 {
-        return Err(EngineError::invalid(format!(
-            "the path {:?} is empty or too long for a secret or config",
-            file.target
-        )));
-    }
-    let mut header = [0_u8; 512];
-    let mut put =
-        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, name);
-    put(100, &format!("{:07o}", file.mode & 0o7777));
-    put(108, &format!("{:07o}", file.uid));
-    put(116, &format!("{:07o}", file.gid));
-    put(124, &format!("{:011o}", file.content.len()));
-    put(136, "00000000000");
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    let mut archive = header.to_vec();
-    archive.extend_from_slice(file.content.as_bytes());
-    let padding = file.content.len().next_multiple_of(512) - file.content.len();
-    archive.resize(archive.len() + padding + 1024, 0);
-    Ok(archive)
 }

@@ -8,6 +8,7 @@
 pub mod apply;
 mod files;
 mod hooks;
+mod injected;
 
 use std::collections::BTreeMap;
 
