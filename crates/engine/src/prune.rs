@@ -157,12 +157,11 @@ impl Engine {
             }
             let size = u64::try_from(self.container_sizes(&stored).0).unwrap_or(0);
             // Started, or removed by another, meanwhile: not ours any more.
-            let is_gone = mode == Mode::Preview
-                || self
-                    .begin_remove(&record.id, false)
-                    .and_then(|removal| self.finish_remove(removal.for_good()))
-                    .is_ok();
-            if is_gone {
+            let remove = || {
+                let removal = self.begin_remove(&record.id, false)?;
+                self.finish_remove(removal.for_good())
+            };
+            if mode == Mode::Preview || is_gone(remove())? {
                 pruned.containers.push(record.id.clone());
                 pruned.bytes += size;
             }
@@ -201,7 +200,8 @@ impl Engine {
                 continue;
             }
             let size = self.volume_size(&record.name);
-            if mode == Mode::Preview || self.remove_volume_to(&record.name, Fate::Erased).is_ok() {
+            let remove = || self.remove_volume_to(&record.name, Fate::Erased);
+            if mode == Mode::Preview || is_gone(remove())? {
                 pruned.volumes.push(record.name);
                 pruned.bytes += size;
             }
@@ -226,7 +226,8 @@ impl Engine {
             {
                 continue;
             }
-            if mode == Mode::Preview || self.remove_network_to(&record.name, Fate::Erased).is_ok() {
+            let remove = || self.remove_network_to(&record.name, Fate::Erased).map(drop);
+            if mode == Mode::Preview || is_gone(remove())? {
                 pruned.networks.push(record.name);
             }
         }
@@ -307,6 +308,23 @@ impl Engine {
             Mode::Remove => self.empty_trash(&kinds)?,
         };
         Ok(())
+    }
+}
+
+/// Whether a removal was carried out. What others began to use, or removed themselves, meanwhile is
+/// passed over; a disk that refuses is told of.
+fn is_gone(removed: Result<(), EngineError>) -> Result<bool, EngineError> {
+    use storage::networks::NetworkError;
+    use storage::volumes::VolumeError;
+    match removed {
+        Ok(()) => Ok(true),
+        Err(
+            EngineError::Conflict(_)
+            | EngineError::NoSuchContainer(_)
+            | EngineError::Volume(VolumeError::Missing(_))
+            | EngineError::Network(NetworkError::Missing(_)),
+        ) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
