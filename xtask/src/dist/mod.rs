@@ -28,6 +28,18 @@ use archive::Entry;
 /// Where everything lies when it is done.
 const PLACE: &str = "target/dist";
 
+/// Caisson's own image.
+const DOCKERFILE: &str = "\
+FROM scratch
+COPY --chmod=755 caisson /usr/bin/caisson
+ENV PATH=/usr/bin
+LABEL org.opencontainers.image.title=caisson org.opencontainers.image.licenses=Apache-2.0
+VOLUME /var/lib/caisson
+EXPOSE 5000
+ENTRYPOINT [\"/usr/bin/caisson\"]
+CMD [\"--help\"]
+";
+
 /// What is made, and from what.
 struct Release {
     version: String,
@@ -282,10 +294,10 @@ impl Release {
         let scratch = self.target.join("image");
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir_all(&scratch)?;
-        let files = [Entry::file("bin/caisson", std::fs::read(binary)?, 0o755)];
-        let context = scratch.join("context.tar");
-        // With the root as an entry: else it would have the time of the import.
-        std::fs::write(&context, archive::tar(&files, "./usr/", self.epoch)?)?;
+        let context = scratch.join("context");
+        std::fs::create_dir_all(&context)?;
+        std::fs::copy(binary, context.join("caisson"))?;
+        std::fs::write(context.join("Dockerfile"), DOCKERFILE)?;
         let name = format!("caisson:{}", self.version);
         let out = self.place.join(format!(
             "caisson-{}-{}-image.tar",
@@ -308,7 +320,15 @@ impl Release {
                 false => bail!("caisson {} ended with {status}", words.join(" ")),
             }
         };
-        caisson(&image_words(&context.display().to_string(), &name))?;
+        let context = context.display().to_string();
+        caisson(&[
+            "build",
+            "--quiet",
+            "--provenance=false",
+            "-t",
+            &name,
+            &context,
+        ])?;
         caisson(&["save", "-o", &out.display().to_string(), &name])?;
         let _ = std::fs::remove_dir_all(&scratch);
         Ok(())
@@ -322,23 +342,6 @@ impl Release {
         }
         Ok(std::fs::write(self.place.join("SHA256SUMS"), text)?)
     }
-}
-
-/// Until images are built by it: the same image by `import`.
-fn image_words<'a>(archive: &'a str, name: &'a str) -> Vec<&'a str> {
-    let changes = [
-        "ENTRYPOINT [\"/usr/bin/caisson\"]",
-        "CMD [\"--help\"]",
-        "ENV PATH=/usr/bin",
-        "VOLUME /var/lib/caisson",
-        "EXPOSE 5000",
-        "LABEL org.opencontainers.image.title=caisson",
-        "LABEL org.opencontainers.image.licenses=Apache-2.0",
-    ];
-    let mut words = vec!["import", "-m", "Caisson itself"];
-    words.extend(changes.iter().flat_map(|change| ["-c", *change]));
-    words.extend([archive, name]);
-    words
 }
 
 /// Lower-case hexadecimal digits.
