@@ -94,6 +94,12 @@ stories! {
         offers 'docker start web' web-one docker; caisson rm web-one >/dev/null; offers 'caisson undo web' web-one; caisson completion tcsh 2> e && die tcsh; has 'bash, zsh and fish' e
         command -v zsh >/dev/null && { caisson completion zsh > z; zsh -n z || die zsh; }; command -v fish >/dev/null && { caisson completion fish > f; fish -n f || die fish; }; true"#;
 
+    the_build_cache_is_counted_previewed_and_pruned: r#"
+        mkdir ctx; head -c 3000000 /dev/urandom > ctx/f; printf 'FROM busybox\nCOPY f /f\n' > ctx/Dockerfile; caisson build -q -t built ctx >/dev/null || die build; caisson system df > o; has '^Build Cache  *1 ' o
+        freed() { sed -n 's/^Total recl[a-z]* space: //p' "$1"; }
+        caisson system prune -a --dry-run > o; has '^Would delete build cache objects:' o; caisson system prune -f > p; hasnt 'build cache' p; caisson rmi built >/dev/null; caisson system prune --dry-run > o; [ "$(freed o)" = 3MB ] || die "$(cat o)"
+        caisson system prune -f > p; has '^Deleted build cache objects:' p; [ "$(freed p)" = 3MB ] || die "$(cat p)"; caisson system df > o; has '^Build Cache  *0 ' o"#;
+
     a_kept_object_does_not_outgrow_its_limit: r#"
         printf '[undo]\nmax_size = "5MB"\n' > c.toml; export CAISSON_CONFIG=$PWD/c.toml
         for i in 1 2 3; do caisson run --name c$i $N busybox dd if=/dev/zero of=/f bs=1000000 count=2 2>/dev/null; caisson rm c$i >/dev/null; done

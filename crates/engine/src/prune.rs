@@ -273,7 +273,11 @@ impl Engine {
                 continue;
             }
             if mode == Mode::Preview || self.remove_build_cache(&record.id)? {
-                pruned.bytes += record.size_bytes;
+                // What an image has too goes with the image, or stays with it.
+                pruned.bytes += match record.is_shared {
+                    true => 0,
+                    false => record.size_bytes,
+                };
                 pruned.build_cache.push(record.id);
             }
         }
