@@ -24,8 +24,8 @@ pub use error::DockerfileError;
 pub use glob::PatternError;
 pub use parse::{parse, parse_trigger};
 
-pub(crate) use reader::split_directive;
 pub use reader::{Directive, Directives};
+pub(crate) use reader::{is_check, split_directive};
 
 /// The longest Dockerfile.
 pub const DOCKERFILE_BYTES_MAX: usize = 8 * 1024 * 1024;

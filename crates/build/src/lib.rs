@@ -12,6 +12,8 @@ pub mod ignore;
 pub mod key;
 pub mod lint;
 pub mod lower;
+#[cfg(test)]
+mod property_tests;
 pub mod solve;
 pub mod why;
 pub mod wildcard;

@@ -195,10 +195,7 @@ pub fn lower(
     graph: &mut Graph,
 ) -> Result<Lowered, LowerError> {
     let mut lowering = Lowering::new(request, resolver, graph)?;
-    lints::whole_file(request.dockerfile, &mut lowering.lint);
-    let target = lowering.plan_stages()?;
-    let needed = lowering.resolve_stages(target)?;
-    lowering.dispatch_stages(&needed)?;
+    let target = lowering.lower_needed()?;
     let rules = lowering.lint.failed_rules();
     if !rules.is_empty() {
         let warnings = lowering.lint.warnings;
@@ -210,6 +207,39 @@ pub fn lower(
         epoch: lowering.epoch,
         warnings: lowering.lint.warnings,
     })
+}
+
+/// What the rules and the language say of a file, without a build: `--check`.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What the rules found, also before an error.
+    pub warnings: Vec<Warning>,
+    /// Why it cannot be built; [`LowerError::Lint`] where warnings are errors.
+    pub error: Option<LowerError>,
+}
+
+/// Checks a file; all its stages, where no target is named.
+pub fn check(request: &Request, resolver: &mut dyn Resolver) -> Checked {
+    let mut graph = Graph::default();
+    let mut request = request.clone();
+    request.checks_all_stages |= request.target.is_empty();
+    let mut lowering = match Lowering::new(&request, resolver, &mut graph) {
+        Ok(lowering) => lowering,
+        Err(error) => {
+            return Checked {
+                error: Some(error),
+                ..Checked::default()
+            };
+        }
+    };
+    let mut error = lowering.lower_needed().err();
+    let rules = lowering.lint.failed_rules();
+    let warnings = lowering.lint.warnings;
+    if error.is_none() && !rules.is_empty() {
+        let warnings = warnings.clone();
+        error = Some(LowerError::Lint { rules, warnings });
+    }
+    Checked { warnings, error }
 }
 
 /// A build on its way to a graph.
@@ -281,7 +311,16 @@ impl<'a> Lowering<'a> {
                 "remove the empty lines within this instruction".to_owned(),
             );
         }
-        lowering.global_arguments()?;
         Ok(lowering)
+    }
+
+    /// Lowers all that is needed; gives the target.
+    fn lower_needed(&mut self) -> Result<usize, LowerError> {
+        lints::whole_file(self.request.dockerfile, &mut self.lint);
+        self.global_arguments()?;
+        let target = self.plan_stages()?;
+        let needed = self.resolve_stages(target)?;
+        self.dispatch_stages(&needed)?;
+        Ok(target)
     }
 }

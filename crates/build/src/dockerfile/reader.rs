@@ -145,6 +145,11 @@ pub(crate) fn split_directive(text: &str) -> Option<(&str, &str)> {
     (is_name && !value.is_empty()).then_some((name, value))
 }
 
+/// Whether a comment tells the lint what to look at: `check=skip=Rule`.
+pub(crate) fn is_check(comment: &str) -> bool {
+    split_directive(comment).is_some_and(|(name, _)| name.eq_ignore_ascii_case("check"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::error::{DockerfileError, Problem};
 use super::heredoc::Heredoc;
 use super::place::{Lines, Origin, Piece, Position};
-use super::reader::{Directives, Reader, is_comment, without_continuation, without_line_end};
+use super::reader::{
+    Directives, Reader, is_check, is_comment, without_continuation, without_line_end,
+};
 use super::{INSTRUCTIONS_MAX, keyword::Keyword};
 
 /// Blanks between words; a line end within an instruction is none of them.
@@ -117,6 +119,8 @@ impl Parser<'_> {
             let indent = line[..line.len() - start.len()].chars().count();
             let continued = without_continuation(start, self.escape());
             if start.is_empty() {
+                // A comment above an empty line describes nothing; what it says to the lint counts.
+                self.comments.retain(|comment| is_check(comment));
                 continue;
             }
             let mut origin = Origin {

@@ -6,6 +6,7 @@ use types::platform::Platform;
 use types::reference::Reference;
 
 use crate::dockerfile::command::{Command, CommandLine, Dockerfile, Instruction, Pair, Stage};
+use crate::dockerfile::is_check;
 use crate::dockerfile::place::Origin;
 use crate::dockerfile::suggest::nearest;
 use crate::dockerfile::words::{Expansion, Lexer, Variables};
@@ -115,7 +116,8 @@ fn stage_name<'a>(stage: &'a Stage, names: &mut Vec<&'a str>, lint: &mut Lint) {
 
 /// A comment right above a definition should describe it.
 fn description(lint: &mut Lint, instruction: &str, names: &[&str], origin: &Origin) {
-    let Some(comment) = origin.comments.last() else {
+    let mut comments = origin.comments.iter().rev();
+    let Some(comment) = comments.find(|comment| !is_check(comment)) else {
         return;
     };
     let first = comment.split(' ').next().unwrap_or_default();

@@ -824,3 +824,111 @@ fn no_cache_counts_for_the_steps_of_its_stages() {
         ["[one 2/2] RUN 1"]
     );
 }
+
+/// The samples of a rule's page: whether each is a bad one, and its text.
+fn samples(page: &str) -> Vec<(bool, String)> {
+    let mut samples = Vec::new();
+    let mut is_bad = None;
+    for (number, part) in page.split("```").enumerate() {
+        if number % 2 == 0 {
+            let said = part.rfind("❌ Bad").max(part.rfind("✅ Good"));
+            is_bad = said.map(|at| part[at..].starts_with('❌')).or(is_bad);
+        } else if let Some(text) = part.strip_prefix("dockerfile\n") {
+            // One block for each sentence; what stands in notes is none.
+            let Some(is_bad) = is_bad.take().filter(|_| !text.starts_with('>')) else {
+                continue;
+            };
+            // What the pages leave out, and what their base has that ours has not.
+            let text = text
+                .replace("\n...", "\n")
+                .replace("$PYTHON_VERSION", "$BASEVAR");
+            let has_stage = text.to_uppercase().contains("FROM ");
+            let start = if has_stage { "" } else { "FROM scratch\n" };
+            samples.push((is_bad, format!("{start}{text}")));
+        }
+    }
+    samples
+}
+
+#[test]
+fn every_rule_finds_the_bad_samples_of_its_page_and_no_good_ones() {
+    let Some(folder) = golden::corpus("dockerfile-lint-rules") else {
+        return;
+    };
+    let mut count = 0;
+    for rule in crate::lint::RULES {
+        let (rule, name, page, about) = rule;
+        if page.is_empty() {
+            continue;
+        }
+        let page = std::fs::read_to_string(folder.join(format!("{page}.md"))).unwrap();
+        assert!(page.contains(&format!("title: {name}\n")), "{name}");
+        assert!(page.contains(about), "{name}: {about}");
+        for (is_bad, text) in samples(&page) {
+            // The page errs: this declares two arguments, and BuildKit says nothing of it, either.
+            if text.contains("ARG foo bar\n") {
+                continue;
+            }
+            let dockerfile = parse(text.as_bytes()).unwrap();
+            let mut request = Request::new(&dockerfile, amd64());
+            request.ignore = vec!["*/tmp/*".to_owned(), "tmp/*".to_owned()];
+            let options = [("BUILDKIT_DOCKERFILE_CHECK", "experimental=all")];
+            request.build_arguments = options
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+            // A sample may be wrong in other ways, too: what was found before is told.
+            let warnings = check(&request, &mut Stub).warnings;
+            let found = warnings.iter().any(|warning| warning.rule == rule);
+            assert_eq!(found, is_bad, "{name}:\n{text}{warnings:?}");
+            assert!(warnings.iter().all(|warning| !warning.fix.is_empty()));
+            count += 1;
+        }
+    }
+    assert!(count > 45, "{count}");
+}
+
+#[test]
+fn the_fixes_of_warnings_can_be_pasted() {
+    let source = b"FROM a as One\nENV A b c\nCMD nginx -g x\nCMD a | b\nEXPOSE 1:80/TCP\n\
+                   MAINTAINER me\nrun x\nWORKDIR ./w\nENV API_TOKEN=x\n";
+    let (_, lowered) = lowered(source).unwrap();
+    let fixes: Vec<String> = lowered
+        .warnings
+        .iter()
+        .map(|warning| format!("{} {}", warning.lines.start, warning.fix))
+        .collect();
+    assert_eq!(
+        fixes,
+        [
+            "1 write one",
+            "1 write AS",
+            "7 write RUN",
+            "2 write ENV A=\"b c\"",
+            "3 write CMD [\"nginx\", \"-g\", \"x\"]",
+            "3 remove it",
+            "4 write CMD [\"/bin/sh\", \"-c\", \"exec a | b\"]",
+            "5 write 1:80/tcp",
+            "5 write 80/TCP, and publish it when the container is run",
+            "6 write LABEL org.opencontainers.image.authors=\"me\"",
+            "8 write WORKDIR /w",
+            "9 build with --secret and use RUN --mount=type=secret,id=API_TOKEN,env=API_TOKEN",
+        ]
+    );
+}
+
+/// Unoptimised and beside other tests; see the module's promise for what it takes when released.
+#[test]
+fn an_ordinary_dockerfile_costs_little() {
+    let source = "FROM a AS build\nARG V=1\nENV A=$V B=\"x y\"\nWORKDIR /src\n\
+                  COPY go.mod go.sum ./\nRUN --mount=type=cache,target=/root/.cache make deps\n\
+                  COPY . .\nRUN make \\\n  all \\\n  install\nFROM b\n\
+                  COPY --from=build /out /usr/\nUSER 1000\nEXPOSE 80\nENTRYPOINT [\"/x\"]\n";
+    let rounds = 100;
+    let start = std::time::Instant::now();
+    for _ in 0..rounds {
+        lowered(source.as_bytes()).unwrap();
+    }
+    let each = start.elapsed() / rounds;
+    eprintln!("parsing and lowering: {each:?}");
+    assert!(each < std::time::Duration::from_millis(20), "{each:?}");
+}
