@@ -57,6 +57,11 @@ EOF
         sed -i 's/one > /two > /' ctx/Dockerfile; caisson build --explain ctx 2> log && grep -q 'instruction changed (was "RUN echo one > /one", is "RUN echo two > /one")' log && [ $(missed) = 3 ] || { cat log; exit 8; }
         build -q -t app ctx > out && grep -qx 'sha256:[0-9a-f]*' out && [ ! -s log ] || exit 9
         build --no-cache -t app ctx --iidfile iid --metadata-file meta.json && [ $(missed) = 3 ] && [ $(cat iid) = $(id app) ] && grep -q 'the cache is not asked' meta.json"#;
+    a_linked_copy_hides_nothing_and_outlives_its_base: r#"
+        echo new > ctx/new; printf 'FROM busybox AS base\nRUN mkdir /app && echo old > /app/old\nFROM base\nCOPY --link new /app/\nCOPY --link --chown=33 new /app/sub/x\n' > ctx/Dockerfile
+        build -t app ctx || { cat log; exit 2; }
+        caisson run --rm $N app sh -c '[ $(cat /app/old) = old ] && [ $(cat /app/new) = new ] && [ $(stat -c %u:%g /app/sub/x) = 33:33 ]' || exit 3
+        sed -i 's/echo old/echo other; echo old/' ctx/Dockerfile; build -t app ctx && [ $(missed) = 1 ] || { cat log; exit 4; }"#;
     the_same_tree_gives_the_same_image_in_two_stores_at_two_times: r#"
         mkdir -p ctx/d/e; echo 1 > ctx/d/e/f; echo 2 > ctx/g; chmod 4755 ctx/g
         printf 'FROM busybox AS a\nRUN mkdir /made && echo x > /made/y && ln /made/y /made/z\nFROM busybox\nCOPY --from=a /made /made\nCOPY --chown=www:44 . /files\nWORKDIR /new/dir\nRUN rm /bin/vi; echo more >> /made/y\n' > ctx/Dockerfile

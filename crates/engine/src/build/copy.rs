@@ -4,6 +4,7 @@
 //! descriptor, links and all. A file's time is derived from its content (see [`Times`]), so that equal
 //! files have equal times on every machine, and changed ones others.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,12 +12,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
-use sys::rootfs::Dir;
+use sys::rootfs::{Dir, Ladder};
 use sys::{Context, SysError};
 use types::digest::Digest;
 
 use super::chmod::Chmod;
-use super::files::{Content, Files, Match, Node, Seen, attributes, changed, open_file, open_match};
+use super::files::{
+    Content, Files, Match, Node, Seen, attributes, changed, open_file, open_match, place_of,
+};
 use crate::error::EngineError;
 
 const COPY_BYTES: usize = 256 << 10;
@@ -60,6 +63,11 @@ pub(crate) struct Copying<'a> {
     /// New permissions.
     pub(crate) chmod: Option<&'a Chmod>,
     pub(crate) times: Times,
+    /// Where what is written to the root ends up: a directory that is new there, with nothing of it
+    /// below, is filled directly, which is cheaper than through the overlay.
+    pub(crate) upper: Option<&'a Dir>,
+    /// Directories that were made for this copy, from the root.
+    pub(crate) made: RefCell<Vec<PathBuf>>,
     buffer: Vec<u8>,
 }
 
@@ -75,6 +83,8 @@ impl<'a> Copying<'a> {
             owner,
             chmod,
             times,
+            upper: None,
+            made: RefCell::default(),
             buffer: Vec::new(),
         }
     }
@@ -91,6 +101,7 @@ impl<'a> Copying<'a> {
         match &one.node.content {
             Content::Directory(nodes) => {
                 let target = self.make_directories(Path::new(destination))?;
+                let target = self.beneath(target);
                 let source = open_directory(parent.as_fd(), &name)?;
                 self.children(source.as_fd(), target.as_fd(), nodes, &one.path)
             }
@@ -108,6 +119,26 @@ impl<'a> Copying<'a> {
                 )
             }
         }
+    }
+
+    /// The same directory in the upper one, where it was made for this copy.
+    fn beneath(&self, target: OwnedFd) -> OwnedFd {
+        let in_upper = || -> Option<OwnedFd> {
+            let upper = self.upper?;
+            let (root, place) = (place_of(self.root.as_fd())?, place_of(target.as_fd())?);
+            let place = place.strip_prefix(&root).ok()?;
+            let is_new = self
+                .made
+                .borrow()
+                .iter()
+                .any(|made| place.starts_with(made));
+            let mut ladder = Ladder::new(upper.as_fd()).ok()?;
+            for name in place.components() {
+                ladder.down(name.as_os_str()).ok()?;
+            }
+            is_new.then(|| ladder.current().try_clone_to_owned().ok())?
+        };
+        in_upper().unwrap_or(target)
     }
 
     /// Writes a file with this content, as from a here-document.
@@ -182,6 +213,7 @@ impl<'a> Copying<'a> {
             let time = (self.times.epoch(), 0);
             set(&directory, 0o755, owner, time).on("set the attributes of", path.display())?;
         }
+        self.made.borrow_mut().extend(made);
         Ok(fd)
     }
 
@@ -395,8 +427,12 @@ fn clear(target: BorrowedFd<'_>, name: &OsStr) -> Result<(), EngineError> {
 
 /// Owner first: a change of owner takes setuid away.
 fn set(fd: &OwnedFd, mode: u32, owner: (u32, u32), time: (i64, i64)) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-    rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+    // What we make is ours already: there are no set-group-id directories above it but the image's.
+    let stat = rustix::fs::fstat(fd)?;
+    if (stat.st_uid, stat.st_gid) != owner {
+        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+    }
     rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
     rustix::fs::futimens(fd, &stamps(time))
 }

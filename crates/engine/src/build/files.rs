@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use build::ignore::{Inherited, Matcher};
@@ -447,4 +447,11 @@ pub(crate) fn listing(matches: &[Match]) -> Vec<(Vec<u8>, Digest)> {
         add(&mut path, &one.node, &mut all);
     }
     all
+}
+
+/// Where the kernel says that an open directory is.
+pub(crate) fn place_of(fd: BorrowedFd<'_>) -> Option<PathBuf> {
+    let number = sys::process::raw_number(fd);
+    let path = rustix::fs::readlink(format!("/proc/self/fd/{number}"), Vec::new()).ok()?;
+    Some(PathBuf::from(OsString::from_vec(path.into_bytes())))
 }

@@ -51,12 +51,14 @@ impl Stack {
         lowers: Vec<PathBuf>,
         layers: Vec<(Digest, Option<BlobRecord>)>,
         epoch: i64,
+        salt: &str,
     ) -> Self {
         let parts = layers
             .iter()
             .map(|(diff_id, _)| diff_id.as_str().as_bytes());
         let epoch_text = epoch.to_string();
-        let identity = digest_of_parts(std::iter::once(epoch_text.as_bytes()).chain(parts));
+        let head = [epoch_text.as_bytes(), salt.as_bytes()];
+        let identity = digest_of_parts(head.into_iter().chain(parts));
         Self(Arc::new(StackInner {
             kind: StackKind::Base {
                 lowers,

@@ -56,12 +56,12 @@ impl BuildWorker<'_> {
         root: &Stack,
         key_root: Stack,
         directory: StepDirectory,
-        kind: &'static str,
+        (kind, done): (&'static str, &[PathBuf]),
         locks: Locks,
     ) -> Result<Tree, EngineError> {
         let upper = sys::atomic::open_directory(&directory.upper)?;
         if !self.inputs.keeps_mtimes || kind == "run" {
-            times::clamp(upper.as_fd(), root.epoch())?;
+            times::clamp(upper.as_fd(), root.epoch(), done)?;
         }
         drop(upper);
         let layer = self.finisher.begin(Filled {
@@ -129,20 +129,40 @@ impl BuildWorker<'_> {
             Locked::Ours(locks) => locks,
         };
         let directory = self.step_directory()?;
-        let merged = self.mount_for_writing(&below, &directory)?;
+        let upper = Dir::open(&directory.upper).map_err(SysError::from)?;
+        let mount = || match copy.is_linked {
+            true => Dir::open(&directory.upper).map_err(|error| SysError::from(error).into()),
+            false => self.mount_for_writing(&below, &directory),
+        };
+        let mut merged = mount()?;
         let owner = match &copy.chown {
             Some(text) => Some(owner_of(&merged, text)?),
             None => None,
         };
         let chmod = copy.chmod.as_deref().map(Chmod::parse).transpose()?;
         let times = self.times(root.epoch());
-        let mut copying = Copying::new(&merged, owner, chmod.as_ref(), times);
-        for (source, chosen) in copy.sources.iter().zip(&work.selection.sources) {
+        let mut made = Vec::new();
+        for (number, (source, chosen)) in
+            copy.sources.iter().zip(&work.selection.sources).enumerate()
+        {
+            if number > 0 {
+                // What was put into the upper directory directly, the old mount may not see.
+                drop(merged);
+                merged = mount()?;
+            }
+            let mut copying = Copying::new(&merged, owner, chmod.as_ref(), times);
+            copying.upper = Some(&upper);
+            copying.made = std::mem::take(&mut made).into();
             self.copy_source(&mut copying, copy, source, chosen)?;
+            made = copying.made.into_inner();
         }
         drop(merged);
         sys::fail::point("engine.build.copied");
-        let tree = self.filled(work, root, below, directory, "copy", locks)?;
+        if copy.unpack != Unpack::Never {
+            // An archive brings times of its own.
+            made.clear();
+        }
+        let tree = self.filled(work, root, below, directory, ("copy", &made), locks)?;
         Ok(tree)
     }
 
@@ -221,7 +241,14 @@ impl BuildWorker<'_> {
         let copying = Copying::new(&merged, owner, None, self.times(root.epoch()));
         copying.make_directories(Path::new(&make.path))?;
         drop(merged);
-        self.filled(work, root, root.clone(), directory, "directory", locks)
+        self.filled(
+            work,
+            root,
+            root.clone(),
+            directory,
+            ("directory", &[]),
+            locks,
+        )
     }
 
     pub(crate) fn run(&self, work: &Work<'_, Self>, run: &Run) -> Result<Tree, EngineError> {
@@ -255,7 +282,7 @@ impl BuildWorker<'_> {
         sys::fail::point("engine.build.ran");
         let upper = Dir::open(&directory.upper).map_err(SysError::from)?;
         stubs::remove(&upper, &below, &stubs);
-        self.filled(work, root, root.clone(), directory, "run", locks)
+        self.filled(work, root, root.clone(), directory, ("run", &[]), locks)
     }
 
     /// A subtree of a source as a directory of layers that can be mounted: what is the user's is
@@ -287,6 +314,7 @@ impl BuildWorker<'_> {
             vec![directory.upper],
             Vec::new(),
             EPOCH_DEFAULT_S,
+            "",
         ))
     }
 }
@@ -324,7 +352,10 @@ impl BuildWorker<'_> {
         };
         let lowers = stack.lowers();
         let lowers = lowers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let (upper, work) = (open(&directory.upper)?, open(&directory.work)?);
+        // One that was mounted volatile is not taken again.
+        let work = directory.work.join(self.number().to_string());
+        rustix::fs::mkdir(&work, Mode::from_raw_mode(0o700)).on("create", work.display())?;
+        let (upper, work) = (open(&directory.upper)?, open(&work)?);
         let above = Some((upper.as_fd(), work.as_fd()));
         let root = sys::mount::new_overlay(&lowers, above, &OVERLAY_OPTIONS)?;
         Ok(Dir::from_fd(root))

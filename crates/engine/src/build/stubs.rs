@@ -4,12 +4,13 @@
 //! their place: each component is opened by itself (CVE-2024-23652).
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType};
 use sys::rootfs::{Dir, Ladder};
+
+use super::files::place_of;
 
 /// A name that was not there, as components from the root.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,13 +45,6 @@ fn find_one(root: &Dir, point: &Path) -> Option<Stub> {
         names,
         missing_from,
     })
-}
-
-/// Where the kernel says that an open directory is.
-fn place_of(fd: BorrowedFd<'_>) -> Option<PathBuf> {
-    let number = sys::process::raw_number(fd);
-    let path = rustix::fs::readlink(format!("/proc/self/fd/{number}"), Vec::new()).ok()?;
-    Some(PathBuf::from(OsString::from_vec(path.into_bytes())))
 }
 
 fn normal(path: &Path) -> Vec<OsString> {

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
@@ -14,14 +15,21 @@ use sys::rootfs::Ladder;
 
 use super::copy::stamps;
 
-/// Sets every time beneath a directory, and its own, that is later than `epoch` back to it.
-pub(crate) fn clamp(directory: BorrowedFd<'_>, epoch: i64) -> Result<(), SysError> {
+/// Sets every time beneath a directory, and its own, that is later than `epoch` back to it. Into the
+/// directories of `done` it does not go: whoever filled them has set the times of what is in them.
+pub(crate) fn clamp(
+    directory: BorrowedFd<'_>,
+    epoch: i64,
+    done: &[PathBuf],
+) -> Result<(), SysError> {
+    let mut path = PathBuf::new();
     let fail = |errno| SysError::new("set times in", "what a step wrote", errno);
     let mut ladder = Ladder::new(directory).map_err(fail)?;
     let mut levels = vec![names(&ladder).map_err(fail)?];
     while let Some(names_left) = levels.last_mut() {
         let Some(name) = names_left.pop() else {
             levels.pop();
+            path.pop();
             ladder.up().map_err(fail)?;
             continue;
         };
@@ -37,6 +45,16 @@ pub(crate) fn clamp(directory: BorrowedFd<'_>, epoch: i64) -> Result<(), SysErro
         }
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             ladder.down(&name).map_err(fail)?;
+            path.push(&name);
+            let has_more = || {
+                done.iter()
+                    .any(|one| *one != path && one.starts_with(&path))
+            };
+            if done.contains(&path) && !has_more() {
+                path.pop();
+                ladder.up().map_err(fail)?;
+                continue;
+            }
             levels.push(names(&ladder).map_err(fail)?);
         }
     }

@@ -159,14 +159,14 @@ impl<'a> BuildWorker<'a> {
             .layers
             .into_iter()
             .map(|layer| (layer.diff_id, layer.blob));
-        Ok(Stack::base(lowers, layers.collect(), epoch))
+        Ok(Stack::base(lowers, layers.collect(), epoch, self.salt()))
     }
 
     pub(crate) fn scratch(&self, epoch: i64) -> Result<Stack, EngineError> {
         let store = self.engine.store();
         let lowers = store.stack(&self.lease, &[])?;
         let lowers = lowers.iter().map(|id| store.layer_path(id)).collect();
-        Ok(Stack::base(lowers, Vec::new(), epoch))
+        Ok(Stack::base(lowers, Vec::new(), epoch, self.salt()))
     }
 
     fn context(&self, id: StepId, source: &ContextSource) -> Result<Arc<Files>, EngineError> {
@@ -198,6 +198,14 @@ impl<'a> BuildWorker<'a> {
         });
         locked(&self.contexts).insert(id, files.clone());
         Ok(files)
+    }
+
+    /// What makes results of the same steps differ.
+    fn salt(&self) -> &'static str {
+        match self.inputs.keeps_mtimes {
+            true => "files keep their times",
+            false => "",
+        }
     }
 
     pub(crate) fn times(&self, epoch: i64) -> Times {
