@@ -378,7 +378,7 @@ fn read_call(words: &[&str], test: &str, ours: &Ours, found: &mut Proofs) {
     };
     note("");
     let mut is_value = false;
-    for word in words.iter().skip(used) {
+    for (index, word) in words.iter().enumerate().skip(used) {
         if std::mem::take(&mut is_value) {
             continue;
         }
@@ -395,6 +395,13 @@ fn read_call(words: &[&str], test: &str, ours: &Ours, found: &mut Proofs) {
         } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
             is_value = read_letters(letters, command, &mut note);
         } else if command.stops {
+            if one == "compose" && index > used {
+                // What follows `compose -f FILE` is one of its commands.
+                let rest: Vec<&str> = std::iter::once(one)
+                    .chain(words[index..].iter().copied())
+                    .collect();
+                return read_call(&rest, test, ours, found);
+            }
             // `$N` and its like hold flags.
             if !word.starts_with('$') {
                 break;

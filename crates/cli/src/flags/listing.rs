@@ -11,12 +11,15 @@
 use std::fmt::Write as _;
 
 use super::refused::{MISSING, Missing};
+use super::table_compose::COMPOSE_FLAGS;
 use super::{Flag, GLOBAL_FLAGS, Kind, Status, commands};
 
 /// All tables.
 pub(super) fn tables() -> String {
     let mut out = String::from("C\t\t\tgoes\n");
     flags(&mut out, GLOBAL_FLAGS);
+    out.push_str("C\tcompose\t\tstops\n");
+    flags(&mut out, COMPOSE_FLAGS);
     for command in commands().filter(|command| !command.hidden) {
         let stops = if command.stop_at_positional {
             "stops"
