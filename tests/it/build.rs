@@ -186,4 +186,76 @@ EOF
         caisson run --rm $N app sh -c '[ ! -e /c/pipe ] && [ ! -e /c/device ] && [ "$(readlink /c/absolute)" = /etc/passwd ] && [ -L /c/loop ] && [ -d /c/locked ] && [ $(cat /count) = 5 ]' || { caisson run --rm $N app ls -la /c; exit 3; }
         printf 'FROM busybox\nCOPY absolute /x\n' > Dockerfile; build -f Dockerfile ctx && exit 4; grep -q 'not found' log || { cat log; exit 5; }
         true"#;
+    contexts_come_as_archives_and_from_standard_input: r#"
+        mkdir ctx/sub; echo content > ctx/sub/file; echo '*.log' > ctx/.dockerignore; echo x > ctx/x.log; printf 'FROM busybox\nCOPY . /c\n' > ctx/Dockerfile
+        for z in cat gzip bzip2 xz zstd; do command -v $z >/dev/null || continue; tar -C ctx -c . | $z | build -t a - || { cat log; exit 2; }; id a; done | sort -u > ids
+        build -t a ctx; id a >> ids; [ $(sort -u ids | wc -l) = 1 ] || { cat ids; exit 3; }
+        caisson run --rm $N a sh -c '[ $(cat /c/sub/file) = content ] && [ ! -e /c/x.log ]' || exit 4
+        printf 'FROM busybox\nRUN echo alone > /alone\n' | build -t b - && [ $(caisson run --rm $N b cat /alone) = alone ] || exit 5
+        printf 'FROM busybox\nCOPY sub/file /\n' | build -t c -f - ctx && [ $(caisson run --rm $N c cat /file) = content ] || exit 6
+        mkdir evil; echo FROM busybox > Dockerfile; ln -s ../../../../../../../../etc/shadow evil/Dockerfile; tar -C evil -c . | build - && exit 7; grep -q root: log && exit 8
+        tar -cf evil.tar --transform 's,^,../,' Dockerfile; build - < evil.tar; [ ! -e root/tmp/Dockerfile ] && [ -z "$(ls root/tmp)" ]"#;
+    results_are_written_as_files_and_archives: r#"
+        printf 'FROM busybox AS b\nRUN mkdir /d && echo hello > /d/f\nFROM scratch\nCOPY --from=b /d /d\n' > ctx/Dockerfile
+        build -o out ctx && [ $(cat out/d/f) = hello ] && build -o type=local,dest=out2 ctx && [ $(cat out2/d/f) = hello ] || { cat log; exit 2; }
+        build -o - ctx > t.tar && tar -tf t.tar | grep -qx d/f && build --output type=tar,dest=t2.tar ctx && cmp t.tar t2.tar || exit 3
+        [ -z "$(caisson images -q --filter dangling=true)" ] || exit 4
+        build -t app:1 --output type=docker,dest=i.tar ctx && caisson rmi app:1 >/dev/null && caisson load -qi i.tar | grep -q app:1 || { cat log; exit 5; }
+        build --output type=local ctx && exit 6; grep -q 'output directory is required' log"#;
+}
+
+/// Something on a loopback of the test's own.
+fn builds_with_servers(script: &str) {
+    if can_run() {
+        let script = format!(
+            "cat > s.sh <<'EOS'\n{FUNCTIONS}\nip link set lo up; trap 'kill $pids 2>/dev/null; wait' EXIT\n{script}\nEOS\nunshare -n bash s.sh"
+        );
+        check_in(&Sandbox::new(), &script);
+    }
+}
+
+#[test]
+fn files_and_repositories_come_from_the_network() {
+    builds_with_servers(
+        r#"
+        command -v python3 git >/dev/null || { echo "skipped: neither python3 nor git"; exit 0; }
+        mkdir web; echo fetched > web/file; tar -C web -czf web/a.tgz file; printf 'FROM busybox
+RUN echo remote > /r
+' > web/Dockerfile
+        (cd web && exec python3 -m http.server -b 127.0.0.1 8000 > /dev/null 2>&1) & pids=$!
+        for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/8000) 2>/dev/null && break; sleep .05; done
+        U=http://127.0.0.1:8000; sum=$(sha256sum < web/file | cut -d' ' -f1)
+        printf "FROM busybox
+ADD $U/file /
+ADD --checksum=sha256:$sum $U/file /other
+ADD $U/a.tgz /packed/
+ADD --unpack=true $U/a.tgz /open/
+" > ctx/Dockerfile
+        build -t a ctx || { cat log; exit 2; }
+        caisson run --rm $N a sh -c '[ $(cat /file) = fetched ] && [ $(stat -c %a /file) = 600 ] && [ $(cat /other) = fetched ] && [ -e /packed/a.tgz ] && [ $(cat /open/file) = fetched ]' || exit 3
+        build -t a ctx && [ $(missed) = 0 ] || { cat log; exit 4; }
+        printf "FROM busybox
+ADD --checksum=sha256:$(printf %064d 0) $U/file /
+" > ctx/Dockerfile; build ctx && exit 5; grep -q 'digest mismatch' log || { cat log; exit 6; }
+        build -t b $U/Dockerfile && [ $(caisson run --rm $N b cat /r) = remote ] || { cat log; exit 7; }
+        # A repository: a branch, a directory, a link that leads out.
+        export HOME=$PWD GIT_CONFIG_NOSYSTEM=1; git init -q -b main repo; cd repo; git config user.email a@b; git config user.name n
+        mkdir dir; echo one > dir/f; printf 'FROM busybox
+COPY f /
+' > dir/Dockerfile; ln -s / out; git add .; git commit -qm 1; git checkout -qb other; echo two > dir/f; git commit -qam 2; git checkout -q main; cd ..
+        git daemon --reuseaddr --listen=127.0.0.1 --port=9418 --base-path=$PWD --export-all > daemon 2>&1 & pids="$pids $!"
+        for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/9418) 2>/dev/null && break; sleep .05; done
+        G=git://127.0.0.1/repo
+        build -t g $G#main:dir && [ $(caisson run --rm $N g cat /f) = one ] || { cat log; exit 8; }
+        build -t g $G#other:dir && [ $(caisson run --rm $N g cat /f) = two ] || { cat log; exit 9; }
+        build -t g $G#main:out && exit 10; grep -q 'has no directory out' log || { cat log; exit 11; }
+        commit=$(git -C repo rev-parse other)
+        printf "FROM busybox
+ADD $G#$commit /src
+ADD --keep-git-dir=true $G?ref=main /kept
+" > ctx/Dockerfile
+        build -t g ctx || { cat log; cat daemon; exit 12; }
+        caisson run --rm $N g sh -c '[ $(cat /src/dir/f) = two ] && [ ! -e /src/.git ] && [ -d /kept/.git ] && [ $(cat /kept/dir/f) = one ]' || exit 13
+        [ -z "$(ls root/tmp)" ]"#,
+    );
 }

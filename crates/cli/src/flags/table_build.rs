@@ -108,7 +108,7 @@ static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("output", Kind::List, "Put the result elsewhere")
         .short('o')
-        .partly("type=docker and type=image alone"),
+        .partly("type=image, docker, oci, local and tar, without more than dest="),
     flag(
         "platform",
         Kind::Strings,

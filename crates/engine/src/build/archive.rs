@@ -13,7 +13,7 @@ use super::copy::Copying;
 use super::files::{Content, Files, Match, open_file, open_match};
 use crate::error::{EngineError, text};
 
-const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 
 /// Unpacks a match that is an archive into the destination; `false` where it is none.
 pub(crate) fn unpack(
@@ -63,7 +63,7 @@ fn is_archive(file: &mut File) -> bool {
 }
 
 /// The checksum is over all bytes, those of its own field taken as spaces.
-fn is_header(block: &[u8; BLOCK_BYTES]) -> bool {
+pub(crate) fn is_header(block: &[u8; BLOCK_BYTES]) -> bool {
     const CHECKSUM: std::ops::Range<usize> = 148..156;
     let digits: String = block[CHECKSUM]
         .iter()

@@ -41,6 +41,21 @@ impl Engine {
                 }
             }
         }
+        for export in &request.exports {
+            if let super::Export::ImageArchive(path) = export {
+                let names: Vec<String> = match request.tags.as_slice() {
+                    [] => vec![id.to_string()],
+                    tags => tags
+                        .iter()
+                        .map(|tag| tag.clone().with_default_tag().familiar())
+                        .collect(),
+                };
+                let sink = std::io::BufWriter::new(super::output::sink(path.as_deref())?);
+                let options = crate::image::save::SaveOptions::default();
+                let silent = crate::observer::Silent;
+                crate::image::save::save(&self.images(), &names, &options, sink, &silent)?;
+            }
+        }
         report.image = Some(id);
         Ok(())
     }

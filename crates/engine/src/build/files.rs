@@ -139,6 +139,17 @@ impl Files {
         Ok(matches)
     }
 
+    /// What is at a path, taken as it is written.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn at(&self, path: &Path) -> Result<Vec<Match>, EngineError> {
+        let exclude = Exclude { matcher: None };
+        let node = self.node_at(path, &exclude, &mut 0)?;
+        let path = path.to_path_buf();
+        Ok(node.map(|node| Match { path, node }).into_iter().collect())
+    }
+
     /// The paths that a pattern means, sorted; a path without wildcards is itself.
     fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
         let mut paths = vec![PathBuf::new()];

@@ -11,12 +11,15 @@
 mod archive;
 mod chmod;
 mod commit;
+mod context;
 mod copy;
 mod files;
+mod git;
 mod layer;
 mod listing;
 mod memo;
 mod mounts;
+mod output;
 mod request;
 mod resolve;
 mod run;
@@ -45,8 +48,11 @@ pub use build::graph::{NamedContext, Network};
 pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};
 pub use build::lint::Warning as LintWarning;
 pub use build::lower::NoCache;
+pub use context::{Fetched, FetchedContext};
+pub use output::Export;
 pub use request::{
-    BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted, read_limited,
+    BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted, read_beneath,
+    read_limited,
 };
 pub use sweep::{CachePrune, CachedStep};
 
@@ -178,9 +184,11 @@ impl Engine {
         let epoch = match lowered.epoch {
             Some(Epoch::Seconds(seconds)) => Some(seconds),
             Some(Epoch::Context) => {
-                return Err(EngineError::invalid(
-                    "SOURCE_DATE_EPOCH=context needs a git context",
-                ));
+                let context = request.inputs.contexts.get("");
+                let time = context.and_then(|context| context.commit_s);
+                Some(time.ok_or_else(|| {
+                    EngineError::invalid("SOURCE_DATE_EPOCH=context needs a git context")
+                })?)
             }
             None => None,
         };
@@ -206,7 +214,15 @@ impl Engine {
         if request.wanted == Wanted::Explanation {
             return Ok(report);
         }
-        self.commit_results(request, &graph, &solved, &lease, &mut report)?;
+        for export in &request.exports {
+            let result = graph.results.first().map(|result| result.root);
+            if let Some(root) = result {
+                worker.export(stack(&solved, root)?, export)?;
+            }
+        }
+        if request.wants_image() {
+            self.commit_results(request, &graph, &solved, &lease, &mut report)?;
+        }
         write_trace(&trace_path, &solved.trace, last.as_ref());
         self.bound_cache(&lease);
         Ok(report)

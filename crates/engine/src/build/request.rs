@@ -36,6 +36,8 @@ pub struct ContextDirectory {
     pub path: PathBuf,
     /// Whether its files may be there unchanged the next time.
     pub is_remembered: bool,
+    /// When its commit was made, for a checkout: seconds since 1970.
+    pub commit_s: Option<i64>,
 }
 
 /// Where a secret is.
@@ -112,9 +114,22 @@ pub struct BuildRequest {
     pub context_ignores: BTreeMap<String, Vec<String>>,
     /// Files and secrets.
     pub inputs: Inputs,
+    /// `--output`; none is the image in the store.
+    pub exports: Vec<super::Export>,
 }
 
 impl BuildRequest {
+    /// Whether an image is wanted, and not its files alone.
+    pub(crate) fn wants_image(&self) -> bool {
+        let is_image = |export: &super::Export| {
+            matches!(
+                export,
+                super::Export::Image | super::Export::ImageArchive(_)
+            )
+        };
+        self.exports.is_empty() || self.exports.iter().any(is_image)
+    }
+
     pub(crate) fn lowering<'a>(
         &self,
         dockerfile: &'a Dockerfile,
@@ -153,6 +168,22 @@ pub struct BuildReport {
     pub unused_arguments: Vec<String>,
     /// Steps that were done, and why.
     pub causes: Vec<(String, String)>,
+}
+
+/// Reads a file of a context that somebody else made: no link of it leads out.
+///
+/// # Errors
+/// As [`read_limited`].
+pub fn read_beneath(
+    directory: &std::path::Path,
+    path: &std::path::Path,
+    bytes_max: u64,
+) -> std::io::Result<Vec<u8>> {
+    let root =
+        sys::rootfs::Dir::open(directory).map_err(|error| std::io::Error::from(error.errno))?;
+    let max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    root.read_limited(path, max)
+        .map_err(|error| std::io::Error::from(error.errno))
 }
 
 /// Reads a file of the user, of bounded length.

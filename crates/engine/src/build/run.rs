@@ -186,6 +186,7 @@ impl BuildWorker<'_> {
         };
         let places = self.engine.places(&pooled.id);
         files::write(&prepared.directory, record, &launch, &places, &[])?;
+        fix_hosts(&prepared.directory, &launch.spec.hostname)?;
         Ok(Job {
             id: record.id.clone(),
             attributes: BTreeMap::from([("name".to_owned(), pooled.id.clone())]),
@@ -208,6 +209,20 @@ impl BuildWorker<'_> {
             reap_arguments: Vec::new(),
         })
     }
+}
+
+/// The address that the program has today is no part of a build: its name means itself.
+fn fix_hosts(directory: &Path, hostname: &str) -> Result<(), EngineError> {
+    let path = directory.join("hosts");
+    let text = std::fs::read_to_string(&path).on("read", path.display())?;
+    let own = format!("\t{hostname}");
+    let mut fixed: String = text
+        .lines()
+        .filter(|line| !line.ends_with(&own))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fixed.push_str(&format!("127.0.0.1\t{hostname}\n"));
+    Ok(std::fs::write(&path, fixed).on("write", path.display())?)
 }
 
 /// The record that a container of this program would have.

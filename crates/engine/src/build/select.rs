@@ -1,6 +1,6 @@
 //! What steps take from their inputs, and by which digest it is known.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use build::graph::{Copy, CopySource, MountKind, Op, Step};
@@ -121,6 +121,15 @@ impl BuildWorker<'_> {
         match &step.op {
             Op::Copy(copy) => {
                 for source in &copy.sources {
+                    if let CopySource::Download { name, .. } = source {
+                        let Some(Tree::Files(files)) = next.next() else {
+                            continue;
+                        };
+                        let matches = downloaded(files, name)?;
+                        digests.push(digest(&matches, Some(copy)));
+                        chosen.push(Source::Listed(files.clone(), matches));
+                        continue;
+                    }
                     let CopySource::Files {
                         pattern,
                         may_be_missing,
@@ -183,6 +192,21 @@ fn digest(matches: &[Match], copy: Option<&Copy>) -> Digest {
     match copy {
         Some(copy) if copy.keeps_parents => files::digest_with_paths(matches),
         _ => files::digest_of_matches(matches),
+    }
+}
+
+/// A download under the name that it gets.
+fn downloaded(files: &Files, name: &str) -> Result<Vec<Match>, EngineError> {
+    let path = Path::new(name);
+    if path.components().count() != 1 || path.file_name() != Some(path.as_os_str()) {
+        return Err(EngineError::invalid(format!(
+            "a download cannot be called {name:?}"
+        )));
+    }
+    let (root, own) = (&files.root, super::worker::DOWNLOADED);
+    match rustix::fs::linkat(root, own, root, name, rustix::fs::AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => files.at(path),
+        Err(errno) => Err(sys::SysError::new("link", name, errno).into()),
     }
 }
 

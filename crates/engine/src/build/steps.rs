@@ -197,11 +197,14 @@ impl BuildWorker<'_> {
         files: &Files,
         matches: &[Match],
     ) -> Result<(), EngineError> {
-        let CopySource::Files {
-            from: _, pattern, ..
-        } = source
-        else {
-            return Ok(());
+        let pattern = match source {
+            CopySource::Files { pattern, .. } => pattern.as_str(),
+            CopySource::Download { name, .. } => name.as_str(),
+            CopySource::Inline { .. } => return Ok(()),
+        };
+        let unpacks = match source {
+            CopySource::Download { .. } => copy.unpack == Unpack::Always,
+            _ => copy.unpack != Unpack::Never,
         };
         let is_many = matches.len() > 1 || copy.sources.len() > 1;
         for one in matches {
@@ -212,9 +215,7 @@ impl BuildWorker<'_> {
             if copy.keeps_parents {
                 destination = with_parents(&destination, pattern, one);
             }
-            if copy.unpack != Unpack::Never
-                && super::archive::unpack(copying, files, one, &destination)?
-            {
+            if unpacks && super::archive::unpack(copying, files, one, &destination)? {
                 continue;
             }
             copying.copy(files, one, &destination)?;

@@ -10,6 +10,7 @@ use build::ignore::Matcher;
 use build::solve::{Event, Work, Worker};
 use monitor::step::Runner;
 use storage::lease::Lease;
+use sys::Context;
 use sys::rootfs::Dir;
 use types::digest::Digest;
 
@@ -25,6 +26,9 @@ use crate::error::{EngineError, text};
 
 /// What times of a build without any other moment are: the first of January 2020.
 pub(crate) const EPOCH_DEFAULT_S: i64 = 1_577_836_800;
+
+/// What a download is called until it is copied.
+pub(crate) const DOWNLOADED: &str = "data";
 
 /// What a step gives.
 #[derive(Clone)]
@@ -220,6 +224,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Files that were fetched for this build.
+fn plain_files(path: &std::path::Path) -> Result<Files, EngineError> {
+    Ok(Files {
+        root: Dir::open(path).map_err(|error| text("read what was fetched", &error))?,
+        ignore: None,
+        owners: Owners::Reset,
+        memo: None,
+    })
+}
+
 pub(crate) fn stack_of(tree: &Tree) -> Result<&Stack, EngineError> {
     match tree {
         Tree::Stack(stack) => Ok(stack),
@@ -238,8 +252,22 @@ impl Worker for BuildWorker<'_> {
             )),
             Op::Image(image) => Ok(Tree::Stack(self.image(image)?)),
             Op::Context(context) => Ok(Tree::Files(self.context(id, context)?)),
-            Op::Git(_) => Err(EngineError::invalid("git sources are not built yet")),
-            Op::Http(_) => Err(EngineError::invalid("downloads by ADD are not built yet")),
+            Op::Git(source) => {
+                let directory = self.lease.temporary().path();
+                let directory = directory.join(format!("git-{}", self.number()));
+                let made = super::git::checkout(source, &directory)?;
+                Ok(Tree::Files(Arc::new(plain_files(&made.path)?)))
+            }
+            Op::Http(source) => {
+                let directory = self.lease.temporary().path();
+                let directory = directory.join(format!("download-{}", self.number()));
+                std::fs::create_dir(&directory).on("create", directory.display())?;
+                let path = directory.join(DOWNLOADED);
+                self.engine.download_to(source, &path)?;
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+                std::fs::set_permissions(&path, mode).on("set the mode of", path.display())?;
+                Ok(Tree::Files(Arc::new(plain_files(&directory)?)))
+            }
             Op::Run(_) | Op::Copy(_) | Op::MakeDirectory(_) => {
                 Err(EngineError::invalid("this step is no source"))
             }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use engine::Engine;
 use engine::build::{
-    BuildRequest, ContextDirectory, Inputs, NamedContext, Network, NoCache, SecretSource, Wanted,
+    BuildRequest, ContextDirectory, Export, Fetched, FetchedContext, Inputs, NamedContext, Network,
+    NoCache, SecretSource, Wanted,
 };
 use types::platform::Platform;
 use types::reference::Reference;
 
+use crate::errors;
 use crate::flags::{Invocation, Matches, parse_ulimit};
 
 /// A Dockerfile may be so long.
@@ -21,11 +23,12 @@ const IGNORE_BYTES_MAX: u64 = 8 << 20;
 pub(crate) struct Asked {
     pub(crate) build: BuildRequest,
     pub(crate) warnings: Vec<String>,
+    /// Contexts that were fetched; they go with this value.
+    _fetched: Vec<FetchedContext>,
 }
 
 /// Reads flags, Dockerfile and ignore file.
 pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked, String> {
-    let _ = engine;
     let matches = &invocation.matches;
     let mut warnings = Vec::new();
     let mut build = BuildRequest {
@@ -62,12 +65,20 @@ pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked,
         build.ulimits.push(parse_ulimit(text)?);
     }
     for text in matches.get_list("output") {
-        output(text)?;
+        build.exports.push(output(text)?);
     }
-    contexts(matches, &mut build, &mut warnings)?;
+    let mut fetched = Vec::new();
+    main_context(engine, matches, &mut build, &mut warnings, &mut fetched)?;
+    for text in matches.get_list("build-context") {
+        named_context(engine, text, &mut build, &mut fetched)?;
+    }
     build.inputs.keeps_mtimes = matches.get_bool("keep-mtimes");
     secrets(matches, &mut build.inputs)?;
-    Ok(Asked { build, warnings })
+    Ok(Asked {
+        build,
+        warnings,
+        _fetched: fetched,
+    })
 }
 
 fn wanted(matches: &Matches) -> Result<Wanted, String> {
@@ -132,65 +143,113 @@ fn build_arguments(given: &[String]) -> BTreeMap<String, String> {
     all
 }
 
-fn output(text: &str) -> Result<(), String> {
-    let kind = text.split(',').find_map(|part| part.strip_prefix("type="));
-    match kind {
-        Some("docker" | "image") if !text.contains("dest=") && !text.contains("push=true") => {
-            Ok(())
-        }
-        _ => Err(format!(
-            "--output {text} is not built yet: type=docker and type=image work, and save writes archives"
+/// `--output`: `type=local,dest=out`, or a directory alone, or `-` for an archive.
+fn output(text: &str) -> Result<Export, String> {
+    if text == "-" {
+        return Ok(Export::Archive(None));
+    }
+    if !text.contains('=') {
+        return Ok(Export::Directory(text.into()));
+    }
+    let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        fields.insert(key, value);
+    }
+    let kind = fields.remove("type").unwrap_or_default();
+    let destination = fields.remove("dest").or(fields.remove("destination"));
+    if let Some((key, _)) = fields.first_key_value() {
+        return Err(format!("--output {text}: {key} is not built yet"));
+    }
+    let file = |destination: Option<&str>| match destination {
+        None | Some("-") => None,
+        Some(path) => Some(PathBuf::from(path)),
+    };
+    match (kind, destination) {
+        ("image" | "docker", None) => Ok(Export::Image),
+        ("local", Some(path)) => Ok(Export::Directory(path.into())),
+        ("local", None) => Err("output directory is required for local exporter".into()),
+        ("tar", destination) => Ok(Export::Archive(file(destination))),
+        ("oci" | "docker", destination) => Ok(Export::ImageArchive(file(destination))),
+        (other, _) => Err(format!(
+            "--output type={other} is not built yet: it is image, docker, oci, local or tar"
         )),
     }
 }
 
 /// The context, its Dockerfile and its ignore file.
-fn contexts(
+fn main_context(
+    engine: &Engine,
     matches: &Matches,
     build: &mut BuildRequest,
     warnings: &mut Vec<String>,
+    fetched: &mut Vec<FetchedContext>,
 ) -> Result<(), String> {
     let context = matches.args.first().map_or("", String::as_str);
     let file = matches.get_str("file");
-    if context == "-" {
-        if file == "-" {
-            return Err(
-                "invalid argument: can't use stdin for both build context and dockerfile".into(),
-            );
-        }
-        build.dockerfile = read_stdin()?;
-        build.dockerfile_name = "Dockerfile".into();
-    } else {
-        if is_remote(context) {
-            return Err(format!(
-                "{context}: contexts from the network are not built yet"
-            ));
-        }
-        let directory = std::fs::canonicalize(context).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                format!("unable to prepare context: path {context:?} not found")
-            }
-            _ => format!("unable to prepare context: {context}: {error}"),
-        })?;
-        if !directory.is_dir() {
-            return Err(format!(
-                "unable to prepare context: {context:?} is no directory"
-            ));
-        }
-        read_dockerfile(&directory, file, build)?;
-        let path = dockerfile_path(&directory, file);
-        build.ignore = read_ignore(&directory, path.as_deref(), warnings)?;
-        build.inputs.contexts.insert(
-            String::new(),
-            ContextDirectory {
-                path: directory,
-                is_remembered: true,
-            },
+    if context == "-" && file == "-" {
+        return Err(
+            "invalid argument: can't use stdin for both build context and dockerfile".into(),
         );
     }
-    for text in matches.get_list("build-context") {
-        named_context(text, build)?;
+    let answer = match context {
+        "-" => engine.context_of_stream(&mut std::io::stdin()),
+        _ if is_remote(context) => engine.context_of_address(context),
+        _ => return directory(context, file, build, warnings),
+    };
+    match answer.map_err(|error| errors::chain(&error))? {
+        Fetched::Dockerfile(bytes) => {
+            build.dockerfile = bytes;
+            build.dockerfile_name = "Dockerfile".into();
+        }
+        Fetched::Context(context) => {
+            let path = context.directory.path.clone();
+            if file == "-" {
+                build.dockerfile = read_stdin()?;
+                build.dockerfile_name = "Dockerfile".into();
+            } else {
+                let name = if file.is_empty() { "Dockerfile" } else { file };
+                build.dockerfile_name = name.to_owned();
+                build.dockerfile =
+                    engine::build::read_beneath(&path, Path::new(name), DOCKERFILE_BYTES_MAX)
+                        .map_err(|error| no_dockerfile(name, &error))?;
+            }
+            build.ignore = fetched_ignore(&path, &build.dockerfile_name)?;
+            let directory = context.directory.clone();
+            build.inputs.contexts.insert(String::new(), directory);
+            fetched.push(context);
+        }
     }
+    Ok(())
+}
+
+fn directory(
+    context: &str,
+    file: &str,
+    build: &mut BuildRequest,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    let directory = std::fs::canonicalize(context).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("unable to prepare context: path {context:?} not found")
+        }
+        _ => format!("unable to prepare context: {context}: {error}"),
+    })?;
+    if !directory.is_dir() {
+        return Err(format!(
+            "unable to prepare context: {context:?} is no directory"
+        ));
+    }
+    let path = read_dockerfile(&directory, file, build)?;
+    build.ignore = read_ignore(&directory, path.as_deref(), warnings)?;
+    build.inputs.contexts.insert(
+        String::new(),
+        ContextDirectory {
+            path: directory,
+            is_remembered: true,
+            commit_s: None,
+        },
+    );
     Ok(())
 }
 
@@ -198,44 +257,44 @@ fn is_remote(context: &str) -> bool {
     ["http://", "https://", "git://", "git@", "ssh://"]
         .iter()
         .any(|prefix| context.starts_with(prefix))
-        || context.starts_with("github.com/")
+        || (context.starts_with("github.com/") && !Path::new(context).exists())
 }
 
-fn dockerfile_path(directory: &Path, file: &str) -> Option<PathBuf> {
-    match file {
-        "-" => None,
-        "" => Some(directory.join("Dockerfile")),
-        // As Docker: from where the user is.
-        given => Some(PathBuf::from(given)),
+fn no_dockerfile(name: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!(
+            "failed to solve: failed to read dockerfile: open {name}: no such file or directory"
+        ),
+        _ => format!("failed to read dockerfile: {name}: {error}"),
     }
 }
 
-fn read_dockerfile(directory: &Path, file: &str, build: &mut BuildRequest) -> Result<(), String> {
-    let Some(mut path) = dockerfile_path(directory, file) else {
-        build.dockerfile = read_stdin()?;
-        build.dockerfile_name = "Dockerfile".into();
-        return Ok(());
-    };
-    if file.is_empty() && !path.exists() {
-        let lower = directory.join("dockerfile");
-        if lower.exists() {
-            path = lower;
+/// Reads the Dockerfile; returns its path where it is not from standard input.
+fn read_dockerfile(
+    directory: &Path,
+    file: &str,
+    build: &mut BuildRequest,
+) -> Result<Option<PathBuf>, String> {
+    let mut path = match file {
+        "-" => {
+            build.dockerfile = read_stdin()?;
+            build.dockerfile_name = "Dockerfile".into();
+            return Ok(None);
         }
+        "" => directory.join("Dockerfile"),
+        // As Docker: from where the user is.
+        given => PathBuf::from(given),
+    };
+    if file.is_empty() && !path.exists() && directory.join("dockerfile").exists() {
+        path = directory.join("dockerfile");
     }
     build.dockerfile_name = path.file_name().map_or_else(
         || "Dockerfile".into(),
         |name| name.to_string_lossy().into_owned(),
     );
-    build.dockerfile = engine::build::read_limited(&path, DOCKERFILE_BYTES_MAX).map_err(
-        |error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!(
-                "failed to solve: failed to read dockerfile: open {}: no such file or directory",
-                build.dockerfile_name
-            ),
-            _ => format!("failed to read dockerfile: {}: {error}", path.display()),
-        },
-    )?;
-    Ok(())
+    build.dockerfile = engine::build::read_limited(&path, DOCKERFILE_BYTES_MAX)
+        .map_err(|error| no_dockerfile(&build.dockerfile_name, &error))?;
+    Ok(Some(path))
 }
 
 fn read_stdin() -> Result<Vec<u8>, String> {
@@ -245,17 +304,26 @@ fn read_stdin() -> Result<Vec<u8>, String> {
         .take(DOCKERFILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot read standard input: {error}"))?;
-    // An archive: gzip, bzip2, xz, zstd, or a tar header.
-    let is_compressed = [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"]
-        .iter()
-        .any(|magic| bytes.starts_with(magic));
-    if is_compressed || bytes.get(257..262) == Some(b"ustar") {
-        return Err("a context from an archive on standard input is not built yet".into());
+    match bytes.len() as u64 > DOCKERFILE_BYTES_MAX {
+        true => Err("the Dockerfile on standard input is too long".into()),
+        false => Ok(bytes),
     }
-    if bytes.len() as u64 > DOCKERFILE_BYTES_MAX {
-        return Err("the Dockerfile on standard input is too long".into());
+}
+
+/// The ignore file of a context that somebody else made.
+fn fetched_ignore(directory: &Path, dockerfile: &str) -> Result<Vec<String>, String> {
+    for name in [format!("{dockerfile}.dockerignore"), ".dockerignore".into()] {
+        let read = engine::build::read_beneath(directory, Path::new(&name), IGNORE_BYTES_MAX);
+        match read {
+            Ok(bytes) => {
+                return engine::build::parse_ignore(&bytes)
+                    .map_err(|error| format!("{name}: {error}"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{name}: {error}")),
+        }
     }
-    Ok(bytes)
+    Ok(Vec::new())
 }
 
 /// `<Dockerfile>.dockerignore` beside the Dockerfile, else the context's `.dockerignore`.
@@ -294,7 +362,12 @@ fn read_ignore(
     Ok(Vec::new())
 }
 
-fn named_context(text: &str, build: &mut BuildRequest) -> Result<(), String> {
+fn named_context(
+    engine: &Engine,
+    text: &str,
+    build: &mut BuildRequest,
+    fetched: &mut Vec<FetchedContext>,
+) -> Result<(), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("invalid build context {text:?}: it is name=value"))?;
@@ -303,20 +376,40 @@ fn named_context(text: &str, build: &mut BuildRequest) -> Result<(), String> {
         NamedContext::Image(image.to_owned())
     } else if let Some(target) = value.strip_prefix("target:") {
         NamedContext::Target(target.to_owned())
-    } else if value.starts_with("oci-layout://") || is_remote(value) {
-        return Err(format!("--build-context {text} is not built yet"));
+    } else if value.starts_with("oci-layout://") {
+        return Err(format!(
+            "--build-context {text} is not built yet: load the image and use docker-image://"
+        ));
     } else {
-        let path = std::fs::canonicalize(value)
-            .map_err(|error| format!("--build-context {name}: {value}: {error}"))?;
-        let ignore = read_ignore(&path, None, &mut Vec::new())?;
-        build.context_ignores.insert(name.clone(), ignore);
-        build.inputs.contexts.insert(
-            name.clone(),
-            ContextDirectory {
-                path,
-                is_remembered: true,
-            },
-        );
+        let directory = match is_remote(value) {
+            true => {
+                let answer = engine.context_of_address(value);
+                match answer.map_err(|error| errors::chain(&error))? {
+                    Fetched::Context(context) => {
+                        let ignore = fetched_ignore(&context.directory.path, "Dockerfile")?;
+                        build.context_ignores.insert(name.clone(), ignore);
+                        let directory = context.directory.clone();
+                        fetched.push(context);
+                        directory
+                    }
+                    Fetched::Dockerfile(_) => {
+                        return Err(format!("--build-context {name}: {value} is no archive"));
+                    }
+                }
+            }
+            false => {
+                let path = std::fs::canonicalize(value)
+                    .map_err(|error| format!("--build-context {name}: {value}: {error}"))?;
+                let ignore = read_ignore(&path, None, &mut Vec::new())?;
+                build.context_ignores.insert(name.clone(), ignore);
+                ContextDirectory {
+                    path,
+                    is_remembered: true,
+                    commit_s: None,
+                }
+            }
+        };
+        build.inputs.contexts.insert(name.clone(), directory);
         NamedContext::Local
     };
     build.named_contexts.insert(name, context);
