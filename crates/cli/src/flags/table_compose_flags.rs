@@ -294,6 +294,8 @@ pub(super) static LOGS_FLAGS: &[Flag] = &[
     ),
 ];
 
+const PULLS_ORDER: &str = "images are pulled in turn, the layers of each at the same time";
+
 pub(super) static PULL_FLAGS: &[Flag] = &[
     flag(
         "ignore-buildable",
@@ -306,6 +308,8 @@ pub(super) static PULL_FLAGS: &[Flag] = &[
         "Go on where one cannot be pulled",
     ),
     flag("include-deps", Kind::Bool, "Pull for dependencies too"),
+    flag("no-parallel", Kind::Bool, "Pull one after another").accepted(PULLS_ORDER),
+    flag("parallel", Kind::Bool, "Pull at the same time").accepted(PULLS_ORDER),
     flag("policy", Kind::Text, "Pull: missing or always"),
     flag("quiet", Kind::Bool, "Do not tell how it goes").short('q'),
 ];
@@ -346,10 +350,10 @@ pub(super) static RUN_FLAGS: &[Flag] = &[
         .default("true"),
     flag("label", Kind::Label, "Set a label").short('l'),
     flag("name", Kind::Text, "Call the container so"),
-    flag("no-TTY", Kind::Bool, "Use no terminal")
-        .short('T')
-        .alias(&["no-tty"]),
     NO_DEPS,
+    flag("no-tty", Kind::Bool, "Use no terminal")
+        .short('T')
+        .alias(&["no-TTY"]),
     flag("publish", Kind::List, "Publish a port").short('p'),
     PULL,
     flag(
@@ -363,6 +367,9 @@ pub(super) static RUN_FLAGS: &[Flag] = &[
     REMOVE_ORPHANS,
     flag("rm", Kind::Bool, "Remove the container when it ends"),
     flag("service-ports", Kind::Bool, "Publish the service's ports").short('P'),
+    flag("tty", Kind::Bool, "Use a terminal")
+        .short('t')
+        .default("true"),
     flag(
         "use-aliases",
         Kind::Bool,
@@ -404,6 +411,9 @@ pub(super) static KILL_FLAGS: &[Flag] = &[
         .default("SIGKILL"),
 ];
 pub(super) static RM_FLAGS: &[Flag] = &[
+    flag("all", Kind::Bool, "Remove those that run made too")
+        .short('a')
+        .accepted("they are removed too since Compose 2"),
     flag("force", Kind::Bool, "Do not ask first").short('f'),
     flag("stop", Kind::Bool, "Stop containers first").short('s'),
     flag("volumes", Kind::Bool, "Remove anonymous volumes too").short('v'),
@@ -423,6 +433,7 @@ pub(super) static EVENTS_FLAGS: &[Flag] = &[
     flag("until", Kind::Text, "Show events before this time"),
 ];
 pub(super) static CP_FLAGS: &[Flag] = &[
+    flag("all", Kind::Bool, "Copy to containers that run made too"),
     flag("archive", Kind::Bool, "Keep owners and groups").short('a'),
     flag(
         "follow-link",

@@ -139,7 +139,7 @@ fn failed(source: &GitSource, error: &EngineError) -> EngineError {
 }
 
 fn run(home: &Path, tree: &Path, words: &[&str]) -> Result<String, EngineError> {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 14] = [
         "-c",
         "core.hooksPath=/dev/null",
         "-c",
@@ -150,6 +150,11 @@ fn run(home: &Path, tree: &Path, words: &[&str]) -> Result<String, EngineError> 
         "advice.detachedHead=false",
         "-c",
         "core.fsmonitor=false",
+        // Nothing of it works on when it has ended.
+        "-c",
+        "gc.auto=0",
+        "-c",
+        "maintenance.auto=false",
     ];
     let mut command = Command::new("git");
     command

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use monitor::job::{Job, LogOptions, VolumeMount};
 use monitor::protocol;
 use monitor::spawn::Waiting;
-use storage::containers::{ContainerRecord, make_run_directory};
+use storage::containers::{ContainerRecord, StoredContainer, make_run_directory};
 use sys::lock::Lock;
 use types::container::{ContainerSpec, Healthcheck};
 use types::event::Event;
@@ -32,20 +32,27 @@ impl Engine {
         key: &str,
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
-        let stored = self.container(key)?;
-        let id = &stored.record.id;
+        let (stored, _lock) = self.lock_to_start(key)?;
+        match stored.state.status.is_live() {
+            true => Ok(protocol::Started {
+                pid: stored.state.pid,
+                warnings: Vec::new(),
+            }),
+            false => self.spawn_monitor(&stored.record, client),
+        }
+    }
+
+    /// A container that may be started, or runs already, and its lock.
+    fn lock_to_start(&self, key: &str) -> Result<(StoredContainer, Lock), EngineError> {
+        let id = self.container(key)?.record.id;
         let of = |error| EngineError::of_container(error, key);
-        let _lock = self.store().lock_container(id).map_err(of)?;
-        let stored = self.store().read_container(id).map_err(of)?;
+        let lock = self.store().lock_container(&id).map_err(of)?;
+        let stored = self.store().read_container(&id).map_err(of)?;
         match stored.state.status {
             types::state::Status::Paused => Err(EngineError::conflict(
                 "cannot start a paused container, try unpause instead",
             )),
-            status if status.is_live() => Ok(protocol::Started {
-                pid: stored.state.pid,
-                warnings: Vec::new(),
-            }),
-            _ => self.spawn_monitor(&stored.record, client),
+            _ => Ok((stored, lock)),
         }
     }
 
@@ -142,28 +149,20 @@ impl Engine {
     /// # Errors
     /// As [`Engine::start`].
     pub fn begin_start_known(&self, key: &str) -> Result<Option<Starting>, EngineError> {
-        let stored = self.container(key)?;
-        let (id, name) = (stored.record.id.clone(), stored.record.name.clone());
-        let of = |error| EngineError::of_container(error, key);
-        let lock = self.store().lock_container(&id).map_err(of)?;
-        let stored = self.store().read_container(&id).map_err(of)?;
-        match stored.state.status {
-            types::state::Status::Paused => Err(EngineError::conflict(
-                "cannot start a paused container, try unpause instead",
-            )),
-            status if status.is_live() => Ok(None),
-            _ => {
-                let lowers = self.image_lowers(&stored.record.image_id)?;
-                let waiting = self.new_monitor(&stored.record, false)?;
-                let given = self.begin_give(&stored.record, lowers, waiting, false, None)?;
-                Ok(Some(Starting {
-                    id,
-                    name,
-                    given,
-                    _lock: Holder::Lock(lock),
-                }))
-            }
+        let (stored, lock) = self.lock_to_start(key)?;
+        if stored.state.status.is_live() {
+            return Ok(None);
         }
+        let record = stored.record;
+        let lowers = self.container_lowers(&record.image_id)?;
+        let waiting = self.new_monitor(&record, false)?;
+        let given = self.begin_give(&record, lowers, waiting, false, None)?;
+        Ok(Some(Starting {
+            id: record.id,
+            name: record.name,
+            given,
+            _lock: Holder::Lock(lock),
+        }))
     }
 
     /// Waits for the word of a monitor whose container was begun to start.

@@ -133,6 +133,7 @@ pub(super) fn export(engine: &Engine, invocation: &Invocation) -> Done {
     Ok(plain(engine, invocation, &words))
 }
 
+/// Copies from the service's first container, or to all of its containers.
 pub(super) fn copy(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let project = project_or_name(invocation)?;
@@ -142,20 +143,48 @@ pub(super) fn copy(engine: &Engine, invocation: &Invocation) -> Done {
             words.push(format!("--{flag}"));
         }
     }
-    for path in &matches.args {
-        // `SERVICE:PATH`, where a path of this machine may have a colon too.
-        let named = path
-            .split_once(':')
-            .filter(|(name, _)| !name.is_empty() && !name.contains('/') && !name.starts_with('.'));
-        words.push(match named {
-            Some((service, inside)) => format!(
-                "{}:{inside}",
-                id(&chosen(engine, invocation, &project, service)?)
-            ),
-            None => path.clone(),
-        });
+    let [source, target] = matches.args.as_slice() else {
+        return Err(Failure::text("copy from one place to one other"));
+    };
+    let from = match of_service(source) {
+        Some((service, inside)) => {
+            let stored = chosen(engine, invocation, &project, service)?;
+            format!("{}:{inside}", stored.record.id)
+        }
+        None => source.clone(),
+    };
+    words.push(from);
+    let Some((service, inside)) = of_service(target) else {
+        words.push(target.clone());
+        return Ok(plain(engine, invocation, &words));
+    };
+    let oneoff = match matches.get_bool("all") {
+        true => OneOff::With,
+        false => OneOff::Without,
+    };
+    let to = match matches.is_set("index") {
+        true => vec![chosen(engine, invocation, &project, service)?],
+        false => containers(engine, &project, &[service.to_owned()], oneoff)?,
+    };
+    if to.is_empty() {
+        // For its words about what is missing.
+        chosen(engine, invocation, &project, service)?;
     }
-    Ok(plain(engine, invocation, &words))
+    for stored in to {
+        let mut words = words.clone();
+        words.push(format!("{}:{inside}", stored.record.id));
+        let code = plain(engine, invocation, &words);
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The service and the path of `SERVICE:PATH`, where a path of this machine may have a colon too.
+fn of_service(path: &str) -> Option<(&str, &str)> {
+    path.split_once(':')
+        .filter(|(name, _)| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))
 }
 
 pub(super) fn port(engine: &Engine, invocation: &Invocation) -> Done {

@@ -160,7 +160,7 @@ fn override_spec(spec: &mut ContainerSpec, invocation: &Invocation) -> Result<()
     let has_terminal = terminal::is_terminal(rustix::stdio::stdin())
         && terminal::is_terminal(rustix::stdio::stdout());
     let detach = matches.get_bool("detach");
-    spec.tty = !matches.get_bool("no-TTY") && has_terminal && !detach;
+    spec.tty = matches.get_bool("tty") && !matches.get_bool("no-tty") && has_terminal && !detach;
     spec.open_stdin = matches.get_bool("interactive") && !detach;
     spec.attach_stdin = spec.open_stdin;
     spec.stdin_once = spec.open_stdin;
