@@ -76,6 +76,23 @@ fn is_within(lines: Lines, source: &str) -> bool {
 }
 
 /// What [`Matcher`] means, written as plainly as it can be.
+fn means(pattern: &[char], path: &[char]) -> bool {
+    match pattern {
+        // Docker reads `**` before mere letters as "ends so".
+        ['*', '*', '/', ending @ ..] if !ending.is_empty() && is_literal(ending) => {
+            path == ending || path.ends_with(&pattern[2..])
+        }
+        ['*', '*', ending @ ..] if !ending.is_empty() && is_literal(ending) => {
+            path.ends_with(ending)
+        }
+        _ => plainly_matches(pattern, path),
+    }
+}
+
+fn is_literal(pattern: &[char]) -> bool {
+    !pattern.iter().any(|letter| matches!(letter, '*' | '?'))
+}
+
 fn plainly_matches(pattern: &[char], path: &[char]) -> bool {
     match pattern {
         [] => path.is_empty(),
@@ -184,7 +201,7 @@ proptest! {
                 None => (false, pattern.as_str()),
             };
             let pattern: Vec<char> = text.chars().collect();
-            if with_parents(&path).iter().any(|part| plainly_matches(&pattern, part)) {
+            if with_parents(&path).iter().any(|part| means(&pattern, part)) {
                 wanted = !is_exception;
             }
         }
