@@ -70,7 +70,7 @@ fuzz_target!(|data: &[u8]| {
     for checks_all_stages in [false, true] {
         let mut request = Request::new(&dockerfile, Platform::new("linux", "amd64", ""));
         request.checks_all_stages = checks_all_stages;
-        request.ignore = vec!["**/x".to_owned(), "y".to_owned()];
+        request.wishes.ignore = vec!["**/x".to_owned(), "y".to_owned()];
         let mut graph = Graph::default();
         match lower(&request, &mut resolver, &mut graph) {
             Ok(lowered) => {

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on shall panic, and says what it skips"
 )]
 
+pub mod corpus;
 pub mod s3;
 
 use std::collections::BTreeSet;

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use types::container::Ulimit;
+use types::container::Resources;
 use types::digest::Digest;
 use types::image::ImageConfig;
 use types::platform::Platform;
@@ -231,22 +231,29 @@ pub struct Run {
     pub security: Security,
     /// `--device`: names of devices.
     pub devices: Vec<Device>,
-    /// Lines of `/etc/hosts`: name and address.
-    #[serde(skip)]
-    pub hosts: Vec<(String, String)>,
     /// Host name; empty is `buildkitsandbox`.
     pub hostname: String,
-    /// Resource limits.
+    /// Where it runs.
     #[serde(skip)]
-    pub ulimits: Vec<Ulimit>,
-    /// Size of `/dev/shm` in bytes; 0 is the usual one.
-    #[serde(skip)]
-    pub shm_bytes: u64,
-    /// Parent of its control group; empty is ours.
-    #[serde(skip)]
-    pub cgroup_parent: String,
+    pub surroundings: Surroundings,
     /// Platform of the root.
     pub platform: Platform,
+}
+
+/// How programs run here, as the command line says. None of it counts: it is of this machine, and
+/// what a program makes does not depend on it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Surroundings {
+    /// `--add-host`, lines of `/etc/hosts`: name and address.
+    pub hosts: Vec<(String, String)>,
+    /// `--memory`, `--cpu-shares`, `--ulimit` and their like.
+    pub resources: Resources,
+    /// `--shm-size` in bytes; 0 is the usual one.
+    pub shm_bytes: u64,
+    /// `--cgroup-parent`; empty is ours.
+    pub cgroup_parent: String,
+    /// `--security-opt`.
+    pub security_options: Vec<String>,
 }
 
 /// A device that a program is given.

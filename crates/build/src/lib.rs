@@ -6,6 +6,7 @@
 pub mod dockerfile;
 pub mod gitref;
 #[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
 mod golden;
 pub mod graph;
 pub mod ignore;

@@ -6,12 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::container::Ulimit;
 use types::platform::Platform;
 
 use crate::dockerfile::command::Dockerfile;
 use crate::dockerfile::error::DockerfileError;
-use crate::graph::{Graph, NamedContexts, Network, Resolver};
+use crate::graph::{Graph, NamedContexts, Network, Resolver, Surroundings};
 use crate::ignore::{IgnoreError, Matcher};
 use crate::lint::{CheckOptionError, CheckOptions, Lint, Rule, Warning};
 
@@ -45,10 +44,8 @@ pub const LOWERED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct Request<'a> {
     /// The file.
     pub dockerfile: &'a Dockerfile,
-    /// `--build-arg`.
-    pub build_arguments: BTreeMap<String, String>,
-    /// `--target`; empty for the last stage.
-    pub target: String,
+    /// What the user wants of it.
+    pub wishes: Wishes,
     /// `--platform`, one of them; none for that of this machine, or of the image if it has but
     /// one.
     pub platform: Option<Platform>,
@@ -56,6 +53,17 @@ pub struct Request<'a> {
     pub build_platform: Platform,
     /// There are several platforms: names of steps tell theirs.
     pub is_multi_platform: bool,
+    /// All stages are lowered, to check them.
+    pub checks_all_stages: bool,
+}
+
+/// What the command line says of a build beside the file and the platform.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// `--build-arg`.
+    pub build_arguments: BTreeMap<String, String>,
+    /// `--target`; empty for the last stage.
+    pub target: String,
     /// `--build-context`.
     pub contexts: NamedContexts,
     /// Patterns of the ignore file of the build's context.
@@ -68,18 +76,8 @@ pub struct Request<'a> {
     pub no_cache: NoCache,
     /// `--network`.
     pub network: Network,
-    /// `--add-host`: name and address.
-    pub hosts: Vec<(String, String)>,
-    /// `--ulimit`.
-    pub ulimits: Vec<Ulimit>,
-    /// `--shm-size`; 0 is the usual one.
-    pub shm_bytes: u64,
-    /// `--cgroup-parent`.
-    pub cgroup_parent: String,
-    /// `--device`.
-    pub devices: Vec<crate::graph::Device>,
-    /// All stages are lowered, to check them.
-    pub checks_all_stages: bool,
+    /// Hosts, limits and security options of programs.
+    pub surroundings: Surroundings,
 }
 
 impl<'a> Request<'a> {
@@ -87,22 +85,10 @@ impl<'a> Request<'a> {
     pub fn new(dockerfile: &'a Dockerfile, build_platform: Platform) -> Self {
         Self {
             dockerfile,
-            build_arguments: BTreeMap::new(),
-            target: String::new(),
+            wishes: Wishes::default(),
             platform: None,
             build_platform,
             is_multi_platform: false,
-            contexts: NamedContexts::new(),
-            ignore: Vec::new(),
-            context_ignores: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            no_cache: NoCache::Never,
-            network: Network::Default,
-            hosts: Vec::new(),
-            ulimits: Vec::new(),
-            shm_bytes: 0,
-            cgroup_parent: String::new(),
-            devices: Vec::new(),
             checks_all_stages: false,
         }
     }
@@ -222,7 +208,7 @@ pub struct Checked {
 pub fn check(request: &Request, resolver: &mut dyn Resolver) -> Checked {
     let mut graph = Graph::default();
     let mut request = request.clone();
-    request.checks_all_stages |= request.target.is_empty();
+    request.checks_all_stages |= request.wishes.target.is_empty();
     let mut lowering = match Lowering::new(&request, resolver, &mut graph) {
         Ok(lowering) => lowering,
         Err(error) => {
@@ -275,13 +261,17 @@ impl<'a> Lowering<'a> {
     ) -> Result<Self, LowerError> {
         let dockerfile = request.dockerfile;
         let own = dockerfile.directives.check.as_ref();
-        let options = match request.build_arguments.get("BUILDKIT_DOCKERFILE_CHECK") {
+        let options = match request
+            .wishes
+            .build_arguments
+            .get("BUILDKIT_DOCKERFILE_CHECK")
+        {
             Some(options) => CheckOptions::parse(options)?,
             None => CheckOptions::parse(own.map_or("", |check| &check.value))?,
         };
-        let matcher = match request.ignore.is_empty() {
+        let matcher = match request.wishes.ignore.is_empty() {
             true => None,
-            false => Some(Matcher::new(&request.ignore)?),
+            false => Some(Matcher::new(&request.wishes.ignore)?),
         };
         let mut lowering = Self {
             request,
@@ -291,7 +281,7 @@ impl<'a> Lowering<'a> {
             escape: dockerfile.directives.escape_character(),
             globals: Environment::default(),
             declared: Vec::new(),
-            arguments: request.build_arguments.clone(),
+            arguments: request.wishes.build_arguments.clone(),
             used: BTreeSet::new(),
             epoch: None,
             target_platform: request

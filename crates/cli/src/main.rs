@@ -2,6 +2,9 @@
 
 mod client_config;
 mod commands;
+#[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
+mod corpus;
 mod errors;
 mod flags;
 #[allow(

@@ -255,12 +255,11 @@ mod tests {
 
     #[test]
     fn every_recorded_file_reads_as_recorded() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus");
-        for case in crate::golden::read("dotenv-golden.jsonl") {
+        for case in crate::corpus::read("dotenv-golden.jsonl") {
             let (name, text) = match case["file"].as_str() {
                 Some(file) => (
                     file,
-                    std::fs::read_to_string(format!("{corpus}/{file}")).unwrap(),
+                    std::fs::read_to_string(crate::corpus::corpus(file).unwrap()).unwrap(),
                 ),
                 None => (
                     case["in"].as_str().unwrap(),

@@ -1,28 +1,10 @@
-//! Reads recorded answers of the reference implementations for the tests of this crate.
+//! Files and projects for the tests of this crate.
 
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::corpus::{corpus, read};
 use crate::{FileKind, Files, Format, Options, Request};
-
-/// Where the corpus is.
-pub(crate) const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus");
-
-/// The lines of one golden file, or nothing (said so) where the corpus is not at hand.
-pub(crate) fn read(name: &str) -> Vec<serde_json::Value> {
-    let folder = format!("{CORPUS}/golden");
-    if !std::path::Path::new(&folder).is_dir() {
-        eprintln!("skipped: no corpus");
-        return Vec::new();
-    }
-    let text = std::fs::read_to_string(format!("{folder}/{name}")).unwrap();
-    let cases: Vec<_> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert!(!cases.is_empty(), "{name} is empty");
-    cases
-}
 
 /// The files of this machine.
 pub(crate) struct HostFiles;
@@ -105,8 +87,7 @@ const EXCEPTIONS: [(&str, &str); 4] = [
 const NO_DOT_ENV: &str = "recorded without the .env beside the file, which Docker Compose reads";
 
 fn load_case(file: &str, profiles: &[String]) -> Result<crate::Loaded, crate::ComposeError> {
-    let path = format!("{CORPUS}/{file}");
-    let path = std::fs::canonicalize(&path).unwrap();
+    let path = std::fs::canonicalize(corpus(file).unwrap()).unwrap();
     let environment = [
         ("HOME", "/root"),
         ("PWD", path.parent().unwrap().to_str().unwrap()),
@@ -127,7 +108,8 @@ fn load_case(file: &str, profiles: &[String]) -> Result<crate::Loaded, crate::Co
 
 #[test]
 fn every_recorded_project_is_ours_byte_for_byte() {
-    let root = std::fs::canonicalize(CORPUS).map(|path| path.to_str().unwrap().to_owned());
+    let root = corpus("").map(|path| std::fs::canonicalize(path).unwrap());
+    let root = root.map(|path| path.to_str().unwrap().to_owned());
     let mut wrong = Vec::new();
     let cases = read("compose-golden.jsonl");
     for case in &cases {

@@ -337,7 +337,7 @@ mod tests {
         let env: BTreeMap<String, String> = [("A", "1"), ("EMPTY", ""), ("FOO", "foo bar")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
-        for case in crate::golden::read("interpolation-golden.jsonl") {
+        for case in crate::corpus::read("interpolation-golden.jsonl") {
             let input = case["in"].as_str().unwrap();
             match (substitute(input, &env), case["error"].as_str()) {
                 (Ok(out), None) => assert_eq!(case["out"], out, "{input}"),

@@ -9,6 +9,9 @@
 mod canonical;
 mod check;
 pub mod container;
+#[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
+mod corpus;
 mod decode;
 mod dotenv;
 mod error;

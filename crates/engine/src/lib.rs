@@ -8,6 +8,9 @@ pub mod build;
 pub mod compose;
 pub mod config;
 pub mod container;
+#[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
+mod corpus;
 pub mod doctor;
 pub mod error;
 pub mod facts;

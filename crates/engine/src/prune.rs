@@ -272,7 +272,7 @@ impl Engine {
             if record.in_use || !is_unused || !chooser.takes(&BTreeMap::new(), &record.created) {
                 continue;
             }
-            if mode == Mode::Preview || self.remove_build_cache(&record.id)? {
+            if mode == Mode::Preview || self.store().forget_step(&record.id)? {
                 // What an image has too goes with the image, or stays with it.
                 pruned.bytes += match record.is_shared {
                     true => 0,
@@ -377,16 +377,6 @@ impl Engine {
             ..CacheRecord::default()
         };
         Ok(self.cached_steps()?.into_iter().map(record).collect())
-    }
-
-    /// Removes a record of the build cache; false where it is gone already.
-    fn remove_build_cache(&self, id: &str) -> Result<bool, EngineError> {
-        let entries = self.store().cache_entries()?;
-        let Some(entry) = entries.iter().find(|entry| entry.key == id) else {
-            return Ok(false);
-        };
-        self.store().forget(entry)?;
-        Ok(true)
     }
 }
 

@@ -7,6 +7,9 @@
 
 pub mod capabilities;
 pub mod cgroup;
+#[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
+mod corpus;
 pub mod launch;
 pub mod seccomp;
 pub mod spec;

@@ -25,9 +25,6 @@ use crate::store::{Store, encode};
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 const STEPS: &str = "cache/steps";
 
-/// How names of what builds use begin: processes, control groups, places in networks.
-pub const BUILD_PREFIX: &str = "build-";
-
 /// What a step gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRecord {
@@ -169,17 +166,17 @@ impl Store {
         Ok(entries)
     }
 
-    /// Forgets a record. Its layer goes with the next collection, where nothing else needs it.
+    /// Forgets a record, named by its key in hexadecimal digits; returns whether there was one. Its
+    /// layer goes with the next collection, where nothing else needs it.
     ///
     /// # Errors
     /// The disk's answer.
-    pub fn forget(&self, entry: &CacheEntry) -> Result<()> {
-        let path = self.path(STEPS).join(&entry.key);
+    pub fn forget_step(&self, key: &str) -> Result<bool> {
+        let path = self.path(STEPS).join(key);
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Ok(Err(error).on("remove", path.display())?)
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Ok(Err(error).on("remove", path.display())?),
         }
     }
 
@@ -263,7 +260,7 @@ mod tests {
         assert!(store.cached(&lease, &other).unwrap().is_none());
         drop(lease);
         for entry in store.cache_entries().unwrap() {
-            store.forget(&entry).unwrap();
+            store.forget_step(&entry.key).unwrap();
         }
         assert_eq!(store.collect(nothing).unwrap().layers.len(), 1);
     }

@@ -154,11 +154,7 @@ impl RemovedContainer<'_> {
 impl Store {
     /// The directory of a container.
     pub fn container_directory(&self, id: &str) -> PathBuf {
-        // What runs for a build has no record, and a directory of its own.
-        match id.starts_with(crate::cache::BUILD_PREFIX) {
-            true => self.path("cache/networks").join(id),
-            false => self.root().join("containers").join(id),
-        }
+        self.root().join("containers").join(id)
     }
 
     /// The directory of a container in the run root.

@@ -9,6 +9,9 @@ pub mod chain;
 pub mod collect;
 pub mod compression;
 pub mod containers;
+#[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
+mod corpus;
 pub mod error;
 pub mod images;
 pub mod init_layer;

@@ -12,6 +12,7 @@ pub mod event;
 pub mod filter;
 pub mod go_syntax;
 #[cfg(test)]
+#[path = "../../../testkit/src/corpus.rs"]
 mod golden;
 pub mod id;
 pub mod image;

@@ -37,7 +37,7 @@ fn predefined(request: &Request, target_platform: &Platform) -> Vec<(&'static st
     let (build, target) = (&request.build_platform, target_platform);
     let stages = &request.dockerfile.stages;
     let last = stages.last().and_then(|stage| stage.name.as_deref());
-    let stage = match request.target.as_str() {
+    let stage = match request.wishes.target.as_str() {
         "" => last.unwrap_or("default"),
         named => named,
     };
@@ -62,7 +62,7 @@ impl Lowering<'_> {
         let dockerfile = request.dockerfile;
         let mut plain = Environment::default();
         for (name, value) in predefined(request, &self.target_platform) {
-            let value = request.build_arguments.get(name).unwrap_or(&value);
+            let value = request.wishes.build_arguments.get(name).unwrap_or(&value);
             plain.set(name, value);
         }
         // The same without `--build-arg`: a base must have a name then, too.

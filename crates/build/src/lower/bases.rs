@@ -31,12 +31,12 @@ fn is_reserved(name: &str) -> bool {
 impl Lowering<'_> {
     /// The key of the named context that a name means, if there is one.
     pub(super) fn context_name(&self, name: &str, platform: &Platform) -> Option<String> {
-        if is_reserved(name) || self.request.contexts.is_empty() {
+        if is_reserved(name) || self.request.wishes.contexts.is_empty() {
             return None;
         }
         let familiar = Reference::parse_normalized(name).ok()?.familiar();
         let short = familiar.strip_suffix(":latest").unwrap_or(&familiar);
-        let contexts = &self.request.contexts;
+        let contexts = &self.request.wishes.contexts;
         let with_platform = format!("{short}::{}", platform.normalised());
         [with_platform.as_str(), short]
             .into_iter()
@@ -46,7 +46,7 @@ impl Lowering<'_> {
 
     pub(super) fn context_of(&self, name: &str) -> Option<&NamedContext> {
         let key = self.context_name(name, &self.target_platform)?;
-        self.request.contexts.get(&key)
+        self.request.wishes.contexts.get(&key)
     }
 
     /// Finds what the state begins with. What is not needed must still have a proper name.
@@ -158,7 +158,7 @@ impl Lowering<'_> {
                 "",
             )
         };
-        let op = match self.request.contexts.get(key) {
+        let op = match self.request.wishes.contexts.get(key) {
             Some(NamedContext::Image(reference)) if reference == "scratch" => {
                 self.begin_with_nothing(at);
                 return Ok(None);
@@ -175,6 +175,7 @@ impl Lowering<'_> {
                 name: key.to_owned(),
                 ignore: self
                     .request
+                    .wishes
                     .context_ignores
                     .get(key)
                     .cloned()

@@ -352,9 +352,7 @@ impl<'a> Lowering<'a> {
     ) -> Result<(), DockerfileError> {
         let origin = &instruction.origin;
         let before = self.states[at].seen.command.replace(owned(origin));
-        lints::only_once(self, instruction, before.as_deref());
-        lints::shell_form(self, at, instruction, line);
-        let words = self.command_words(at, line);
+        let words = self.command_line(at, instruction, line, before.as_deref());
         let state = &mut self.states[at];
         state.image.config.args_escaped = true;
         state.image.config.cmd = Some(words.clone()).filter(|words| !words.is_empty());
@@ -369,9 +367,7 @@ impl<'a> Lowering<'a> {
     ) -> Result<(), DockerfileError> {
         let origin = &instruction.origin;
         let before = self.states[at].seen.entrypoint.replace(owned(origin));
-        lints::only_once(self, instruction, before.as_deref());
-        lints::shell_form(self, at, instruction, line);
-        let words = self.command_words(at, line);
+        let words = self.command_line(at, instruction, line, before.as_deref());
         let state = &mut self.states[at];
         state.image.config.entrypoint = Some(words.clone()).filter(|words| !words.is_empty());
         // What the base runs by default is no argument for another program.
@@ -381,8 +377,17 @@ impl<'a> Lowering<'a> {
         self.note(at, format!("ENTRYPOINT {}", quoted(&words)), None, origin)
     }
 
-    /// The words, behind those of the shell where it is in shell form.
-    fn command_words(&self, at: usize, line: &CommandLine) -> Vec<String> {
+    /// Looks at a line of CMD or ENTRYPOINT, which one of the stage may have been before; returns its
+    /// words, behind those of the shell where it is in shell form.
+    fn command_line(
+        &mut self,
+        at: usize,
+        instruction: &Instruction,
+        line: &CommandLine,
+        before: Option<&Origin>,
+    ) -> Vec<String> {
+        lints::only_once(self, instruction, before);
+        lints::shell_form(self, at, instruction, line);
         if line.is_shell {
             self.with_shell(at, &line.words)
         } else {
@@ -474,7 +479,10 @@ impl<'a> Lowering<'a> {
         let state = &self.states[target];
         let mut config = state.image.clone();
         config.config.env = state.image_environment.pairs();
-        config.config.labels.extend(self.request.labels.clone());
+        config
+            .config
+            .labels
+            .extend(self.request.wishes.labels.clone());
         if let Some(wanted) = &self.request.platform {
             let same = wanted.os == config.os && wanted.architecture == config.architecture;
             config.os.clone_from(&wanted.os);

@@ -137,7 +137,12 @@ impl Lowering<'_> {
             "" => clean(&mount.target),
             id => id.to_owned(),
         };
-        match self.request.build_arguments.get("BUILDKIT_CACHE_MOUNT_NS") {
+        match self
+            .request
+            .wishes
+            .build_arguments
+            .get("BUILDKIT_CACHE_MOUNT_NS")
+        {
             Some(namespace) if !namespace.is_empty() => format!("{namespace}/{id}"),
             _ => id,
         }
@@ -166,7 +171,7 @@ impl Lowering<'_> {
         self.graph.add(Step {
             op: Op::Context(ContextSource {
                 name: String::new(),
-                ignore: self.request.ignore.clone(),
+                ignore: self.request.wishes.ignore.clone(),
             }),
             name: "[internal] load build context".to_owned(),
             place: None,

@@ -61,7 +61,10 @@ impl Lowering<'_> {
         let platform = state.platform.clone().unwrap_or_default();
         let (cwd, user) = (state.directory.clone(), state.user.clone());
         let request = self.request;
-        let own_hostname = request.build_arguments.get("BUILDKIT_SANDBOX_HOSTNAME");
+        let own_hostname = request
+            .wishes
+            .build_arguments
+            .get("BUILDKIT_SANDBOX_HOSTNAME");
         let own_devices = run.devices.iter().map(|device| Device {
             name: device.name.clone(),
             is_required: device.required,
@@ -75,7 +78,7 @@ impl Lowering<'_> {
             user,
             mounts,
             network: match run.network {
-                RunNetwork::Default => request.network,
+                RunNetwork::Default => request.wishes.network,
                 RunNetwork::None => Network::None,
                 RunNetwork::Host => Network::Host,
             },
@@ -83,12 +86,9 @@ impl Lowering<'_> {
                 RunSecurity::Sandbox => Security::Sandbox,
                 RunSecurity::Insecure => Security::Insecure,
             },
-            devices: request.devices.iter().cloned().chain(own_devices).collect(),
-            hosts: request.hosts.clone(),
+            devices: own_devices.collect(),
             hostname: own_hostname.cloned().unwrap_or_default(),
-            ulimits: request.ulimits.clone(),
-            shm_bytes: request.shm_bytes,
-            cgroup_parent: request.cgroup_parent.clone(),
+            surroundings: request.wishes.surroundings.clone(),
             platform,
         }));
         let step = self.add_step(at, op, shown, origin, ignores_cache);

@@ -187,7 +187,7 @@ impl<'a> Lowering<'a> {
             )
         });
         state.steps = own + steps.count();
-        state.ignores_cache = match &self.request.no_cache {
+        state.ignores_cache = match &self.request.wishes.no_cache {
             NoCache::Never => false,
             NoCache::All => true,
             NoCache::Stages(names) => stage
@@ -250,7 +250,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn target(&self) -> Result<usize, LowerError> {
-        let target = &self.request.target;
+        let target = &self.request.wishes.target;
         if target.is_empty() {
             return Ok(self.states.len().saturating_sub(1));
         }

@@ -449,10 +449,10 @@ fn only_stages_that_the_target_needs_are_lowered() {
     assert_eq!(lowered.warnings, []);
     let dockerfile = parse(source).unwrap();
     let mut request = Request::new(&dockerfile, amd64());
-    request.target = "TWO".to_owned();
+    request.wishes.target = "TWO".to_owned();
     let (graph, _) = lower_with(request.clone()).unwrap();
     assert_eq!(runs(&graph).len(), 1);
-    request.target = "tow".to_owned();
+    request.wishes.target = "tow".to_owned();
     let error = lower_with(request).unwrap_err();
     assert_eq!(
         error,
@@ -493,6 +493,7 @@ fn arguments_are_seen_where_they_are_declared() {
         ("BUILDKIT_X", ""),
     ] {
         request
+            .wishes
             .build_arguments
             .insert(name.to_owned(), value.to_owned());
     }
@@ -576,7 +577,7 @@ fn named_contexts_stand_for_images_and_stages() {
         ("assets", NamedContext::Local),
         ("debian", NamedContext::Image("scratch".to_owned())),
     ];
-    request.contexts = contexts
+    request.wishes.contexts = contexts
         .map(|(name, context)| (name.to_owned(), context))
         .into();
     let (graph, _) = lower_with(request.clone()).unwrap();
@@ -596,10 +597,10 @@ fn named_contexts_stand_for_images_and_stages() {
     assert!(matches!(&local.unwrap().op, Op::Context(context) if context.name == "assets"));
     // One that has a stage's name stands for all of the stage.
     let stage = NamedContext::Image("elsewhere".to_owned());
-    request.contexts.insert("build".to_owned(), stage);
+    request.wishes.contexts.insert("build".to_owned(), stage);
     let (graph, _) = lower_with(request.clone()).unwrap();
     assert_eq!(runs(&graph).len(), 1);
-    request.contexts = BTreeMap::from([(
+    request.wishes.contexts = BTreeMap::from([(
         "assets".to_owned(),
         NamedContext::Target("build".to_owned()),
     )]);
@@ -778,7 +779,7 @@ fn the_epoch_is_read_and_comments_turn_rules_off() {
     let epoch = |text: &str| {
         let dockerfile = parse(b"FROM a\n").unwrap();
         let mut request = Request::new(&dockerfile, amd64());
-        request.build_arguments =
+        request.wishes.build_arguments =
             BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), text.to_owned())]);
         lower_with(request).map(|(_, lowered)| lowered.epoch)
     };
@@ -812,7 +813,7 @@ fn no_cache_counts_for_the_steps_of_its_stages() {
     let dockerfile = parse(source).unwrap();
     let ignoring = |no_cache| {
         let mut request = Request::new(&dockerfile, amd64());
-        request.no_cache = no_cache;
+        request.wishes.no_cache = no_cache;
         let (graph, _) = lower_with(request).unwrap();
         let steps = graph.steps.iter().filter(|step| step.ignores_cache);
         steps.map(|step| step.name.clone()).collect::<Vec<_>>()
@@ -871,9 +872,9 @@ fn every_rule_finds_the_bad_samples_of_its_page_and_no_good_ones() {
             }
             let dockerfile = parse(text.as_bytes()).unwrap();
             let mut request = Request::new(&dockerfile, amd64());
-            request.ignore = vec!["*/tmp/*".to_owned(), "tmp/*".to_owned()];
+            request.wishes.ignore = vec!["*/tmp/*".to_owned(), "tmp/*".to_owned()];
             let options = [("BUILDKIT_DOCKERFILE_CHECK", "experimental=all")];
-            request.build_arguments = options
+            request.wishes.build_arguments = options
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into();
             // A sample may be wrong in other ways, too: what was found before is told.

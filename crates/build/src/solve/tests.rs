@@ -199,11 +199,8 @@ impl Draft {
             network: crate::graph::Network::Default,
             security: crate::graph::Security::Sandbox,
             devices: Vec::new(),
-            hosts: Vec::new(),
             hostname: String::new(),
-            ulimits: Vec::new(),
-            shm_bytes: 0,
-            cgroup_parent: String::new(),
+            surroundings: crate::graph::Surroundings::default(),
             platform: Platform::default(),
         };
         self.add(Op::Run(Box::new(run)), &format!("RUN {command}"))

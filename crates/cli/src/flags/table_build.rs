@@ -51,13 +51,11 @@ static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("compress", Kind::Bool, "Compress the context")
         .accepted("the context is read where it is"),
-    flag("cpu-period", Kind::Int, "Limit CPU time of RUN").refused(NOT_YET),
-    flag("cpu-quota", Kind::Int, "Limit CPU time of RUN").refused(NOT_YET),
-    flag("cpu-shares", Kind::Int, "Weigh CPU time of RUN")
-        .short('c')
-        .refused(NOT_YET),
-    flag("cpuset-cpus", Kind::Text, "Choose CPUs for RUN").refused(NOT_YET),
-    flag("cpuset-mems", Kind::Text, "Choose memory nodes for RUN").refused(NOT_YET),
+    flag("cpu-period", Kind::Int, "Limit CPU time of RUN"),
+    flag("cpu-quota", Kind::Int, "Limit CPU time of RUN"),
+    flag("cpu-shares", Kind::Int, "Weigh CPU time of RUN").short('c'),
+    flag("cpuset-cpus", Kind::Text, "Choose CPUs for RUN"),
+    flag("cpuset-mems", Kind::Text, "Choose memory nodes for RUN"),
     flag("debug", Kind::Bool, "Show what the builder says of itself")
         .short('D')
         .accepted("there is no daemon that would have more to say"),
@@ -80,15 +78,12 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("keep-mtimes", Kind::Bool, "Keep the times of copied files"),
     flag("label", Kind::Label, "Add a label to the image"),
     flag("load", Kind::Bool, "Put the image into the store").accepted("it always is"),
-    flag("memory", Kind::Bytes, "Limit memory of RUN")
-        .short('m')
-        .refused(NOT_YET),
+    flag("memory", Kind::Bytes, "Limit memory of RUN").short('m'),
     flag(
         "memory-swap",
         Kind::SwapBytes,
         "Limit memory and swap of RUN",
-    )
-    .refused(NOT_YET),
+    ),
     flag(
         "metadata-file",
         Kind::Text,
@@ -139,7 +134,7 @@ static BUILD_FLAGS: &[Flag] = &[
         Kind::List,
         "Give RUN --mount=type=secret a secret (id=x,src=file or env=VARIABLE)",
     ),
-    flag("security-opt", Kind::List, "Set security options of RUN").refused(NOT_YET),
+    flag("security-opt", Kind::List, "Set security options of RUN"),
     flag("shm-size", Kind::Bytes, "Size of /dev/shm of RUN"),
     flag("squash", Kind::Bool, "Make one layer of all new ones").refused(NOT_YET),
     flag(

@@ -98,6 +98,23 @@ pub(super) fn common(matches: &Matches) -> Resources {
     }
 }
 
+/// The limits that `build` puts on programs.
+pub(super) fn of_build(matches: &Matches, cpus: u32) -> Result<Resources, FlagError> {
+    let resources = Resources {
+        memory_bytes: matches.get_bytes("memory"),
+        memory_swap_bytes: matches.get_bytes("memory-swap"),
+        cpu_shares: matches.get_int("cpu-shares"),
+        cpu_period_us: matches.get_int("cpu-period"),
+        cpu_quota_us: matches.get_int("cpu-quota"),
+        cpuset_cpus: matches.get_str("cpuset-cpus").to_owned(),
+        cpuset_mems: matches.get_str("cpuset-mems").to_owned(),
+        ulimits: ulimits(matches)?,
+        ..Resources::default()
+    };
+    check(&resources, cpus, Asked::ForNew)?;
+    Ok(resources)
+}
+
 /// A limit named twice counts as given last, as in Docker.
 fn ulimits(matches: &Matches) -> Result<Vec<Ulimit>, FlagError> {
     let mut ulimits: Vec<Ulimit> = Vec::new();

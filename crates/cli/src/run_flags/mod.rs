@@ -20,7 +20,7 @@ mod storage;
 mod tests;
 mod update;
 
-use types::container::{ContainerSpec, RestartKind, RestartPolicy};
+use types::container::{ContainerSpec, Resources, RestartKind, RestartPolicy};
 use types::id::check_container_name;
 use types::platform::Platform;
 use types::reference::Reference;
@@ -151,6 +151,16 @@ pub(crate) struct RunRequest {
     pub(crate) rm: bool,
     /// Lines for standard error.
     pub(crate) warnings: Vec<String>,
+}
+
+/// Limits and security options that `build` puts on programs.
+pub(crate) fn for_build(
+    matches: &Matches,
+    caller: &Caller<'_>,
+) -> Result<(Resources, Vec<String>), String> {
+    let resources = limits::of_build(matches, caller.cpus).map_err(|error| error.to_string())?;
+    let options = security::options(matches).map_err(|error| error.to_string())?;
+    Ok((resources, options))
 }
 
 /// Reads the flags of `run` or `create`.

@@ -59,12 +59,16 @@ const CAPABILITIES: &[&str] = &[
 
 /// `--cap-add`, `--cap-drop`, `--security-opt`.
 pub(super) fn security(matches: &Matches, spec: &mut ContainerSpec) -> Result<(), FlagError> {
-    for text in matches.get_list("security-opt") {
-        spec.security_opt.push(security_option(text)?);
-    }
+    spec.security_opt = options(matches)?;
     spec.cap_add = capabilities(matches.get_list("cap-add"), "CapAdd")?;
     spec.cap_drop = capabilities(matches.get_list("cap-drop"), "CapDrop")?;
     Ok(())
+}
+
+/// `--security-opt`.
+pub(super) fn options(matches: &Matches) -> Result<Vec<String>, FlagError> {
+    let texts = matches.get_list("security-opt").iter();
+    texts.map(|text| security_option(text)).collect()
 }
 
 fn capabilities(texts: &[String], field: &str) -> Result<Vec<String>, FlagError> {

@@ -54,6 +54,17 @@ impl Times {
     }
 }
 
+/// What is copied, from where to where.
+struct Way<'a> {
+    source: BorrowedFd<'a>,
+    name: &'a OsStr,
+    target: BorrowedFd<'a>,
+    target_name: &'a OsStr,
+    node: &'a Node,
+    /// For errors.
+    path: &'a Path,
+}
+
 /// How to copy.
 pub(crate) struct Copying<'a> {
     /// Where to.
@@ -109,14 +120,14 @@ impl<'a> Copying<'a> {
                 let own = one.path.file_name().unwrap_or(OsStr::new(""));
                 let target = self.file_target(destination, own)?;
                 let (directory, target) = self.target_parent(&target)?;
-                self.object(
-                    parent.as_fd(),
-                    &name,
-                    directory.as_fd(),
-                    &target,
-                    &one.node,
-                    &one.path,
-                )
+                self.object(&Way {
+                    source: parent.as_fd(),
+                    name: &name,
+                    target: directory.as_fd(),
+                    target_name: &target,
+                    node: &one.node,
+                    path: &one.path,
+                })
             }
         }
     }
@@ -226,20 +237,27 @@ impl<'a> Copying<'a> {
     ) -> Result<(), EngineError> {
         for node in nodes {
             let path = path.join(&node.name);
-            self.object(source, &node.name, target, &node.name, node, &path)?;
+            self.object(&Way {
+                source,
+                name: &node.name,
+                target,
+                target_name: &node.name,
+                node,
+                path: &path,
+            })?;
         }
         Ok(())
     }
 
-    fn object(
-        &mut self,
-        source: BorrowedFd<'_>,
-        name: &OsStr,
-        target: BorrowedFd<'_>,
-        target_name: &OsStr,
-        node: &Node,
-        path: &Path,
-    ) -> Result<(), EngineError> {
+    fn object(&mut self, way: &Way<'_>) -> Result<(), EngineError> {
+        let Way {
+            source,
+            name,
+            target,
+            target_name,
+            node,
+            path,
+        } = *way;
         match &node.content {
             Content::Directory(nodes) => {
                 let from = open_directory(source, name)?;
@@ -256,15 +274,7 @@ impl<'a> Copying<'a> {
                     .on("set the attributes of", path.display())?;
             }
             Content::File { digest, seen, .. } => {
-                self.file(
-                    source,
-                    name,
-                    target,
-                    target_name,
-                    node,
-                    (digest, seen),
-                    path,
-                )?;
+                self.file(way, digest, seen)?;
             }
             Content::Link(link) => {
                 clear(target, target_name)?;
@@ -309,23 +319,11 @@ impl<'a> Copying<'a> {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one leaf; a struct would be made for it alone"
-    )]
-    fn file(
-        &mut self,
-        source: BorrowedFd<'_>,
-        name: &OsStr,
-        target: BorrowedFd<'_>,
-        target_name: &OsStr,
-        node: &Node,
-        (digest, seen): (&Digest, &Seen),
-        path: &Path,
-    ) -> Result<(), EngineError> {
+    fn file(&mut self, way: &Way<'_>, digest: &Digest, seen: &Seen) -> Result<(), EngineError> {
+        let Way { node, path, .. } = *way;
         let place = path.display();
-        let from = open_file(source, name).on("open", &place)?;
-        let to = self.create(target, target_name)?;
+        let from = open_file(way.source, way.name).on("open", &place)?;
+        let to = self.create(way.target, way.target_name)?;
         self.buffer.resize(COPY_BYTES, 0);
         let mut left = seen.size;
         while left > 0 {

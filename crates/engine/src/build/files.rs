@@ -20,7 +20,7 @@ use sys::{Context, SysError};
 use types::digest::Digest;
 
 use super::memo::Memo;
-use super::walk::Walk;
+use super::walk::{Found, Walk};
 use crate::error::EngineError;
 
 /// As the kernel's XATTR_LIST_MAX and XATTR_SIZE_MAX.
@@ -225,14 +225,14 @@ impl Files {
             Some(above) => self.ignored_above(above).0,
             None => Inherited::default(),
         };
-        walk.object(
-            parent.as_fd(),
-            &name,
-            &stat,
-            &parent_inherited,
-            &Inherited::default(),
-            true,
-        )
+        walk.object(&Found {
+            parent: parent.as_fd(),
+            name: &name,
+            stat: &stat,
+            inherited: &parent_inherited,
+            excluded: &Inherited::default(),
+            is_match: true,
+        })
     }
 
     /// Follows links at the end of a path, within the root.

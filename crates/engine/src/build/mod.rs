@@ -44,10 +44,11 @@ use storage::lease::Lease;
 use sys::atomic::Durability;
 
 pub use build::dockerfile::place::Lines;
+pub use build::graph::Surroundings;
 pub use build::graph::{NamedContext, Network};
 pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};
 pub use build::lint::Warning as LintWarning;
-pub use build::lower::NoCache;
+pub use build::lower::{NoCache, Wishes};
 pub use context::{Fetched, FetchedContext};
 pub use output::Export;
 pub use request::{
@@ -58,6 +59,7 @@ pub use sweep::{CachePrune, CachedStep};
 
 use crate::Engine;
 use crate::error::EngineError;
+pub(crate) use worker::BUILD_PREFIX;
 use worker::{BuildWorker, Tree};
 
 /// A document of what the last build looked at.
@@ -276,7 +278,7 @@ impl Engine {
         let digest = digest_of_parts([
             path.unwrap_or_default(),
             request.dockerfile_name.as_bytes(),
-            request.target.as_bytes(),
+            request.wishes.target.as_bytes(),
             platforms.join(",").as_bytes(),
         ]);
         self.store().path("cache/traces").join(digest.hex())

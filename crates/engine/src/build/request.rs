@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use build::dockerfile::command::Dockerfile;
-use build::graph::{Device, NamedContexts, Network};
 use build::lint::Warning;
-use build::lower::{NoCache, Request};
-use types::container::Ulimit;
+use build::lower::{Request, Wishes};
 use types::digest::Digest;
 use types::platform::Platform;
 use types::reference::Reference;
@@ -82,36 +80,12 @@ pub struct BuildRequest {
     pub dockerfile_name: String,
     /// Names for the image.
     pub tags: Vec<Reference>,
-    /// `--build-arg`.
-    pub build_arguments: BTreeMap<String, String>,
-    /// `--target`.
-    pub target: String,
+    /// What is said of the file's steps and result.
+    pub wishes: Wishes,
     /// `--platform`; none is this machine's.
     pub platforms: Vec<Platform>,
     /// `--pull`.
     pub pulls_always: bool,
-    /// `--label`.
-    pub labels: BTreeMap<String, String>,
-    /// `--no-cache` and `--no-cache-filter`.
-    pub no_cache: NoCache,
-    /// `--network`.
-    pub network: Network,
-    /// `--add-host`: name and address.
-    pub hosts: Vec<(String, String)>,
-    /// `--ulimit`.
-    pub ulimits: Vec<Ulimit>,
-    /// `--shm-size` in bytes.
-    pub shm_bytes: u64,
-    /// `--cgroup-parent`.
-    pub cgroup_parent: String,
-    /// `--device`.
-    pub devices: Vec<Device>,
-    /// Patterns of the context's ignore file.
-    pub ignore: Vec<String>,
-    /// `--build-context`.
-    pub named_contexts: NamedContexts,
-    /// Patterns of the ignore files of named contexts.
-    pub context_ignores: BTreeMap<String, Vec<String>>,
     /// Files and secrets.
     pub inputs: Inputs,
     /// `--output`; none is the image in the store.
@@ -136,21 +110,9 @@ impl BuildRequest {
         platform: Option<Platform>,
     ) -> Request<'a> {
         Request {
-            build_arguments: self.build_arguments.clone(),
-            target: self.target.clone(),
+            wishes: self.wishes.clone(),
             platform,
             is_multi_platform: self.platforms.len() > 1,
-            contexts: self.named_contexts.clone(),
-            ignore: self.ignore.clone(),
-            context_ignores: self.context_ignores.clone(),
-            labels: self.labels.clone(),
-            no_cache: self.no_cache.clone(),
-            network: self.network,
-            hosts: self.hosts.clone(),
-            ulimits: self.ulimits.clone(),
-            shm_bytes: self.shm_bytes,
-            cgroup_parent: self.cgroup_parent.clone(),
-            devices: self.devices.clone(),
             checks_all_stages: self.wanted == Wanted::Check,
             ..Request::new(dockerfile, Platform::host().normalised())
         }

@@ -94,7 +94,7 @@ impl BuildWorker<'_> {
             let mut owner = record.clone();
             owner.id.clone_from(&pooled.id);
             owner.name.clone_from(&pooled.id);
-            let directory = self.engine.store().container_directory(&pooled.id);
+            let directory = self.engine.attachment_directory(&pooled.id);
             std::fs::create_dir_all(&directory).on("create", directory.display())?;
             if let Some((attachment, warnings)) = self.engine.attach(&owner)? {
                 pooled.attachment = Some(attachment);
@@ -190,7 +190,7 @@ impl BuildWorker<'_> {
         Ok(Job {
             id: record.id.clone(),
             attributes: BTreeMap::from([("name".to_owned(), pooled.id.clone())]),
-            directory: self.engine.store().container_directory(&pooled.id),
+            directory: self.engine.attachment_directory(&pooled.id),
             run_directory: prepared.directory.clone(),
             journal: PathBuf::new(),
             volumes: Vec::new(),
@@ -236,7 +236,8 @@ fn record(run: &Run, id: &str) -> ContainerRecord {
         "" => HOSTNAME,
         given => given,
     };
-    let mut spec = ContainerSpec {
+    let surroundings = &run.surroundings;
+    let spec = ContainerSpec {
         hostname: hostname.to_owned(),
         user: run.user.clone(),
         working_dir: run.cwd.clone(),
@@ -246,16 +247,17 @@ fn record(run: &Run, id: &str) -> ContainerRecord {
             target: target.to_owned(),
             ..NetworkAttachment::default()
         }],
-        extra_hosts: run
+        extra_hosts: surroundings
             .hosts
             .iter()
             .map(|(name, address)| format!("{name}:{address}"))
             .collect(),
-        shm_size_bytes: i64::try_from(run.shm_bytes).unwrap_or(i64::MAX),
-        cgroup_parent: run.cgroup_parent.clone(),
+        shm_size_bytes: i64::try_from(surroundings.shm_bytes).unwrap_or(i64::MAX),
+        cgroup_parent: surroundings.cgroup_parent.clone(),
+        security_opt: surroundings.security_options.clone(),
+        resources: surroundings.resources.clone(),
         ..ContainerSpec::default()
     };
-    spec.resources.ulimits.clone_from(&run.ulimits);
     ContainerRecord {
         id: id.to_owned(),
         name: id.to_owned(),

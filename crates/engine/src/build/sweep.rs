@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use runtime::cgroup::{ContainerCgroup, Layout};
-use storage::cache::BUILD_PREFIX;
 use storage::lease::Lease;
 
+use super::worker::BUILD_PREFIX;
 use crate::Engine;
 use crate::error::EngineError;
 
@@ -134,7 +134,7 @@ impl Engine {
             let is_old = prune.unused_for.is_none_or(|limit| age >= limit);
             let is_too_much = prune.keep_bytes.is_none_or(|limit| left > limit);
             if is_old && is_too_much && (prune.all || !step.is_shared) {
-                self.store().forget(entry)?;
+                self.store().forget_step(&entry.key)?;
                 left = left.saturating_sub(step.size_bytes);
                 keys.push(entry.key.clone());
             }

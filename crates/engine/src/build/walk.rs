@@ -37,6 +37,20 @@ pub(crate) struct Walk<'a> {
     buffer: Vec<u8>,
 }
 
+/// An object that a walk came upon.
+pub(crate) struct Found<'a> {
+    /// The directory that it is in.
+    pub(crate) parent: BorrowedFd<'a>,
+    pub(crate) name: &'a OsStr,
+    pub(crate) stat: &'a Stat,
+    /// What the ignore file says of the directories above it.
+    pub(crate) inherited: &'a Inherited,
+    /// The same of `--exclude`.
+    pub(crate) excluded: &'a Inherited,
+    /// Whether it is what was asked for, and not something beneath that.
+    pub(crate) is_match: bool,
+}
+
 impl<'a> Walk<'a> {
     pub(crate) fn new(files: &'a Files, exclude: &'a Exclude<'a>, count: &'a mut usize) -> Self {
         Self {
@@ -51,15 +65,7 @@ impl<'a> Walk<'a> {
     }
 
     /// An object in a directory; `None` where it is left out.
-    pub(crate) fn object(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        stat: &Stat,
-        inherited: &Inherited,
-        excluded: &Inherited,
-        is_match: bool,
-    ) -> Result<Option<Node>, EngineError> {
+    pub(crate) fn object(&mut self, found: &Found<'_>) -> Result<Option<Node>, EngineError> {
         *self.count += 1;
         if *self.count > NODES_MAX {
             return Err(EngineError::invalid(format!(
@@ -71,24 +77,24 @@ impl<'a> Walk<'a> {
         if length > 0 {
             self.path.push(b'/');
         }
-        self.path.extend_from_slice(name.as_bytes());
-        if is_match {
+        self.path.extend_from_slice(found.name.as_bytes());
+        if found.is_match {
             self.base = Some(self.path.len() + 1);
         }
-        let node = self.object_here(parent, name, stat, inherited, excluded, is_match);
+        let node = self.object_here(found);
         self.path.truncate(length);
         node
     }
 
-    fn object_here(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        stat: &Stat,
-        inherited: &Inherited,
-        excluded: &Inherited,
-        is_match: bool,
-    ) -> Result<Option<Node>, EngineError> {
+    fn object_here(&mut self, found: &Found<'_>) -> Result<Option<Node>, EngineError> {
+        let Found {
+            parent,
+            name,
+            stat,
+            inherited,
+            excluded,
+            is_match,
+        } = *found;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let is_directory = kind == FileType::Directory;
         let (mut is_left, beneath) =
@@ -192,7 +198,14 @@ impl<'a> Walk<'a> {
                     return Err(SysError::new("read", self.shown(), errno).into());
                 }
             };
-            nodes.extend(self.object(fd, &name, &stat, inherited, excluded, false)?);
+            nodes.extend(self.object(&Found {
+                parent: fd,
+                name: &name,
+                stat: &stat,
+                inherited,
+                excluded,
+                is_match: false,
+            })?);
         }
         self.depth -= 1;
         Ok(self.node(name, stat, Content::Directory(nodes)))

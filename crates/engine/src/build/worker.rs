@@ -27,6 +27,9 @@ use crate::error::{EngineError, text};
 /// What times of a build without any other moment are: the first of January 2020.
 pub(crate) const EPOCH_DEFAULT_S: i64 = 1_577_836_800;
 
+/// How names of what builds use begin: processes, control groups, places in networks.
+pub(crate) const BUILD_PREFIX: &str = "build-";
+
 /// What a download is called until it is copied.
 pub(crate) const DOWNLOADED: &str = "data";
 
@@ -86,12 +89,7 @@ impl<'a> BuildWorker<'a> {
 
     /// A name that nobody else has, and that tells whose it is.
     pub(crate) fn unique_name(&self) -> String {
-        format!(
-            "{}{}-{}",
-            storage::cache::BUILD_PREFIX,
-            self.name,
-            self.number()
-        )
+        format!("{}{}-{}", BUILD_PREFIX, self.name, self.number())
     }
 
     /// An idle process that runs programs, or a new one.
@@ -124,7 +122,7 @@ impl<'a> BuildWorker<'a> {
         drop(runner);
         if attachment.is_some() {
             self.engine.detach(&id);
-            let _ = std::fs::remove_dir_all(self.engine.store().container_directory(&id));
+            let _ = std::fs::remove_dir_all(self.engine.attachment_directory(&id));
         }
     }
 

@@ -23,9 +23,8 @@ use super::remove::{RemoveOptions, Removed, remove};
 use super::save::{SaveOptions, save};
 use super::{ImageContext, ImageError, ImageUser};
 use crate::config::{Config, RegistrySettings};
+use crate::corpus::corpus;
 use crate::observer::Silent;
-
-const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpus");
 
 /// A store of its own, removed with this value.
 struct Scratch {
@@ -149,15 +148,6 @@ fn tar_of(directory: &Path) -> Vec<u8> {
         .args(["-cf", "-", "."])
         .output();
     answer.unwrap().stdout
-}
-
-fn corpus(name: &str) -> Option<PathBuf> {
-    let path = Path::new(CORPUS).join(name);
-    if !path.is_dir() {
-        println!("skipped: no corpus");
-        return None;
-    }
-    Some(path)
 }
 
 fn nobody() -> Vec<ImageUser> {

@@ -47,10 +47,17 @@ pub struct Place {
 }
 
 impl Engine {
+    /// Where it is written which place in the networks somebody has: in the container's directory, or
+    /// for what runs for a build, which is no container, in one of its own.
+    pub(crate) fn attachment_directory(&self, id: &str) -> PathBuf {
+        match id.starts_with(crate::build::BUILD_PREFIX) {
+            true => self.store().path("cache/networks").join(id),
+            false => self.store().container_directory(id),
+        }
+    }
+
     fn attachment_file(&self, id: &str) -> PathBuf {
-        self.store()
-            .container_directory(id)
-            .join(monitor::job::ATTACHMENT)
+        self.attachment_directory(id).join(monitor::job::ATTACHMENT)
     }
 
     /// What is written about a container's networks; `None` where it is in none.

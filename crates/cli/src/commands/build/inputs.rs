@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use engine::Engine;
 use engine::build::{
     BuildRequest, ContextDirectory, Export, Fetched, FetchedContext, Inputs, NamedContext, Network,
-    NoCache, SecretSource, Wanted,
+    NoCache, SecretSource, Surroundings, Wanted, Wishes,
 };
 use types::platform::Platform;
 use types::reference::Reference;
 
+use crate::commands::run::with_caller;
 use crate::errors;
-use crate::flags::{Invocation, Matches, parse_ulimit};
+use crate::flags::{Invocation, Matches};
+use crate::run_flags;
 
 /// A Dockerfile may be so long.
 const DOCKERFILE_BYTES_MAX: u64 = 8 << 20;
@@ -33,14 +35,8 @@ pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked,
     let mut warnings = Vec::new();
     let mut build = BuildRequest {
         wanted: wanted(matches)?,
-        target: matches.get_str("target").to_owned(),
         pulls_always: matches.get_bool("pull"),
-        labels: labels(matches.get_list("label")),
-        no_cache: no_cache(matches),
-        network: network(matches.get_str("network"))?,
-        shm_bytes: u64::try_from(matches.get_bytes("shm-size")).unwrap_or(0),
-        cgroup_parent: matches.get_str("cgroup-parent").to_owned(),
-        build_arguments: build_arguments(matches.get_list("build-arg")),
+        wishes: wishes(matches)?,
         ..BuildRequest::default()
     };
     for text in matches.get_list("tag") {
@@ -54,15 +50,6 @@ pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked,
     for text in matches.get_list("platform") {
         let platform = Platform::parse(text).map_err(|error| format!("{text}: {error}"))?;
         build.platforms.push(platform.normalised());
-    }
-    for text in matches.get_list("add-host") {
-        let (name, address) = text
-            .split_once(['=', ':'])
-            .ok_or_else(|| format!("invalid --add-host {text:?}"))?;
-        build.hosts.push((name.to_owned(), address.to_owned()));
-    }
-    for text in matches.get_list("ulimit") {
-        build.ulimits.push(parse_ulimit(text)?);
     }
     for text in matches.get_list("output") {
         build.exports.push(output(text)?);
@@ -78,6 +65,35 @@ pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked,
         build,
         warnings,
         _fetched: fetched,
+    })
+}
+
+/// What is said of steps and result.
+fn wishes(matches: &Matches) -> Result<Wishes, String> {
+    let (resources, security_options) =
+        with_caller(|caller| run_flags::for_build(matches, caller))?;
+    let mut surroundings = Surroundings {
+        hosts: Vec::new(),
+        resources,
+        shm_bytes: u64::try_from(matches.get_bytes("shm-size")).unwrap_or(0),
+        cgroup_parent: matches.get_str("cgroup-parent").to_owned(),
+        security_options,
+    };
+    for text in matches.get_list("add-host") {
+        let (name, address) = text
+            .split_once(['=', ':'])
+            .ok_or_else(|| format!("invalid --add-host {text:?}"))?;
+        let pair = (name.to_owned(), address.to_owned());
+        surroundings.hosts.push(pair);
+    }
+    Ok(Wishes {
+        build_arguments: build_arguments(matches.get_list("build-arg")),
+        target: matches.get_str("target").to_owned(),
+        labels: labels(matches.get_list("label")),
+        no_cache: no_cache(matches),
+        network: network(matches.get_str("network"))?,
+        surroundings,
+        ..Wishes::default()
     })
 }
 
@@ -214,7 +230,7 @@ fn main_context(
                     engine::build::read_beneath(&path, Path::new(name), DOCKERFILE_BYTES_MAX)
                         .map_err(|error| no_dockerfile(name, &error))?;
             }
-            build.ignore = fetched_ignore(&path, &build.dockerfile_name)?;
+            build.wishes.ignore = fetched_ignore(&path, &build.dockerfile_name)?;
             let directory = context.directory.clone();
             build.inputs.contexts.insert(String::new(), directory);
             fetched.push(context);
@@ -241,7 +257,7 @@ fn directory(
         ));
     }
     let path = read_dockerfile(&directory, file, build)?;
-    build.ignore = read_ignore(&directory, path.as_deref(), warnings)?;
+    build.wishes.ignore = read_ignore(&directory, path.as_deref(), warnings)?;
     build.inputs.contexts.insert(
         String::new(),
         ContextDirectory {
@@ -387,7 +403,7 @@ fn named_context(
                 match answer.map_err(|error| errors::chain(&error))? {
                     Fetched::Context(context) => {
                         let ignore = fetched_ignore(&context.directory.path, "Dockerfile")?;
-                        build.context_ignores.insert(name.clone(), ignore);
+                        build.wishes.context_ignores.insert(name.clone(), ignore);
                         let directory = context.directory.clone();
                         fetched.push(context);
                         directory
@@ -401,7 +417,7 @@ fn named_context(
                 let path = std::fs::canonicalize(value)
                     .map_err(|error| format!("--build-context {name}: {value}: {error}"))?;
                 let ignore = read_ignore(&path, None, &mut Vec::new())?;
-                build.context_ignores.insert(name.clone(), ignore);
+                build.wishes.context_ignores.insert(name.clone(), ignore);
                 ContextDirectory {
                     path,
                     is_remembered: true,
@@ -412,7 +428,7 @@ fn named_context(
         build.inputs.contexts.insert(name.clone(), directory);
         NamedContext::Local
     };
-    build.named_contexts.insert(name, context);
+    build.wishes.contexts.insert(name, context);
     Ok(())
 }
 
