@@ -87,4 +87,26 @@ projects! {
     a_hundred_services_come_and_go: r#"
         { echo 'name: p'; echo 'services:'; for i in $(seq 100); do echo "  s$i: {image: busybox, stop_signal: KILL, command: [sleep, '1000']}"; done; } | y
         c up -d 2>/dev/null && [ "$(c ps -q | wc -l)" = 100 ] && c down 2>/dev/null && gone"#;
+    services_are_built_at_once_and_made_anew_when_their_image_changes: r#"
+        mkdir base web; echo hush > s.txt; echo one > web/f; printf 'FROM busybox\nRUN echo base > /base\n' > base/Dockerfile
+        printf 'FROM base\nARG A\nARG B\nARG C\nCOPY f /f\nCOPY --from=other x /x\nRUN --mount=type=secret,id=s --mount=type=secret,id=e echo $A $B $C $(cat /run/secrets/s /run/secrets/e) $(grep -w h /etc/hosts | cut -c1-7) > /all\nCMD ["sleep","1000"]\nFROM scratch\n' > web/My.Dockerfile; sed -i '1s/base/base AS t/' web/My.Dockerfile
+        mkdir other; touch other/x
+        printf 'name: p\nservices:\n  base: {build: base, command: "true"}\n  web:\n    stop_signal: KILL\n    build: {context: web, dockerfile: My.Dockerfile, target: t, args: {A: 1, B: }, labels: {own: l}, secrets: [s, e], extra_hosts: ["h:1.2.3.4"], tags: ["second:1"], additional_contexts: {base: "service:base", other: ./other}, network: none, shm_size: 1m, no_cache_filter: [t]}\n  inline: {image: named, stop_signal: KILL, pull_policy: build, build: {dockerfile_inline: "FROM busybox\\nRUN echo inline > /i\\nCMD sleep 1000"}}\nsecrets: {s: {file: s.txt}, e: {environment: SECRET}}\n' | y
+        export B=two SECRET=deep; c build --build-arg C=3 web inline 2> e || { cat e; exit 2; }; grep -q '\[web ' e && grep -q 'Image p-base  Built' e || { cat e; exit 3; }
+        [ "$(caisson run --rm second:1 cat /all /base)" = "1 two 3 hush deep 1.2.3.4
+base" ] || { caisson run --rm second:1 cat /all; exit 4; }
+        [ "$(caisson image inspect -f '{{.Config.Labels.own}} {{index .Config.Labels "com.docker.compose.service"}} {{index .Config.Labels "com.docker.compose.project"}}' p-web)" = 'l web p' ] || exit 5
+        c up -d 2> e || { cat e; exit 6; }; ! grep -q 'naming to.*p-web' e && grep -q 'naming to.*named' e || { cat e; exit 7; }
+        was=$(id p-web-1) i=$(id p-inline-1); echo two > web/f; c up -d 2>/dev/null && [ $was = $(id p-web-1) ] || exit 8
+        c up --dry-run --build | grep -q 'Build Image p-web: asked for' || exit 9
+        c build -q web > o 2>&1 && [ ! -s o ] && c up --dry-run | grep -q 'Recreate Container p-web-1: image changed' || { cat o; exit 10; }
+        c up -d --build 2> e && [ $was != $(id p-web-1) ] && [ $i = $(id p-inline-1) ] && [ "$(c exec -T web cat /f)" = two ] || { cat e; exit 11; }
+        [ "$(c run --rm --quiet-build inline cat /i)" = inline ] && c images | grep -q 'p-web ' && c config --images | sort | tr '\n' ' ' | grep -qx 'named p-base p-web ' || exit 12
+        c build --print web | grep -q '"dockerfile": "'$PWD/web/My.Dockerfile'"' && c build --check base | grep -q 'no warnings' || exit 13
+        c down --rmi local 2>/dev/null; ! caisson image inspect p-web 2>/dev/null >&2 && caisson image inspect named >/dev/null || exit 14
+        c up -d --no-build 2> e; [ $? = 1 ] && grep -q 'No such image: p-base' e && grep -q 'compose build base' e || { cat e; exit 15; }
+        c build web inline base --with-dependencies --no-cache -q 2> e || { cat e; exit 16; }; c create 2> e && [ "$(c ps -aq | wc -l)" = 3 ] || { cat e; exit 17; }
+        printf 'name: p\nservices: {a: {build: {dockerfile_inline: "FROM busybox\\nRUN exit 3"}}}\n' | y; c up -d --remove-orphans 2> e; [ $? = 1 ] && grep -q 'exit code: 3' e || { cat e; exit 18; }
+        printf 'name: p\nservices: {a: {build: {context: ., sbom: true}}}\n' | y; c build 2>&1 | grep -q 'services.a.build.sbom is not supported' || exit 19
+        c down --remove-orphans 2>/dev/null; gone"#;
 }

@@ -6,6 +6,7 @@
 //! `extends`, `schema` checks, `canonical` and `normalize` bring all to one form, `decode` makes
 //! the typed [`Project`]. Held to `corpus/golden/compose-golden.jsonl` and its neighbours.
 
+pub mod build;
 mod canonical;
 mod check;
 pub mod container;

@@ -4,6 +4,7 @@
 //! Each step says why. `up --dry-run` prints this very object, and the engine carries it out.
 
 mod difference;
+pub mod images;
 mod planner;
 
 use std::collections::BTreeMap;

@@ -57,6 +57,12 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("invariant: a value is JSON")
 }
 
+/// JSON in several lines, the fields in their order, as Go writes it.
+pub(crate) fn pretty_json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("invariant: a value is JSON");
+    escape_html(&text)
+}
+
 /// JSON in one line, as Go's `encoding/json` writes it.
 pub(crate) fn go_json(value: &impl Serialize) -> String {
     let mut value = to_value(value);

@@ -100,6 +100,26 @@ impl Engine {
         Ok(self.store.find_image(text)?.id.to_string())
     }
 
+    /// When the name of an image that is here was last set, in nanoseconds since 1970; nothing
+    /// where none is here for the platform.
+    pub fn image_tagged_ns(
+        &self,
+        text: &str,
+        platform: Option<&types::platform::Platform>,
+    ) -> Option<i64> {
+        let found = self.store.find_image(text).ok()?;
+        let image = self.store.image(&found.id).ok()?;
+        let own = types::platform::Platform::new(&image.os, &image.architecture, &image.variant);
+        if platform.is_some_and(|wanted| wanted.match_rank(&own).is_none()) {
+            return None;
+        }
+        let reference = found
+            .reference
+            .map(types::reference::Reference::with_default_tag);
+        let record = reference.and_then(|reference| self.store.reference(&reference).ok()?);
+        Some(record.map_or(0, |record| record.tagged_ns))
+    }
+
     /// The read-only directories of an image, topmost first.
     ///
     /// # Errors

@@ -347,6 +347,7 @@ pub(crate) enum Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ComposeAction {
     Attach,
+    Build,
     Commit,
     Config,
     Copy,

@@ -29,7 +29,6 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "compose bridge",
         Missing::Never("Compose files are not turned into other languages"),
     ),
-    ("compose build", Missing::Later(BUILDING)),
     (
         "compose publish",
         Missing::Never("Compose files are not kept in registries; keep them with the code"),

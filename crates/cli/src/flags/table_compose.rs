@@ -73,6 +73,15 @@ pub(super) static COMMANDS: &[Command] = &[
     .args(1, 1)
     .example("  {} compose attach web"),
     compose(
+        &["compose", "build"],
+        ComposeAction::Build,
+        "Build the images of services",
+    )
+    .usage(SERVICES)
+    .flags(BUILD_FLAGS)
+    .args_from(0)
+    .example("  {} compose build --pull web"),
+    compose(
         &["compose", "commit"],
         ComposeAction::Commit,
         "Make an image of a service's container",

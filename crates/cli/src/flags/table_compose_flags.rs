@@ -228,6 +228,58 @@ pub(super) static DOWN_FLAGS: &[Flag] = &[
     .short('v'),
 ];
 
+const OLD: &str = "builds are done at once, with nothing left of their steps";
+
+pub(super) static BUILD_FLAGS: &[Flag] = &[
+    flag("build-arg", Kind::Env, "Set a build argument (ARG)"),
+    flag("builder", Kind::Text, "Use another builder")
+        .accepted("there is one builder, this program"),
+    flag(
+        "check",
+        Kind::Bool,
+        "Check the Dockerfiles and build nothing",
+    ),
+    flag("compress", Kind::Bool, "Compress the context")
+        .accepted("the context is read where it is"),
+    flag("force-rm", Kind::Bool, "Remove containers of steps").accepted(OLD),
+    flag("memory", Kind::Bytes, "Limit memory of RUN").short('m'),
+    flag("no-cache", Kind::Bool, "Do every step anew"),
+    flag("no-rm", Kind::Bool, "Keep containers of steps").accepted(OLD),
+    flag("parallel", Kind::Bool, "Build at the same time").accepted(OLD),
+    flag(
+        "print",
+        Kind::Bool,
+        "Show what would be built as Bake's document, and build nothing",
+    ),
+    flag(
+        "progress",
+        Kind::Text,
+        "Show progress as auto, plain, tty, quiet or rawjson",
+    )
+    .default("auto"),
+    flag("provenance", Kind::Text, "Attach how it was built")
+        .partly("false only: attestations are not made"),
+    flag(
+        "pull",
+        Kind::Bool,
+        "Ask the registry for base images, though they are here",
+    ),
+    flag("push", Kind::Bool, "Push what was built"),
+    flag("quiet", Kind::Bool, "Do not tell how it goes").short('q'),
+    flag("sbom", Kind::Text, "Attach what it consists of")
+        .partly("false only: attestations are not made"),
+    flag(
+        "ssh",
+        Kind::Text,
+        "Give RUN --mount=type=ssh an agent (default, id=socket)",
+    ),
+    flag(
+        "with-dependencies",
+        Kind::Bool,
+        "Build what the services depend on too",
+    ),
+];
+
 pub(super) static PS_FLAGS: &[Flag] = &[
     flag(
         "all",

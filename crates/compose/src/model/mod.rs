@@ -31,6 +31,7 @@ pub use service::{
     Provider, Service, ServiceModel, ServiceNetwork, ServicePort, ThrottleDevice, WatchTrigger,
     WeightDevice,
 };
+pub(crate) use values::parse_duration;
 pub use values::{Bytes, Duration, Extensions, FileMode, Hosts, Mapping, Ulimit, Variables};
 pub use words::split as split_words;
 

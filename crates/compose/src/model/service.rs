@@ -182,6 +182,9 @@ pub struct Service {
     pub privileged: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pull_policy: String,
+    /// Docker Compose reads this and does not write it.
+    #[serde(skip_serializing)]
+    pub pull_refresh_after: String,
     #[serde(skip_serializing_if = "is_false")]
     pub read_only: bool,
     #[serde(skip_serializing_if = "String::is_empty")]

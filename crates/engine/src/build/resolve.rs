@@ -62,7 +62,8 @@ impl Resolver for ImageResolver<'_> {
         if let Some(known) = self.known.get(&key) {
             return Ok(known.clone());
         }
-        let here = match self.pulls_always {
+        // An id means an image of this store, and no registry knows it.
+        let here = match self.pulls_always && Digest::parse(reference).is_err() {
             true => None,
             false => self.here(reference, platform)?,
         };

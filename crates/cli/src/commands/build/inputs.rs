@@ -14,7 +14,7 @@ use types::reference::Reference;
 
 use crate::commands::run::with_caller;
 use crate::errors;
-use crate::flags::{Invocation, Matches};
+use crate::flags::Matches;
 use crate::run_flags;
 
 /// A Dockerfile may be so long.
@@ -29,9 +29,17 @@ pub(crate) struct Asked {
     _fetched: Vec<FetchedContext>,
 }
 
+/// What is given beside the flags.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// The Dockerfile.
+    pub(crate) dockerfile: Option<Vec<u8>>,
+    /// Secrets by id.
+    pub(crate) secrets: BTreeMap<String, String>,
+}
+
 /// Reads flags, Dockerfile and ignore file.
-pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked, String> {
-    let matches = &invocation.matches;
+pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Result<Asked, String> {
     let mut warnings = Vec::new();
     let mut build = BuildRequest {
         wanted: wanted(matches)?,
@@ -55,12 +63,21 @@ pub(crate) fn request(engine: &Engine, invocation: &Invocation) -> Result<Asked,
         build.exports.push(output(text)?);
     }
     let mut fetched = Vec::new();
-    main_context(engine, matches, &mut build, &mut warnings, &mut fetched)?;
+    let source = Source {
+        context: matches.args.first().map_or("", String::as_str),
+        file: matches.get_str("file"),
+        dockerfile: given.dockerfile,
+    };
+    main_context(engine, source, &mut build, &mut warnings, &mut fetched)?;
     for text in matches.get_list("build-context") {
         named_context(engine, text, &mut build, &mut fetched)?;
     }
     build.inputs.keeps_mtimes = matches.get_bool("keep-mtimes");
     secrets(matches, &mut build.inputs)?;
+    for (id, value) in given.secrets {
+        let value = SecretSource::Bytes(value.into_bytes());
+        build.inputs.secrets.insert(id, value);
+    }
     Ok(Asked {
         build,
         warnings,
@@ -193,16 +210,22 @@ fn output(text: &str) -> Result<Export, String> {
     }
 }
 
+/// Where the Dockerfile and its context are.
+struct Source<'a> {
+    context: &'a str,
+    file: &'a str,
+    dockerfile: Option<Vec<u8>>,
+}
+
 /// The context, its Dockerfile and its ignore file.
 fn main_context(
     engine: &Engine,
-    matches: &Matches,
+    source: Source<'_>,
     build: &mut BuildRequest,
     warnings: &mut Vec<String>,
     fetched: &mut Vec<FetchedContext>,
 ) -> Result<(), String> {
-    let context = matches.args.first().map_or("", String::as_str);
-    let file = matches.get_str("file");
+    let Source { context, file, .. } = source;
     if context == "-" && file == "-" {
         return Err(
             "invalid argument: can't use stdin for both build context and dockerfile".into(),
@@ -211,7 +234,7 @@ fn main_context(
     let answer = match context {
         "-" => engine.context_of_stream(&mut std::io::stdin()),
         _ if is_remote(context) => engine.context_of_address(context),
-        _ => return directory(context, file, build, warnings),
+        _ => return directory(source, build, warnings),
     };
     match answer.map_err(|error| errors::chain(&error))? {
         Fetched::Dockerfile(bytes) => {
@@ -220,7 +243,10 @@ fn main_context(
         }
         Fetched::Context(context) => {
             let path = context.directory.path.clone();
-            if file == "-" {
+            if let Some(dockerfile) = source.dockerfile {
+                build.dockerfile = dockerfile;
+                build.dockerfile_name = "Dockerfile".into();
+            } else if file == "-" {
                 build.dockerfile = read_stdin()?;
                 build.dockerfile_name = "Dockerfile".into();
             } else {
@@ -240,11 +266,11 @@ fn main_context(
 }
 
 fn directory(
-    context: &str,
-    file: &str,
+    source: Source<'_>,
     build: &mut BuildRequest,
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
+    let context = source.context;
     let directory = std::fs::canonicalize(context).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             format!("unable to prepare context: path {context:?} not found")
@@ -256,7 +282,14 @@ fn directory(
             "unable to prepare context: {context:?} is no directory"
         ));
     }
-    let path = read_dockerfile(&directory, file, build)?;
+    let path = match source.dockerfile {
+        Some(dockerfile) => {
+            build.dockerfile = dockerfile;
+            build.dockerfile_name = "Dockerfile".into();
+            None
+        }
+        None => read_dockerfile(&directory, source.file, build)?,
+    };
     build.wishes.ignore = read_ignore(&directory, path.as_deref(), warnings)?;
     build.inputs.contexts.insert(
         String::new(),

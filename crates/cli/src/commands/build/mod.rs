@@ -16,6 +16,8 @@ use crate::flags::Invocation;
 use progress::{Progress, Style};
 
 pub(crate) use cache::{builder_prune, buildx_du};
+pub(crate) use inputs::Given;
+pub(crate) use progress::{Numbers, Style as ProgressStyle};
 
 /// Where a failed build ends: Docker's code.
 const FAILED: u8 = 1;
@@ -26,7 +28,7 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(style) => style,
         Err(text) => return refuse(&text),
     };
-    let request = match inputs::request(engine, invocation) {
+    let request = match inputs::request(engine, matches, inputs::Given::default()) {
         Ok(request) => request,
         Err(text) => return refuse(&text),
     };
@@ -40,6 +42,46 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Err(error) => {
             fail(&progress, &request.build, &error);
             ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// One of several builds that go on at once.
+pub(crate) struct Part<'a> {
+    /// What its lines are called.
+    pub(crate) name: &'a str,
+    /// How they are shown.
+    pub(crate) style: Style,
+    /// The numbers of their steps.
+    pub(crate) numbers: &'a Numbers,
+    /// What is given beside the flags.
+    pub(crate) given: Given,
+}
+
+/// Builds for somebody else, with the flags of `build`. `Err` was told already.
+pub(crate) fn build_part(
+    engine: &Engine,
+    invocation: &Invocation,
+    part: Part<'_>,
+) -> Result<Option<String>, ExitCode> {
+    let asked = inputs::request(engine, &invocation.matches, part.given);
+    let request = asked.map_err(|text| refuse(&format!("{}: {text}", part.name)))?;
+    let progress = Progress::new(part.style).named(part.name, part.numbers);
+    for warning in &request.warnings {
+        progress.warn(warning);
+    }
+    match engine.build(&request.build, &progress) {
+        Ok(report) => {
+            let code = finish(invocation, &request.build, &progress, &report);
+            let is_bad_check = request.build.wanted == Wanted::Check && !report.warnings.is_empty();
+            match report.image {
+                _ if is_bad_check => Err(code),
+                image => Ok(image.map(|image| image.to_string())),
+            }
+        }
+        Err(error) => {
+            fail(&progress, &request.build, &error);
+            Err(ExitCode::from(FAILED))
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use engine::build::{BuildEvent, BuildObserver, Outcome, Stream};
@@ -44,9 +45,22 @@ impl Style {
     }
 }
 
+/// The numbers of steps, which builds that go on at once have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers(Arc<AtomicUsize>);
+
+impl Numbers {
+    fn next(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 /// Shows progress.
 pub(crate) struct Progress {
     style: Style,
+    /// What this build is called among others; empty where it is alone.
+    name: String,
+    numbers: Numbers,
     state: Mutex<State>,
     pulls: pulls::Progress,
 }
@@ -55,7 +69,6 @@ pub(crate) struct Progress {
 struct State {
     /// Numbers as shown, by step.
     numbers: HashMap<usize, usize>,
-    next: usize,
     begun: HashMap<usize, Instant>,
     /// Output that is no whole line yet.
     partial: HashMap<(usize, bool), Vec<u8>>,
@@ -63,13 +76,8 @@ struct State {
 }
 
 impl State {
-    fn number(&mut self, step: usize) -> usize {
-        if let Some(number) = self.numbers.get(&step) {
-            return *number;
-        }
-        self.next += 1;
-        self.numbers.insert(step, self.next);
-        self.next
+    fn number(&mut self, step: usize, all: &Numbers) -> usize {
+        *self.numbers.entry(step).or_insert_with(|| all.next())
     }
 
     fn seconds(&self, step: usize) -> f64 {
@@ -82,8 +90,28 @@ impl Progress {
     pub(crate) fn new(style: Style) -> Self {
         Self {
             style,
+            name: String::new(),
+            numbers: Numbers::default(),
             state: Mutex::default(),
             pulls: pulls::Progress::new(pulls::Stream::Error, style != Style::Plain),
+        }
+    }
+
+    /// One of several builds.
+    pub(crate) fn named(mut self, name: &str, numbers: &Numbers) -> Self {
+        self.name = name.to_owned();
+        self.numbers = numbers.clone();
+        self
+    }
+
+    /// `[2/5] RUN make` is `[web 2/5] RUN make` among others, as Bake shows it.
+    fn title(&self, name: &str) -> String {
+        // A name that is several lines long is one of a here-document.
+        let line = name.lines().next().unwrap_or_default();
+        match (self.name.as_str(), line.strip_prefix('[')) {
+            ("", _) => line.to_owned(),
+            (own, Some(rest)) => format!("[{own} {rest}"),
+            (own, None) => format!("[{own}] {line}"),
         }
     }
 
@@ -117,11 +145,9 @@ impl Progress {
 
     /// The image is there.
     pub(crate) fn exported(&self, id: &str, tags: &[Reference]) {
-        let mut state = self.lock();
-        state.next += 1;
-        let number = state.next;
-        drop(state);
-        self.line(&format!("#{number} exporting to image"));
+        let number = self.numbers.next();
+        let title = self.title("exporting to image");
+        self.line(&format!("#{number} {title}"));
         self.line(&format!("#{number} writing image {id} done"));
         for tag in tags {
             let name = tag.clone().with_default_tag().canonical();
@@ -136,7 +162,7 @@ impl Progress {
 
     /// A step failed.
     pub(crate) fn failed(&self, step: usize, text: &str) {
-        let number = self.lock().number(step);
+        let number = self.lock().number(step, &self.numbers);
         self.line(&format!("#{number} ERROR: {text}"));
         self.json(&serde_json::json!({ "vertex": number, "error": text }));
     }
@@ -157,9 +183,9 @@ impl Progress {
             return;
         }
         let is_new = !state.numbers.contains_key(&step);
-        let number = state.number(step);
+        let number = state.number(step, &self.numbers);
         if is_new {
-            self.line(&format!("#{number} {}", one_line(name)));
+            self.line(&format!("#{number} {}", self.title(name)));
         }
         let seconds = state.seconds(step);
         self.json(&step_document(number, name, outcome, seconds));
@@ -191,7 +217,7 @@ impl Progress {
     fn output(&self, step: usize, stream: Stream, bytes: &[u8]) {
         let is_error = stream == Stream::Error;
         let mut state = self.lock();
-        let number = state.number(step);
+        let number = state.number(step, &self.numbers);
         let mut rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
         rest.extend_from_slice(bytes);
         let mut from = 0;
@@ -253,11 +279,6 @@ fn step_document(
         Outcome::Failed => document["failed"] = true.into(),
     }
     document
-}
-
-/// A name that is several lines long, as one of a here-document.
-fn one_line(name: &str) -> String {
-    name.lines().next().unwrap_or_default().to_owned()
 }
 
 fn write_line(text: &str) {

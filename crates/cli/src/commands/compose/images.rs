@@ -1,95 +1,171 @@
-//! The images that services are made of, found here or pulled.
+//! The images that services are made of: found here, pulled or built.
 
 use std::collections::BTreeMap;
 
 use engine::Engine;
+use engine::EngineError;
 use engine::compose::Project;
 use engine::compose::apply::ServiceImage;
+use engine::compose::build::BuildOptions;
 use engine::compose::container::image_name;
-use engine::compose::model::Service;
+use engine::compose::plan::images::{Building, ImageOptions, ImagePlan, plan_images};
 use types::platform::Platform;
+use types::timestamp::Timestamp;
 
 use super::Failure;
+use super::build::build_all;
+use crate::commands::build::ProgressStyle;
 use crate::commands::image::{Wanted, resolve};
+use crate::commands::print_line;
+use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags::PullPolicy;
 
-/// Finds the images of all services, pulling by policy.
+/// What would be done about images.
+pub(super) fn plan(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+) -> Result<ImagePlan, Failure> {
+    let matches = &invocation.matches;
+    let is_set = |flag: &str| matches.has(flag) && matches.get_bool(flag);
+    let mut options = ImageOptions {
+        building: match (is_set("build"), is_set("no-build")) {
+            (true, true) => {
+                return Err(Failure::text("--build and --no-build are incompatible"));
+            }
+            (true, false) => Building::All,
+            (false, true) => Building::Nothing,
+            (false, false) => Building::Missing,
+        },
+        pull: match matches.has("pull") {
+            true => matches.get_str("pull").to_owned(),
+            false => String::new(),
+        },
+        here: BTreeMap::new(),
+        now_ns: i64::try_from(Timestamp::now().unix_ns()).unwrap_or(i64::MAX),
+    };
+    for (image, platform) in wanted(project)? {
+        if let Some(tagged_ns) = engine.image_tagged_ns(&image, platform.as_ref()) {
+            options.here.insert(image, tagged_ns);
+        }
+    }
+    Ok(plan_images(project, &options)?)
+}
+
+/// The images of all services and those that they mount, with the platforms they are wanted for.
+fn wanted(project: &Project) -> Result<BTreeMap<String, Option<Platform>>, Failure> {
+    let mut all = BTreeMap::new();
+    for (name, service) in &project.services {
+        let platform = match service.platform.as_str() {
+            "" => None,
+            text => Some(
+                Platform::parse(text)
+                    .map_err(|error| Failure::text(format!("services.{name}.platform: {error}")))?,
+            ),
+        };
+        let mounted = service
+            .volumes
+            .iter()
+            .filter(|volume| volume.kind == "image")
+            .map(|volume| match project.any_service(&volume.source) {
+                Some(_) => image_name(project, &volume.source),
+                None => volume.source.clone(),
+            });
+        let contexts = service.build.iter().flat_map(|build| {
+            let contexts = build.additional_contexts.0.values();
+            contexts.filter_map(|context| context.strip_prefix("service:"))
+        });
+        for image in mounted.chain(contexts.map(|service| image_name(project, service))) {
+            all.entry(image).or_insert_with(|| platform.clone());
+        }
+        all.insert(image_name(project, name), platform);
+    }
+    Ok(all)
+}
+
+/// Shows what would be done.
+pub(super) fn show(plan: &ImagePlan) {
+    for pull in &plan.pulls {
+        print_line(&format!("Pull Image {}: {}", pull.image, pull.reason));
+    }
+    for build in &plan.builds {
+        let unless = match build.only_if_missing {
+            true => ", where it cannot be pulled",
+            false => "",
+        };
+        print_line(&format!(
+            "Build Image {}: {}{unless}",
+            build.image, build.reason
+        ));
+    }
+}
+
+/// Finds the images of all services; pulls and builds by flags and policies.
 pub(super) fn images(
     engine: &Engine,
     invocation: &Invocation,
     project: &Project,
 ) -> Result<BTreeMap<String, ServiceImage>, Failure> {
+    let plan = plan(engine, invocation, project)?;
+    let wanted = wanted(project)?;
     let matches = &invocation.matches;
-    let asked = if matches.has("pull") {
-        matches.get_str("pull")
-    } else {
-        ""
-    };
-    let quiet = matches.has("quiet-pull") && matches.get_bool("quiet-pull");
+    let is_set = |flag: &str| matches.has(flag) && matches.get_bool(flag);
     let mut all = BTreeMap::new();
-    for (name, service) in &project.services {
-        let image = image_name(project, name);
-        let policy = match asked {
-            "" | "policy" => service.pull_policy.as_str(),
-            asked => asked,
+    for pull in &plan.pulls {
+        let platform = wanted.get(&pull.image).cloned().flatten();
+        let request = Wanted {
+            pull: PullPolicy::Always,
+            platform,
+            quiet: is_set("quiet-pull"),
         };
-        find_image(engine, &mut all, &image, name, service, policy, quiet)?;
-        for volume in service
-            .volumes
-            .iter()
-            .filter(|volume| volume.kind == "image")
-        {
-            let source = match project.any_service(&volume.source) {
-                Some(_) => image_name(project, &volume.source),
-                None => volume.source.clone(),
-            };
-            find_image(engine, &mut all, &source, name, service, policy, quiet)?;
+        match resolve(engine, &request, &pull.image) {
+            Ok(found) => keep(&mut all, &pull.image, found),
+            Err(error) if pull.may_fail => {
+                errors::complain(&format!(
+                    " Image {}  Warning: {}",
+                    pull.image,
+                    errors::chain(&error)
+                ));
+            }
+            Err(error) => return Err(error.into()),
         }
+    }
+    let builds = plan.builds.iter();
+    let names: Vec<String> = builds
+        .filter(|build| !(build.only_if_missing && all.contains_key(&build.image)))
+        .map(|build| build.service.clone())
+        .collect();
+    if !names.is_empty() {
+        let style = match is_set("quiet-build") || is_set("quiet") {
+            true => ProgressStyle::Quiet,
+            false => ProgressStyle::Plain,
+        };
+        let options = BuildOptions::default();
+        if build_all(engine, invocation, project, &names, &options, style)?.is_some() {
+            let text = format!("cannot build the images of {}", names.join(", "));
+            return Err(EngineError::conflict(text).into());
+        }
+    }
+    for (image, platform) in wanted {
+        if all.contains_key(&image) {
+            continue;
+        }
+        let request = Wanted {
+            pull: PullPolicy::Never,
+            platform,
+            quiet: true,
+        };
+        keep(&mut all, &image, resolve(engine, &request, &image)?);
     }
     Ok(all)
 }
 
-fn find_image(
-    engine: &Engine,
+fn keep(
     all: &mut BTreeMap<String, ServiceImage>,
     image: &str,
-    name: &str,
-    service: &Service,
-    policy: &str,
-    quiet: bool,
-) -> Result<(), Failure> {
-    if all.contains_key(image) {
-        return Ok(());
-    }
-    let pull = match policy {
-        "always" => PullPolicy::Always,
-        "never" => PullPolicy::Never,
-        "" | "missing" | "if_not_present" | "build" => PullPolicy::Missing,
-        other => {
-            return Err(Failure::text(format!(
-                "services.{name}.pull_policy: {other:?} is not supported; use always, missing or never"
-            )));
-        }
-    };
-    if service.build.is_some() && engine.image_id(image).is_err() {
-        return Err(Failure::text(format!(
-            "service {name:?} must be built, and building images is not built yet: build {image} elsewhere and load it, or name an image"
-        )));
-    }
-    let platform = match service.platform.as_str() {
-        "" => None,
-        text => Some(
-            Platform::parse(text)
-                .map_err(|error| Failure::text(format!("services.{name}.platform: {error}")))?,
-        ),
-    };
-    let wanted = Wanted {
-        pull,
-        platform,
-        quiet,
-    };
-    let found = resolve(engine, &wanted, image)?;
+    found: crate::commands::image::Resolved,
+) {
     all.insert(
         image.to_owned(),
         ServiceImage {
@@ -98,5 +174,4 @@ fn find_image(
             platform: found.platform,
         },
     );
-    Ok(())
 }

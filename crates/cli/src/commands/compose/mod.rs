@@ -3,6 +3,7 @@
 //! Each command loads the project, or only learns its name, and then either carries out a plan or
 //! calls the plain command on the containers that it means.
 
+mod build;
 mod config;
 mod down;
 mod follow;
@@ -29,6 +30,7 @@ use crate::flags::{ComposeAction, Invocation, Outcome};
 pub(crate) fn compose(engine: &Engine, invocation: &Invocation, action: ComposeAction) -> ExitCode {
     let result = match action {
         ComposeAction::Attach => one::attach(engine, invocation),
+        ComposeAction::Build => build::build(engine, invocation),
         ComposeAction::Commit => one::commit(engine, invocation),
         ComposeAction::Config => config::config(engine, invocation),
         ComposeAction::Copy => one::copy(engine, invocation),

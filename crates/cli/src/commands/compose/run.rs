@@ -1,19 +1,22 @@
 //! `compose run`, `pull`, `push`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use engine::compose::Project;
 use engine::compose::apply::ServiceImage;
-use engine::compose::container::{Instance, capability, container, image_name, labels};
+use engine::compose::container::{Instance, capability, container, labels};
+use engine::compose::model::Service;
 use engine::container::create::{CreateRequest, new_id};
 use engine::{Engine, EngineError};
 use types::container::{ContainerSpec, RestartPolicy};
 use types::mount::MountKind;
+use types::reference::Reference;
 use types::volume_flag::VolumeFlag;
 
 use super::{Done, Failure, images, plain, project, up};
 use crate::commands::print_line;
+use crate::errors;
 use crate::flags::Invocation;
 use crate::terminal;
 
@@ -32,19 +35,11 @@ fn chosen(invocation: &Invocation) -> Result<Project, Failure> {
 pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let project = chosen(invocation)?;
+    let mut must_build = Vec::new();
     let mut failed = false;
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (name, service) in &project.services {
-        if service.build.is_some()
-            && (service.image.is_empty() || matches.get_bool("ignore-buildable"))
-        {
-            continue;
-        }
-        let image = image_name(&project, name);
-        let is_here = engine.image_id(&image).is_ok();
-        let is_kept =
-            matches.get_str("policy") == "missing" && is_here || service.pull_policy == "never";
-        if is_kept || !seen.insert(image.clone()) {
+        if !is_pulled(engine, invocation, service) || !seen.insert(service.image.clone()) {
             continue;
         }
         let mut words = vec![
@@ -54,35 +49,84 @@ pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
         if !service.platform.is_empty() {
             words.push(format!("--platform={}", service.platform));
         }
-        words.push(image);
+        words.push(service.image.clone());
         let code = plain(engine, invocation, &words);
-        if code != ExitCode::SUCCESS && service.build.is_none() {
-            failed = true;
-            if !matches.get_bool("ignore-pull-failures") {
-                return Ok(code);
-            }
+        if code == ExitCode::SUCCESS {
+            continue;
         }
+        failed = true;
+        if service.build.is_some() {
+            must_build.push(name.as_str());
+        } else if !matches.get_bool("ignore-pull-failures") {
+            return Ok(code);
+        }
+    }
+    if !must_build.is_empty() {
+        errors::complain(&format!(
+            "WARNING: Some service image(s) must be built from source by running:\n    {} compose build {}",
+            invocation.program.name(),
+            must_build.join(" ")
+        ));
     }
     Ok(ExitCode::from(u8::from(
         failed && !matches.get_bool("ignore-pull-failures"),
     )))
 }
 
-pub(super) fn push(engine: &Engine, invocation: &Invocation) -> Done {
+/// Whether `pull` fetches a service's image. Who asks for it wants what moves: what has no policy,
+/// and `latest`.
+fn is_pulled(engine: &Engine, invocation: &Invocation, service: &Service) -> bool {
     let matches = &invocation.matches;
-    let project = chosen(invocation)?;
-    for service in project.services.values() {
-        if service.build.is_none() || service.image.is_empty() {
-            continue;
+    if service.image.is_empty() || service.build.is_some() && matches.get_bool("ignore-buildable") {
+        return false;
+    }
+    let policy = match matches.get_str("policy") {
+        "" => service.pull_policy.as_str(),
+        asked => asked,
+    };
+    match policy {
+        "never" | "build" => false,
+        "missing" | "if_not_present" => {
+            let reference = Reference::parse_normalized(&service.image);
+            let is_latest = reference.is_ok_and(|reference| {
+                reference.digest().is_none() && reference.with_default_tag().tag() == Some("latest")
+            });
+            is_latest || engine.image_id(&service.image).is_err()
         }
-        let words = [
-            "push".to_owned(),
-            format!("--quiet={}", matches.get_bool("quiet")),
-            service.image.clone(),
-        ];
-        let code = plain(engine, invocation, &words);
-        if code != ExitCode::SUCCESS && !matches.get_bool("ignore-push-failures") {
-            return Ok(code);
+        _ => true,
+    }
+}
+
+pub(super) fn push(engine: &Engine, invocation: &Invocation) -> Done {
+    let project = chosen(invocation)?;
+    let names: Vec<String> = project.services.keys().cloned().collect();
+    push_services(engine, invocation, &project, &names)
+}
+
+/// Pushes the images of services that are built and have a name of their own.
+pub(super) fn push_services(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    names: &[String],
+) -> Done {
+    let matches = &invocation.matches;
+    let ignores = matches.has("ignore-push-failures") && matches.get_bool("ignore-push-failures");
+    let services = names.iter().filter_map(|name| project.any_service(name));
+    for service in services.filter(|service| !service.image.is_empty()) {
+        let Some(build) = &service.build else {
+            continue;
+        };
+        for image in std::iter::once(&service.image).chain(&build.tags) {
+            let words = [
+                "push".to_owned(),
+                format!("--quiet={}", matches.get_bool("quiet")),
+                image.clone(),
+            ];
+            let code = plain(engine, invocation, &words);
+            if code != ExitCode::SUCCESS && !ignores {
+                return Ok(code);
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -12,8 +12,8 @@ use engine::{Engine, EngineError};
 use types::timestamp::Timestamp;
 
 use super::follow::{foreground, wait_for};
-use super::images::images;
-use super::{Done, Failure, OneOff, containers, project, scales};
+use super::images::show as show_images;
+use super::{Done, Failure, OneOff, containers, images, project, scales};
 use crate::commands::print_line;
 use crate::errors;
 use crate::flags::{ComposeAction, Invocation, Verb};
@@ -186,20 +186,15 @@ fn converge(
     let matches = &invocation.matches;
     let is_dry =
         invocation.globals.compose.dry_run || matches.has("dry-run") && matches.get_bool("dry-run");
-    if matches.has("build")
-        && matches.get_bool("build")
-        && project
-            .services
-            .values()
-            .any(|service| service.build.is_some())
-    {
-        return Err(Failure::text(
-            "--build: building images is not built yet; build the image elsewhere and name it with `image:`",
-        ));
-    }
-    let images = match is_dry {
-        true => BTreeMap::new(),
-        false => images(engine, invocation, project)?,
+    // What is there starts as it is.
+    let is_start = invocation.command.verb == Verb::Compose(ComposeAction::Start);
+    let images = match (is_start, is_dry) {
+        (true, _) => BTreeMap::new(),
+        (false, true) => {
+            show_images(&images::plan(engine, invocation, project)?);
+            BTreeMap::new()
+        }
+        (false, false) => images::images(engine, invocation, project)?,
     };
     let observed = engine.observe_project(project)?;
     let is_set = |name: &str| {
