@@ -142,15 +142,10 @@ pub fn build_target(
     all.insert(labels::VERSION.to_owned(), VERSION.to_owned());
     let mut tags = build.tags.clone();
     tags.push(image_name(project, name));
-    let mut ssh: Vec<String> = build
-        .ssh
-        .iter()
-        .map(|key| match key.path.as_str() {
-            "" => key.id.clone(),
-            path => format!("{}={path}", key.id),
-        })
-        .collect();
-    ssh.extend(options.ssh.iter().cloned());
+    let ssh = build.ssh.iter().map(|key| match key.path.as_str() {
+        "" => key.id.clone(),
+        path => format!("{}={path}", key.id),
+    });
     let output = match (options.check, options.push && !service.image.is_empty()) {
         (true, _) => None,
         (false, true) => Some("type=registry".to_owned()),
@@ -170,7 +165,7 @@ pub fn build_target(
         cache_to: build.cache_to.clone(),
         target: build.target.clone(),
         secrets,
-        ssh,
+        ssh: ssh.chain(options.ssh.iter().cloned()).collect(),
         platforms: match (build.platforms.is_empty(), service.platform.as_str()) {
             (true, "") => Vec::new(),
             (true, platform) => vec![platform.to_owned()],

@@ -313,21 +313,10 @@ fn words(target: &BuildTarget, image_of: &dyn Fn(&str) -> String) -> Vec<String>
         }
     }
     for (name, context) in &target.contexts {
-        let context = match context.strip_prefix("target:") {
-            Some(other) => {
-                // Bake's names have no dots; the services behind them are in `after`.
-                let service = target
-                    .after
-                    .iter()
-                    .find(|name| name.replace('.', "_") == other);
-                format!(
-                    "docker-image://{}",
-                    image_of(service.map_or(other, |name| name))
-                )
-            }
-            None => context.clone(),
-        };
-        put("build-context", &format!("{name}={context}"));
+        put(
+            "build-context",
+            &format!("{name}={}", context_word(target, context, image_of)),
+        );
     }
     for (flag, values) in [
         ("tag", &target.tags),
@@ -350,6 +339,20 @@ fn words(target: &BuildTarget, image_of: &dyn Fn(&str) -> String) -> Vec<String>
     }
     words.extend(["--".to_owned(), target.context.clone()]);
     words
+}
+
+/// A named context: what is another service's image is that image.
+fn context_word(target: &BuildTarget, context: &str, image_of: &dyn Fn(&str) -> String) -> String {
+    let Some(other) = context.strip_prefix("target:") else {
+        return context.to_owned();
+    };
+    // Bake's names have no dots; the services behind them are in `after`.
+    let service = target
+        .after
+        .iter()
+        .find(|name| name.replace('.', "_") == other);
+    let service = service.map_or(other, String::as_str);
+    format!("docker-image://{}", image_of(service))
 }
 
 #[cfg(test)]
