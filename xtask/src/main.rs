@@ -32,6 +32,8 @@ Usage: cargo xtask COMMAND
   bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
   bench network        Networks alone; prints
   bench sharing        Pushes, pulls and registries alone; prints
+  bench build          Builds alone; prints
+  bench compose        Compose alone; prints
   dist [--check]       What is handed out, into target/dist; --check makes it twice and compares
   docs [--check]       Generated pages; --check refuses stale ones
   fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         ["bench", "full"] => bench::command(bench::Extent::Full),
         ["bench", "network"] => bench::command(bench::Extent::Network),
         ["bench", "sharing"] => bench::command(bench::Extent::Sharing),
+        ["bench", "build"] => bench::command(bench::Extent::Build),
+        ["bench", "compose"] => bench::command(bench::Extent::Compose),
         ["dist"] => dist::command(dist::Mode::Make),
         ["dist", "--check"] => dist::command(dist::Mode::Check),
         ["docs"] => docs::command(docs::Mode::Write),

@@ -1,5 +1,7 @@
 //! Us and the peers in one run, taking turns; medians and minimums into docs/benchmarks.md.
 
+mod building;
+mod composing;
 mod network;
 mod sharing;
 mod tools;
@@ -26,6 +28,10 @@ pub(crate) enum Extent {
     Network,
     /// Pushes, pulls and registries alone, and the page is not written.
     Sharing,
+    /// Builds alone, and the page is not written.
+    Build,
+    /// Compose alone, and the page is not written.
+    Compose,
 }
 
 const ROUNDS: usize = 25;
@@ -63,7 +69,7 @@ pub(crate) fn command(extent: Extent) -> anyhow::Result<()> {
     outcome?;
     let page = bench.page(extent);
     print!("{page}");
-    if matches!(extent, Extent::Network | Extent::Sharing) {
+    if !matches!(extent, Extent::Quick | Extent::Full) {
         return Ok(());
     }
     std::fs::write(root().join("docs/benchmarks.md"), page)
@@ -77,6 +83,8 @@ impl Bench {
             Extent::Quick => "",
             Extent::Network => " network",
             Extent::Sharing => " sharing",
+            Extent::Build => " build",
+            Extent::Compose => " compose",
         };
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -134,6 +142,8 @@ impl Bench {
         match extent {
             Extent::Network => return network::measure(self),
             Extent::Sharing => return sharing::measure(self),
+            Extent::Build => return building::measure(self),
+            Extent::Compose => return composing::measure(self),
             Extent::Quick | Extent::Full => {}
         }
         self.run(&tree)?;
@@ -144,6 +154,8 @@ impl Bench {
             self.thousand()?;
         }
         network::measure(self)?;
+        building::measure(self)?;
+        composing::measure(self)?;
         sharing::measure(self)
     }
 
@@ -223,14 +235,23 @@ impl Bench {
         ours: Option<f64>,
         measure: impl Fn(&Tool) -> anyhow::Result<f64>,
     ) -> anyhow::Result<()> {
+        self.every_peer(job, SLOW_ROUNDS, ours, |peer, _| measure(peer))
+    }
+
+    /// `measure` is told which round it is.
+    fn every_peer(
+        &mut self,
+        job: &str,
+        rounds: usize,
+        ours: Option<f64>,
+        measure: impl Fn(&Tool, usize) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<()> {
         for index in 0..self.peers.len() {
             let peer = &self.peers[index];
             let name = peer.name;
-            let mut times = Vec::new();
-            for _ in 0..SLOW_ROUNDS {
-                times.push(measure(peer)?);
-            }
-            self.row(job, name, &times, ours);
+            let times: Result<Vec<f64>, _> =
+                (0..rounds).map(|round| measure(peer, round)).collect();
+            self.row(job, name, &times?, ours);
         }
         Ok(())
     }
@@ -433,7 +454,7 @@ fn make_tree(scratch: &Path) -> anyhow::Result<PathBuf> {
         source.context("busybox is not installed")?,
         tree.join("bin/busybox"),
     )?;
-    for name in ["sh", "true", "sleep", "seq"] {
+    for name in ["sh", "true", "sleep", "seq", "head", "ls", "date"] {
         let _ = std::os::unix::fs::symlink("busybox", tree.join("bin").join(name));
     }
     Ok(tree)

@@ -88,7 +88,7 @@ impl Tool {
         command.args(&self.global);
         if let Some((first, rest)) = words.split_first() {
             command.arg(first);
-            if *first == "run" {
+            if matches!(*first, "run" | "build") {
                 command.args(&self.run_flags);
             }
             command.args(rest);
