@@ -108,7 +108,7 @@ impl Engine {
             .map_err(|error| EngineError::of_container(error, id))
     }
 
-    fn is_watched(&self, id: &str) -> bool {
+    pub(super) fn is_watched(&self, id: &str) -> bool {
         lock::is_held(&monitor::protocol::alive_lock(
             &self.store().container_directory(id),
         ))

@@ -16,8 +16,8 @@ use crate::error::EngineError;
 /// A container that is removed by force is killed at most so often, where others start it.
 const STARTED_AGAIN_MAX: usize = 16;
 /// How often an ending monitor is looked after.
-const FIRST_PAUSE: Duration = Duration::from_micros(50);
-const LAST_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_micros(50);
+pub(super) const LAST_PAUSE: Duration = Duration::from_millis(5);
 /// The last pause of whoever waits for the last monitor to end.
 const PARENT_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -14,6 +14,7 @@ use types::event::Event;
 
 use super::create::Made;
 use super::plan::NetworkMode;
+use super::remove::{FIRST_PAUSE, LAST_PAUSE};
 use super::{facts, files, plan};
 use crate::Engine;
 use crate::error::EngineError;
@@ -47,12 +48,22 @@ impl Engine {
         let id = self.container(key)?.record.id;
         let of = |error| EngineError::of_container(error, key);
         let lock = self.store().lock_container(&id).map_err(of)?;
-        let stored = self.store().read_container(&id).map_err(of)?;
-        match stored.state.status {
-            types::state::Status::Paused => Err(EngineError::conflict(
-                "cannot start a paused container, try unpause instead",
-            )),
-            _ => Ok((stored, lock)),
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let is_watched = self.is_watched(&id);
+            let stored = self.store().read_container(&id).map_err(of)?;
+            match stored.state.status {
+                types::state::Status::Paused => {
+                    return Err(EngineError::conflict(
+                        "cannot start a paused container, try unpause instead",
+                    ));
+                }
+                status if status.is_live() || !is_watched => return Ok((stored, lock)),
+                // Its monitor is about to end; or it starts it, for a command that was killed
+                // meanwhile.
+                _ => std::thread::sleep(pause),
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
