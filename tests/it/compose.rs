@@ -109,4 +109,22 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         printf 'name: p\nservices: {a: {build: {dockerfile_inline: "FROM busybox\\nRUN exit 3"}}}\n' | y; c up -d --remove-orphans 2> e; [ $? = 1 ] && grep -q 'exit code: 3' e || { cat e; exit 18; }
         printf 'name: p\nservices: {a: {build: {context: ., sbom: true}}}\n' | y; c build 2>&1 | grep -q 'services.a.build.sbom is not supported' || exit 19
         c down --remove-orphans 2>/dev/null; gone"#;
+    changes_of_files_reach_containers: r#"
+        mkdir web web/skip src; echo one > web/f; echo a > src/a; echo s > web/skip/s
+        printf 'FROM busybox\nCOPY f /f\nRUN mkdir /app\nCMD ["sh","-c","echo began $(cat /f); exec sleep 1000"]\n' > web/Dockerfile
+        printf 'name: p\nservices:\n  web:\n    stop_signal: KILL\n    build: web\n    develop: {watch: [{path: web/f, action: rebuild}, {path: src, action: sync, target: /app/src, ignore: ["*.o"], initial_sync: true}, {path: src, action: sync+exec, target: /app/x, include: ["*.c"], exec: {command: [sh, -c, "cat /app/x/m.c > /out"]}}]}\n  job: {image: busybox, stop_signal: KILL, command: [sh, -c, "echo job; exec sleep 1000"], develop: {watch: [{path: conf, action: sync+restart, target: /conf}, {path: src, action: restart, include: [again]}]}}\n' | y; mkdir conf
+        caisson compose watch > o 2>&1 & p=$!; waits grep -q 'Watch enabled' o || { cat o; exit 2; }
+        w=$(id p-web-1) j=$(id p-job-1); [ "$(c exec -T web cat /app/src/a)" = a ] || exit 3
+        echo b > src/b; mkdir -p src/d/e; echo deep > src/d/e/f; echo no > src/x.o; waits c exec -T web test -e /app/src/b && waits c exec -T web grep deep /app/src/d/e/f && ! c exec -T web test -e /app/src/x.o || { cat o; exit 4; }
+        rm src/a; waits c exec -T web sh -c '[ ! -e /app/src/a ]' || exit 5
+        echo main > src/m.c; waits c exec -T web grep main /out || { cat o; exit 6; }
+        s1=$(caisson inspect -f '{{.State.StartedAt}}' p-job-1); echo c > conf/c; waits sh -c '[ "$(caisson inspect -f "{{.State.StartedAt}}" p-job-1)" != "'$s1'" ]' && waits c exec -T job cat /conf/c && [ $j = $(id p-job-1) ] || { cat o; exit 7; }
+        echo two > web/f; waits sh -c '[ "$(caisson inspect -f "{{.Id}}" p-web-1)" != '$w' ]' && waits c exec -T web grep two /f && grep -q 'successfully built' o && [ $j = $(id p-job-1) ] || { cat o; exit 8; }
+        [ -z "$(caisson images -qf dangling=true)" ] || exit 9; printf 'FROM nosuch:0\nRUN false\n' > web/Dockerfile; echo three > web/f; waits grep -q 'Build failed' o || { cat o; exit 10; }
+        kill -INT $p; wait $p; [ $? = 130 ] && [ "$(c ps -q | wc -l)" = 2 ] || exit 11; git -C . --version >/dev/null 2>&1
+        printf 'FROM busybox\nCOPY f /f\nCMD ["sh","-c","echo began $(cat /f); exec sleep 1000"]\n' > web/Dockerfile
+        caisson compose up --watch > o 2> e & p=$!; waits grep -q 'Watch enabled' e || { cat o e; exit 12; }; echo four > web/f; waits grep -q 'web-1  | began four' o || { cat o e; exit 13; }; [ "$(grep -c 'job-1  | job' o)" -le 1 ] || { cat o; exit 14; }
+        kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] || { cat e; exit 15; }
+        printf 'name: p\nservices: {a: {image: busybox, develop: {watch: [{path: ., action: rebuild}]}}}\n' | y; c watch 2>&1 | grep -q "without a build context" || exit 16
+        c down --remove-orphans 2>/dev/null; gone"#;
 }

@@ -378,6 +378,7 @@ pub(crate) enum ComposeAction {
     Version,
     Volumes,
     Wait,
+    Watch,
 }
 
 /// A command of the group `manifest`.

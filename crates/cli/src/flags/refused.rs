@@ -33,7 +33,6 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "compose publish",
         Missing::Never("Compose files are not kept in registries; keep them with the code"),
     ),
-    ("compose watch", Missing::Later("watching files")),
     ("config", Missing::Swarm),
     (
         "context",

@@ -336,4 +336,13 @@ pub(super) static COMMANDS: &[Command] = &[
     .flags(WAIT_FLAGS)
     .args_from(1)
     .example("  {} compose wait job"),
+    compose(
+        &["compose", "watch"],
+        ComposeAction::Watch,
+        "Bring changes of files into containers, by the rules of develop.watch",
+    )
+    .usage(&["[SERVICE...]"])
+    .flags(WATCH_FLAGS)
+    .args_from(0)
+    .example("  {} compose watch web"),
 ];

@@ -192,9 +192,7 @@ pub(super) static UP_FLAGS: &[Flag] = &[
         "Wait until services run or are healthy; implies -d",
     ),
     flag("wait-timeout", Kind::Int, "Seconds to wait at most"),
-    flag("watch", Kind::Bool, "Watch files and act on changes")
-        .short('w')
-        .refused("watching files is not built yet; use up again after a change"),
+    flag("watch", Kind::Bool, "Watch files and act on changes").short('w'),
     YES,
 ];
 
@@ -518,6 +516,16 @@ pub(super) static WAIT_FLAGS: &[Flag] = &[flag(
     Kind::Bool,
     "Take the project down when the first ends",
 )];
+pub(super) static WATCH_FLAGS: &[Flag] = &[
+    flag("no-up", Kind::Bool, "Do not build and start first"),
+    flag(
+        "prune",
+        Kind::Bool,
+        "Remove images that rebuilt ones replace",
+    )
+    .default("true"),
+    flag("quiet", Kind::Bool, "Do not tell how building goes"),
+];
 pub(super) static VERSION_FLAGS: &[Flag] = &[
     flag("format", Kind::Text, "Format the output: pretty or json").short('f'),
     flag("short", Kind::Bool, "Show the number only"),

@@ -9,6 +9,7 @@ pub mod apply;
 mod files;
 mod hooks;
 mod injected;
+pub mod watch;
 
 use std::collections::BTreeMap;
 

@@ -270,33 +270,64 @@ fn stop_these(
 }
 
 pub(super) fn restart(engine: &Engine, invocation: &Invocation) -> Done {
-    let (project, mut found) = meant(engine, invocation, OneOff::Without)?;
-    if !invocation.matches.args.is_empty() && !invocation.matches.get_bool("no-deps") {
-        // Those that want to start again with what they depend on.
-        let asked = &invocation.matches.args;
-        let wants = |service: &Service| {
-            let mut on = service.depends_on.iter();
-            on.any(|(name, on)| on.restart && asked.contains(name))
-        };
-        let dependents = project
-            .services
-            .iter()
-            .filter(|(_, service)| wants(service));
-        let names: Vec<String> = dependents
-            .map(|(name, _)| name.clone())
-            .filter(|name| !asked.contains(name))
-            .collect();
-        if !names.is_empty() {
-            let more = containers(engine, &project, &names, OneOff::Without)?;
-            found.splice(
-                0..0,
-                more.into_iter()
-                    .filter(|stored| stored.state.status.is_live()),
-            );
-        }
+    let (project, found) = meant(engine, invocation, OneOff::Without)?;
+    let matches = &invocation.matches;
+    let more = match matches.args.is_empty() || matches.get_bool("no-deps") {
+        true => Vec::new(),
+        false => dependents(engine, &project, &matches.args)?,
+    };
+    restart_these(engine, invocation, &project, more, found)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Restarts services, and those that want to start again with them.
+pub(super) fn restart_services(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    names: &[String],
+) -> Result<(), Failure> {
+    let found = containers(engine, project, names, OneOff::Without)?;
+    let more = dependents(engine, project, names)?;
+    restart_these(engine, invocation, project, more, found)
+}
+
+/// Running containers of services that want to start again with what they depend on.
+fn dependents(
+    engine: &Engine,
+    project: &Project,
+    asked: &[String],
+) -> Result<Vec<StoredContainer>, Failure> {
+    let wants = |service: &Service| {
+        let mut on = service.depends_on.iter();
+        on.any(|(name, on)| on.restart && asked.contains(name))
+    };
+    let dependents = project
+        .services
+        .iter()
+        .filter(|(_, service)| wants(service));
+    let names: Vec<String> = dependents
+        .map(|(name, _)| name.clone())
+        .filter(|name| !asked.contains(name))
+        .collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
     }
-    stop_these(engine, invocation, &project, &found)?;
-    let observed = engine.observe_project(&project)?;
+    let mut found = containers(engine, project, &names, OneOff::Without)?;
+    found.retain(|stored| stored.state.status.is_live());
+    Ok(found)
+}
+
+fn restart_these(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    mut found: Vec<StoredContainer>,
+    asked: Vec<StoredContainer>,
+) -> Result<(), Failure> {
+    found.extend(asked);
+    stop_these(engine, invocation, project, &found)?;
+    let observed = engine.observe_project(project)?;
     let mut plan = Plan::default();
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for stored in found.iter().rev() {
@@ -328,13 +359,12 @@ pub(super) fn restart(engine: &Engine, invocation: &Invocation) -> Done {
     carry_out(
         engine,
         invocation,
-        &project,
+        project,
         &plan,
         &observed,
         &BTreeMap::new(),
         false,
-    )?;
-    Ok(ExitCode::SUCCESS)
+    )
 }
 
 pub(super) fn kill(engine: &Engine, invocation: &Invocation) -> Done {

@@ -1,6 +1,6 @@
 //! Waiting for services, and showing their output until all have ended.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use types::state::Status;
 use types::timestamp::Timestamp;
 
 use super::logs::Printer;
+use super::watch::Watcher;
 use super::{Done, Failure, OneOff, containers};
 use crate::errors;
 use crate::flags::Invocation;
@@ -70,76 +71,133 @@ fn is_settled(stored: &StoredContainer) -> Result<bool, Failure> {
     }
 }
 
-/// Shows output until all have ended, or somebody or something asks for the end.
+/// Shows output until all have ended, or somebody or something asks for the end. With `--watch`
+/// changes of files are acted on meanwhile.
 pub(super) fn foreground(
     engine: &Engine,
     invocation: &Invocation,
     project: &Project,
     since: Timestamp,
 ) -> Done {
-    let matches = &invocation.matches;
-    let signals = streams::take_signals();
-    let chosen = containers(engine, project, &[], OneOff::Without)?;
-    let chosen: Vec<StoredContainer> = chosen
-        .into_iter()
-        .filter(|stored| {
+    let watcher = match invocation.matches.get_bool("watch") {
+        true => Some(Watcher::begin(engine, invocation, project)?),
+        false => None,
+    };
+    let mut showing = Showing {
+        engine,
+        invocation,
+        project,
+        since,
+        signals: streams::take_signals(),
+        watcher,
+    };
+    loop {
+        if let Some(code) = showing.show()? {
+            return Ok(code);
+        }
+    }
+}
+
+struct Showing<'a> {
+    engine: &'a Engine,
+    invocation: &'a Invocation,
+    project: &'a Project,
+    /// What was printed before is not shown.
+    since: Timestamp,
+    signals: Option<OwnedFd>,
+    watcher: Option<Watcher>,
+}
+
+impl Showing<'_> {
+    /// Shows output until the end; `None` where containers are others now.
+    fn show(&mut self) -> Result<Option<ExitCode>, Failure> {
+        let (engine, invocation, project) = (self.engine, self.invocation, self.project);
+        let matches = &invocation.matches;
+        let mut chosen = containers(engine, project, &[], OneOff::Without)?;
+        chosen.retain(|stored| {
             project
                 .services
                 .contains_key(label(stored, labels::SERVICE))
-        })
-        .collect();
-    let shown: Vec<&StoredContainer> = chosen
-        .iter()
-        .filter(|stored| is_shown(invocation, project, stored))
-        .collect();
-    let ids: Vec<String> = shown
-        .iter()
-        .map(|stored| stored.record.id.clone())
-        .collect();
-    let printer = Printer::new(
-        project,
-        &shown,
-        !matches.get_bool("no-log-prefix"),
-        matches.get_bool("timestamps"),
-    );
-    let watched: Vec<String> = chosen
-        .iter()
-        .map(|stored| stored.record.id.clone())
-        .collect();
-    let mut end = End::of(invocation, project, &watched)?;
-    let request = LogRequest {
-        since: Some(since),
-        follow: true,
-        ..LogRequest::default()
-    };
-    let mut tick = || {
-        let signal = signals.as_ref().and_then(engine::signals::read);
-        end.interrupted = signal.is_some_and(|signal| signal != SIGNAL_WINDOW);
-        end.look(engine);
-        if end.has_come() {
-            Next::Stop
-        } else {
-            Next::More
+        });
+        let shown: Vec<&StoredContainer> = chosen
+            .iter()
+            .filter(|stored| is_shown(invocation, project, stored))
+            .collect();
+        let id = |stored: &StoredContainer| stored.record.id.clone();
+        let ids: Vec<String> = shown.iter().map(|stored| id(stored)).collect();
+        let printer = Printer::new(
+            project,
+            &shown,
+            !matches.get_bool("no-log-prefix"),
+            matches.get_bool("timestamps"),
+        );
+        let watched: Vec<String> = chosen.iter().map(id).collect();
+        let mut end = End::of(invocation, project, &watched)?;
+        let request = LogRequest {
+            since: Some(self.since),
+            follow: true,
+            ..LogRequest::default()
+        };
+        let Self {
+            signals,
+            watcher,
+            since,
+            ..
+        } = self;
+        let mut are_others = false;
+        let mut tick = || {
+            let signal = signals.as_ref().and_then(engine::signals::read);
+            end.interrupted = signal.is_some_and(|signal| signal != SIGNAL_WINDOW);
+            end.look(engine);
+            are_others = !end.has_come() && changes(engine, invocation, project, watcher);
+            if end.has_come() || are_others {
+                Next::Stop
+            } else {
+                Next::More
+            }
+        };
+        let wake = signals.as_ref().map(AsFd::as_fd);
+        let mut take = |index: usize, entry: &monitor::log::Entry| {
+            if let Ok(time) = Timestamp::parse_rfc3339(&entry.time) {
+                *since = (*since).max(time.plus_ns(1));
+            }
+            printer.take(index, entry)
+        };
+        engine.logs_together(&ids, &request, wake, &mut take, &mut tick)?;
+        if are_others {
+            return Ok(None);
         }
+        if !end.has_come() {
+            return Ok(Some(ExitCode::SUCCESS));
+        }
+        if end.interrupted {
+            errors::complain("Gracefully Stopping... press Ctrl+C again to force");
+        }
+        self.signals = None;
+        stop_all(engine, invocation, &watched)?;
+        let code = end.ended.map_or(130, |stored| stored.state.exit_code);
+        let code = u8::try_from(code & 0xff).unwrap_or(255);
+        Ok(Some(ExitCode::from(code)))
+    }
+}
+
+/// Acts on changes of files, where they are watched. Returns whether containers are others now.
+fn changes(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    watcher: &mut Option<Watcher>,
+) -> bool {
+    let Some(watcher) = watcher else {
+        return false;
     };
-    let wake = signals.as_ref().map(AsFd::as_fd);
-    engine.logs_together(
-        &ids,
-        &request,
-        wake,
-        &mut |index, entry| printer.take(index, entry),
-        &mut tick,
-    )?;
-    if !end.has_come() {
-        return Ok(ExitCode::SUCCESS);
+    match watcher.files.poll() {
+        Ok(changed) => watcher.act(engine, invocation, project, &changed),
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            false
+        }
     }
-    if end.interrupted {
-        errors::complain("Gracefully Stopping... press Ctrl+C again to force");
-    }
-    drop(signals);
-    stop_all(engine, invocation, &watched)?;
-    let code = end.ended.map_or(130, |stored| stored.state.exit_code);
-    Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)))
 }
 
 /// Whether a container's output is wanted.

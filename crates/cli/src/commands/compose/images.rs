@@ -147,6 +147,25 @@ pub(super) fn images(
             return Err(EngineError::conflict(text).into());
         }
     }
+    find(engine, wanted, &mut all)?;
+    Ok(all)
+}
+
+/// The images of all services, which are here.
+pub(super) fn here(
+    engine: &Engine,
+    project: &Project,
+) -> Result<BTreeMap<String, ServiceImage>, Failure> {
+    let mut all = BTreeMap::new();
+    find(engine, wanted(project)?, &mut all)?;
+    Ok(all)
+}
+
+fn find(
+    engine: &Engine,
+    wanted: BTreeMap<String, Option<Platform>>,
+    all: &mut BTreeMap<String, ServiceImage>,
+) -> Result<(), Failure> {
     for (image, platform) in wanted {
         if all.contains_key(&image) {
             continue;
@@ -156,9 +175,9 @@ pub(super) fn images(
             platform,
             quiet: true,
         };
-        keep(&mut all, &image, resolve(engine, &request, &image)?);
+        keep(all, &image, resolve(engine, &request, &image)?);
     }
-    Ok(all)
+    Ok(())
 }
 
 fn keep(

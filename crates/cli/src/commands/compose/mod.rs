@@ -13,6 +13,7 @@ mod logs;
 mod one;
 mod run;
 mod up;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -60,6 +61,7 @@ pub(crate) fn compose(engine: &Engine, invocation: &Invocation, action: ComposeA
         ComposeAction::Up => up::up(engine, invocation),
         ComposeAction::Version => Ok(config::version(invocation)),
         ComposeAction::Volumes => list::volumes(engine, invocation),
+        ComposeAction::Watch => watch::watch(engine, invocation),
         ComposeAction::Wait => down::wait(engine, invocation),
     };
     result.unwrap_or_else(|failure| failure.tell(invocation.program))

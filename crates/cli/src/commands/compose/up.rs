@@ -22,6 +22,12 @@ pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let mut project = prepare(invocation)?;
     let options = plan_options(invocation);
+    let is_set = |flag: &str| matches.get_bool(flag);
+    if is_set("watch") && (is_set("detach") || is_set("wait") || is_set("no-start")) {
+        return Err(Failure::text(
+            "--watch shows output and goes on: it cannot be combined with --detach, --wait or --no-start",
+        ));
+    }
     let begun = Timestamp::now();
     if !converge(engine, invocation, &mut project, &options)? {
         return Ok(ExitCode::SUCCESS);
@@ -177,33 +183,48 @@ fn plan_options(invocation: &Invocation) -> PlanOptions {
 }
 
 /// Brings a project to what its files say. `false`: it was only shown.
-fn converge(
+pub(super) fn converge(
     engine: &Engine,
     invocation: &Invocation,
     project: &mut Project,
     options: &PlanOptions,
 ) -> Result<bool, Failure> {
-    let matches = &invocation.matches;
-    let is_dry =
-        invocation.globals.compose.dry_run || matches.has("dry-run") && matches.get_bool("dry-run");
     // What is there starts as it is.
     let is_start = invocation.command.verb == Verb::Compose(ComposeAction::Start);
-    let images = match (is_start, is_dry) {
-        (true, _) => BTreeMap::new(),
-        (false, true) => {
+    if is_dry(invocation) {
+        if !is_start {
             show_images(&images::plan(engine, invocation, project)?);
-            BTreeMap::new()
         }
-        (false, false) => images::images(engine, invocation, project)?,
+        let observed = engine.observe_project(project)?;
+        show_plan(&make_plan(project, &observed, options)?);
+        return Ok(false);
+    }
+    let images = match is_start {
+        true => BTreeMap::new(),
+        false => images::images(engine, invocation, project)?,
     };
-    let observed = engine.observe_project(project)?;
+    settle(engine, invocation, project, options, &images)?;
+    Ok(true)
+}
+
+fn is_dry(invocation: &Invocation) -> bool {
+    let matches = &invocation.matches;
+    invocation.globals.compose.dry_run || matches.has("dry-run") && matches.get_bool("dry-run")
+}
+
+/// A plan with the warnings told that belong to it.
+fn make_plan(
+    project: &Project,
+    observed: &Observed,
+    options: &PlanOptions,
+) -> Result<Plan, Failure> {
     let is_set = |name: &str| {
         let value = project.environment.get(name).map(String::as_str);
         matches!(value, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
     };
     let mut options = options.clone();
     options.remove_orphans |= is_set("COMPOSE_REMOVE_ORPHANS");
-    let mut plan = plan(project, &observed, &options)?;
+    let mut plan = plan(project, observed, &options)?;
     if is_set("COMPOSE_IGNORE_ORPHANS") {
         plan.warnings
             .retain(|text| !text.starts_with("Found orphan"));
@@ -211,10 +232,19 @@ fn converge(
     for warning in &plan.warnings {
         errors::complain(&format!("WARNING: {warning}"));
     }
-    if is_dry {
-        show_plan(&plan);
-        return Ok(false);
-    }
+    Ok(plan)
+}
+
+/// Brings a project, whose images are here, to what its files say.
+pub(super) fn settle(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    options: &PlanOptions,
+    images: &BTreeMap<String, ServiceImage>,
+) -> Result<(), Failure> {
+    let observed = engine.observe_project(project)?;
+    let plan = make_plan(project, &observed, options)?;
     tell_running(&plan, &observed, project);
     carry_out(
         engine,
@@ -222,10 +252,9 @@ fn converge(
         project,
         &plan,
         &observed,
-        &images,
+        images,
         options.renew_volumes,
-    )?;
-    Ok(true)
+    )
 }
 
 /// Makes what a container of `compose run` needs: networks, volumes, and what its service depends
