@@ -21,22 +21,6 @@ volumes: {data: {}}
 pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let root = bench.scratch.join("compose");
     let three = folder(&root.join("caisson-bench-three"), THREE)?;
-    let mut text = "services:\n".to_owned();
-    for number in 0..MANY {
-        let _ = writeln!(
-            text,
-            "  s{number}: {{image: busybox, command: sleep 3600, stop_signal: SIGKILL, \
-             environment: {{N: '{number}'}}, labels: [a.b=c]}}"
-        );
-    }
-    let many = folder(&root.join("caisson-bench-many"), &text)?;
-    let ours = |bench: &Bench, folder: &Path, words: &[&str]| {
-        let mut all = vec!["compose"];
-        all.extend(words);
-        let mut command = bench.ours.command(&all);
-        command.current_dir(folder);
-        command
-    };
     // Docker Compose 1 has its words in a program of its own, and asks Docker's daemon.
     let has_peer =
         is_there("docker-compose") && bench.peers.iter().any(|peer| peer.name == "docker");
@@ -87,6 +71,27 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
             run(&mut theirs(&three, &["down", "-v"]))?;
         }
     }
+    measure_many(bench, &root)
+}
+
+fn ours(bench: &Bench, folder: &Path, words: &[&str]) -> Command {
+    let mut all = vec!["compose"];
+    all.extend(words);
+    let mut command = bench.ours.command(&all);
+    command.current_dir(folder);
+    command
+}
+
+fn measure_many(bench: &mut Bench, root: &Path) -> anyhow::Result<()> {
+    let mut text = "services:\n".to_owned();
+    for number in 0..MANY {
+        let _ = writeln!(
+            text,
+            "  s{number}: {{image: busybox, command: sleep 3600, stop_signal: SIGKILL, \
+             environment: {{N: '{number}'}}, labels: [a.b=c]}}"
+        );
+    }
+    let many = folder(&root.join("caisson-bench-many"), &text)?;
     let (mut shown, mut up, mut down) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..FEW {
         shown.push(timed(&mut ours(bench, &many, &["config"]))?);
