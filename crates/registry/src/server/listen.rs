@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::api::{self, error::ApiError};
+use super::sendfile::{Files, Socket};
 use super::{Event, Registry, Request, ServeError, auth, hub, search};
 
 /// Connections at once; more wait in the kernel's queue.
@@ -115,15 +116,17 @@ impl Door {
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => {
+                let files = Files::default();
+                let socket = TokioIo::new(Socket::new(stream, files.clone()));
                 self.clone()
-                    .serve(TokioIo::new(stream), peer, watcher)
-                    .await
+                    .serve(socket, (peer, Some(files)), watcher)
+                    .await;
             }
             Some(tls) => {
                 let handshake = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream));
                 if let Ok(Ok(stream)) = handshake.await {
                     self.clone()
-                        .serve(TokioIo::new(stream), peer, watcher)
+                        .serve(TokioIo::new(stream), (peer, None), watcher)
                         .await;
                 }
             }
@@ -133,18 +136,24 @@ impl Door {
     async fn serve<I>(
         self: Arc<Self>,
         io: I,
-        peer: IpAddr,
+        (peer, files): (IpAddr, Option<Files>),
         watcher: hyper_util::server::graceful::Watcher,
     ) where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let service = service_fn(move |request| {
+        let is_vectored = files.is_some();
+        let service = service_fn(move |mut request: HttpRequest<Incoming>| {
             let door = self.clone();
+            if let Some(files) = &files {
+                request.extensions_mut().insert(files.clone());
+            }
             async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
+            // `sendfile` relies on it.
+            .writev(is_vectored)
             .max_buf_size(BUFFER_BYTES)
             .header_read_timeout(HEAD_TIMEOUT);
         let connection = builder.serve_connection(io, service);

@@ -22,6 +22,7 @@ mod mirror;
 mod names;
 mod options;
 mod search;
+mod sendfile;
 mod storage;
 mod webhooks;
 

@@ -152,7 +152,10 @@ async fn read(
             row.ok_or_else(|| unknown(digest))?
         }
     };
-    let body = registry.storage.read((digest, &row), start, length).await;
+    let body = registry
+        .storage
+        .read((digest, &row), (start, length), call.files.cloned())
+        .await;
     body.map_err(|error| {
         registry.trouble(&format!("blob {digest}: {}", chain(&error)));
         error.into()

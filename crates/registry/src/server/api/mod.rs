@@ -19,6 +19,7 @@ use types::digest::Digest;
 use super::Registry;
 use super::auth::{self, Principal, Role};
 use super::names::{self, Route};
+use super::sendfile::Files;
 use error::ApiError;
 
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -32,6 +33,8 @@ pub(super) struct Call<'a> {
     headers: &'a HeaderMap,
     query: &'a str,
     name: &'a str,
+    /// Where the connection can send files.
+    files: Option<&'a Files>,
 }
 
 impl Call<'_> {
@@ -70,6 +73,7 @@ pub(crate) async fn handle(
         headers: &parts.headers,
         query: parts.uri.query().unwrap_or_default(),
         name: "",
+        files: parts.extensions.get(),
     };
     let result = route(call, &path, body).await;
     (finish(result, registry), who.user)

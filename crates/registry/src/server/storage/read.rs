@@ -3,8 +3,10 @@
 //! for them.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::disk::SessionGuard;
 use super::{StorageError, blocking, io as failed};
+use crate::server::sendfile::{Files, PART_BYTES};
 
 /// What is written at once; as much again is gathered meanwhile.
 const BATCH_BYTES: usize = 512 * 1024;
@@ -39,7 +42,7 @@ impl Writer {
             Self::Idle(session) => Ok(session),
             Self::Busy(work) => work
                 .await
-                .map_err(|error| failed("write to an upload")(std::io::Error::other(error)))?,
+                .map_err(|error| failed("write to an upload")(io::Error::other(error)))?,
         }
     }
 
@@ -93,15 +96,32 @@ pub(super) async fn append(
 
 /// A file on its way to a socket.
 struct Reader {
-    file: File,
+    file: Arc<File>,
+    at: u64,
     rest: u64,
+    /// Of the connection, where the kernel can send what is in memory.
+    files: Option<Files>,
     buffers: [BytesMut; BUFFERS],
     turn: usize,
 }
 
+/// A piece that was read, and the reader again.
+type Read = Result<(Bytes, Reader), StorageError>;
+
+/// What an answer goes on with.
+enum Next {
+    /// What the kernel sends itself, as long as all of that is in memory.
+    Sent(Reader),
+    /// What was read already.
+    Read(Bytes, Reader),
+    /// What is being read, beside the runtime's threads.
+    Coming(JoinHandle<Read>),
+    End,
+}
+
 impl Reader {
     /// Reads the next piece.
-    fn next(mut self) -> Result<(Bytes, Self), StorageError> {
+    fn read(mut self) -> Read {
         self.turn = (self.turn + 1) % BUFFERS;
         // Whole again where the socket is done with what was cut from it, else a new one.
         let buffer = &mut self.buffers[self.turn];
@@ -110,52 +130,193 @@ impl Reader {
         buffer.reserve(length);
         buffer.resize(length, 0);
         self.file
-            .read_exact(buffer)
+            .read_exact_at(buffer, self.at)
             .map_err(failed("read a blob"))?;
+        self.at += length as u64;
         self.rest -= length as u64;
         Ok((buffer.split().freeze(), self))
     }
 
     /// The same beside the runtime's threads, if there is more.
-    fn begin(self) -> Option<JoinHandle<Result<(Bytes, Self), StorageError>>> {
-        (self.rest > 0).then(|| tokio::task::spawn_blocking(move || self.next()))
+    fn begin(self) -> Next {
+        match self.rest {
+            0 => Next::End,
+            _ => Next::Coming(tokio::task::spawn_blocking(move || self.read())),
+        }
+    }
+
+    /// Has the kernel send the next part, if it need not wait for the disk.
+    fn send(&mut self) -> Option<Bytes> {
+        let length = usize::try_from(self.rest).unwrap_or(usize::MAX);
+        let length = length.min(PART_BYTES);
+        let files = self.files.as_ref()?;
+        let piece = files.push(&self.file, self.at, length)?;
+        self.at += length as u64;
+        self.rest -= length as u64;
+        Some(piece)
     }
 }
 
-/// Opens a blob and reads it, one piece ahead of the socket.
-pub(super) async fn open(path: PathBuf, start: u64, length: u64) -> Result<Body, StorageError> {
+impl Next {
+    /// The next piece of the answer, and what comes after it.
+    async fn step(self) -> Option<(Result<Bytes, StorageError>, Self)> {
+        let coming = match self {
+            Self::End => return None,
+            Self::Sent(reader) if reader.rest == 0 => return None,
+            Self::Read(piece, reader) => return Some((Ok(piece), reader.begin())),
+            Self::Sent(mut reader) => match reader.send() {
+                Some(piece) => return Some((Ok(piece), Self::Sent(reader))),
+                // Where the disk is waited for once, it is until the end.
+                None => tokio::task::spawn_blocking(move || reader.read()),
+            },
+            Self::Coming(coming) => coming,
+        };
+        let read = coming.await;
+        let read = read.map_err(|error| failed("read a blob")(io::Error::other(error)));
+        match read.and_then(|read| read) {
+            Ok((piece, reader)) => Some((Ok(piece), reader.begin())),
+            Err(error) => Some((Err(error), Self::End)),
+        }
+    }
+}
+
+/// Opens a blob and reads it, one piece ahead of the socket; or has the kernel send it.
+pub(super) async fn open(
+    path: PathBuf,
+    (start, length): (u64, u64),
+    files: Option<Files>,
+) -> Result<Body, StorageError> {
     if length == 0 {
         return Ok(Body::empty());
     }
-    let (first, reader) = blocking(move || {
-        let mut file = File::open(path).map_err(failed("open a blob"))?;
-        if start > 0 {
-            file.seek(SeekFrom::Start(start))
-                .map_err(failed("read a blob"))?;
-        }
+    let next = blocking(move || {
+        let file = File::open(path).map_err(failed("open a blob"))?;
         let reader = Reader {
-            file,
+            file: Arc::new(file),
+            at: start,
             rest: length,
+            files,
             buffers: Default::default(),
             turn: 0,
         };
-        reader.next()
+        if reader.files.is_some() {
+            return Ok(Next::Sent(reader));
+        }
+        let (piece, reader) = reader.read()?;
+        Ok(Next::Read(piece, reader))
     })
     .await?;
-    if reader.rest == 0 {
-        return Ok(Body::from(first));
+    Ok(match next {
+        Next::Read(piece, reader) if reader.rest == 0 => Body::from(piece),
+        next => Body::from_stream(stream::unfold(next, Next::step)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::{Read as _, Write as _};
+    use std::net::SocketAddr;
+
+    use axum::http::header::{CONTENT_LENGTH, RANGE};
+    use axum::http::{Request, Response};
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::server::sendfile::Socket;
+
+    /// Answers each request with the part of the file that its `Range` names as `start-length`.
+    async fn serve(path: PathBuf, has_files: bool, is_vectored: bool) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let files = Files::default();
+            let socket = TokioIo::new(Socket::new(stream, files.clone()));
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let (path, files) = (path.clone(), has_files.then(|| files.clone()));
+                async move {
+                    let range = request.headers()[RANGE].to_str().unwrap().to_owned();
+                    let (start, length) = range.split_once('-').unwrap();
+                    let part = (start.parse().unwrap(), length.parse().unwrap());
+                    let body = open(path, part, files).await.unwrap();
+                    let answer = Response::builder().header(CONTENT_LENGTH, part.1);
+                    Ok::<_, Infallible>(answer.body(body).unwrap())
+                }
+            });
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.writev(is_vectored);
+            let _ = builder.serve_connection(socket, service).await;
+        });
+        address
     }
-    let ahead = (Some(first), reader.begin());
-    let pieces = stream::unfold(ahead, |(first, coming)| async {
-        if let Some(first) = first {
-            return Some((Ok(first), (None, coming)));
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn parts_arrive_whole_and_in_order_whether_read_or_sent_by_the_kernel() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        let bytes: Vec<u8> = (0..5_000_003u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let parts = [
+            (0, 5_000_003),
+            (1, 1),
+            (4095, 1_048_577),
+            (0, 0),
+            (4_999_999, 4),
+        ];
+        for (has_files, is_cold) in [(true, false), (true, true), (false, false)] {
+            if is_cold {
+                // What the disk has to be asked for is read instead, in the middle of an answer too.
+                let file = File::open(&path).unwrap();
+                file.sync_all().unwrap();
+                let middle = std::num::NonZeroU64::new(2_000_000);
+                rustix::fs::fadvise(&file, 2_000_000, middle, rustix::fs::Advice::DontNeed)
+                    .unwrap();
+            }
+            let address = serve(path.clone(), has_files, true).await;
+            let (bytes, parts) = (bytes.clone(), parts);
+            let client = move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                for (start, length) in parts {
+                    let request =
+                        format!("GET / HTTP/1.1\r\nHost: x\r\nRange: {start}-{length}\r\n\r\n");
+                    stream.write_all(request.as_bytes()).unwrap();
+                }
+                for (start, length) in parts {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        stream.read_exact(&mut byte).unwrap();
+                        head.push(byte[0]);
+                    }
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).unwrap();
+                    assert!(body == bytes[start..start + length], "{start} {length}");
+                }
+            };
+            tokio::task::spawn_blocking(client).await.unwrap();
         }
-        let read = coming?.await;
-        let read = read.map_err(|error| failed("read a blob")(std::io::Error::other(error)));
-        match read.and_then(|read| read) {
-            Ok((piece, reader)) => Some((Ok(piece), (None, reader.begin()))),
-            Err(error) => Some((Err(error), (None, None))),
-        }
-    });
-    Ok(Body::from_stream(pieces))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_copies_its_answers_is_cut_before_it_sends_what_stands_for_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("blob");
+        std::fs::write(&path, [1; 100_000]).unwrap();
+        let address = serve(path, true, false).await;
+        let client = move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nRange: 0-100000\r\n\r\n")
+                .unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(!answer.contains(&0), "{} bytes", answer.len());
+        };
+        tokio::task::spawn_blocking(client).await.unwrap();
+    }
 }
