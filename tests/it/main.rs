@@ -19,6 +19,7 @@ mod replicas;
 mod services;
 mod sharing;
 mod shell;
+mod specification;
 mod system;
 mod team;
 mod volumes;

@@ -9,7 +9,7 @@ use testkit::{Sandbox, can_run, check_in};
 /// skopeo, `other` an image with a layer that no other test and no cache of skopeo's knows.
 const TOOLS: &str = r#"
     serve() {
-        rm -f hub.out; caisson registry serve --listen 127.0.0.1:${H##*:} --root hub "$@" >hub.out 2>>hub.log & PID=$!
+        rm -f hub.out; ${SERVER:-caisson} registry serve --listen 127.0.0.1:${H##*:} --root hub "$@" >hub.out 2>>hub.log & PID=$!
         for i in $(seq 200); do grep -qs 'its page at' hub.out && break; sleep .05; done
         H=$(sed -n 's|.*its page at https*://||p' hub.out); U=http://$H; [ -n "$H" ]
     }
@@ -205,6 +205,26 @@ registry! {
         caisson registry serve --database mysql://me:hidden@x/y 2>e && exit 14; grep -q 'postgres://' e && ! grep -q hidden e"#;
 }
 
+/// `one N` pushes the image N in steps, and writes down that it was acknowledged; `whole N` reads it back.
+const PUSHES: &str = r#"
+    one() {
+        head -c $((RANDOM * 40 + 1000)) /dev/urandom >layer.$1; printf '{"architecture":"amd64","os":"linux","n":%s}' $1 >config.$1
+        for f in layer config; do
+            L=$(head_of -X POST $U/v2/c/r$(($1 % 3))/blobs/uploads/ | sed -n 's/^location: //p'); [ -n "$L" ] || return 1
+            [ "$(code -X PATCH -H 'Content-Type: application/octet-stream' --data-binary @$f.$1 $U$L)" = 202 ] || return 1
+            [ "$(code -X PUT "$U$L?digest=$(sum $f.$1)")" = 201 ] || return 1
+        done
+        printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%s},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%s}]}' $(sum config.$1) $(stat -c %s config.$1) $(sum layer.$1) $(stat -c %s layer.$1) >manifest.$1
+        [ "$(code -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @manifest.$1 $U/v2/c/r$(($1 % 3))/manifests/t$1)" = 201 ] || return 1
+        echo $1 >>acknowledged
+    }
+    whole() {
+        curl -s $U/v2/c/r$(($1 % 3))/manifests/t$1 | cmp - manifest.$1 || return 1
+        for f in layer config; do curl -s $U/v2/c/r$(($1 % 3))/blobs/$(sum $f.$1) | cmp - $f.$1 || return 1; done
+    }
+    named() { find hub/blobs -type f | while read -r f; do [ "$(sha256sum <$f | cut -d' ' -f1)" = "$(basename $f)" ] || { echo "torn $f"; exit 6; }; done; }
+"#;
+
 /// Goal: what was acknowledged is there, whole, whenever the registry is killed; what was not is not
 /// visible half-made. Method: pushes of distinct images go on while the registry is killed at random
 /// and started again; each push that succeeded is read back, and every blob that has a name is hashed.
@@ -212,34 +232,57 @@ registry! {
 fn a_registry_that_is_killed_at_random_loses_nothing_that_it_acknowledged() {
     let pushes = std::env::var("CAISSON_REGISTRY_PUSHES").unwrap_or_else(|_| "30".to_owned());
     with_registry(&format!(
-        "PUSHES={pushes}\n{}",
+        "PUSHES={pushes}\n{PUSHES}\n{}",
         r#"
         serve || exit 99
         ( while :; do sleep .$((RANDOM % 8 + 1)); kill -9 $(cat pid) 2>/dev/null; touch kills/$RANDOM$RANDOM; while ! [ -e go ]; do sleep .02; [ -e stop ] && exit; done; rm -f go; done ) & KILLER=$!
         mkdir kills; echo $PID >pid; : >acknowledged
         alive() { kill -0 $PID 2>/dev/null && curl -s -o /dev/null $U/health || { wait $PID 2>/dev/null; serve || exit 98; echo $PID >pid; touch go; }; }
-        one() {
-            head -c $((RANDOM * 40 + 1000)) /dev/urandom >layer.$1; printf '{"architecture":"amd64","os":"linux","n":%s}' $1 >config.$1
-            for f in layer config; do
-                L=$(head_of -X POST $U/v2/c/r$(($1 % 3))/blobs/uploads/ | sed -n 's/^location: //p'); [ -n "$L" ] || return 1
-                [ "$(code -X PATCH -H 'Content-Type: application/octet-stream' --data-binary @$f.$1 $U$L)" = 202 ] || return 1
-                [ "$(code -X PUT "$U$L?digest=$(sum $f.$1)")" = 201 ] || return 1
-            done
-            printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%s},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%s}]}' $(sum config.$1) $(stat -c %s config.$1) $(sum layer.$1) $(stat -c %s layer.$1) >manifest.$1
-            [ "$(code -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @manifest.$1 $U/v2/c/r$(($1 % 3))/manifests/t$1)" = 201 ] || return 1
-            echo $1 >>acknowledged
-        }
         for n in $(seq $PUSHES); do alive; one $n; done
         touch stop go; kill $KILLER 2>/dev/null; wait $KILLER 2>/dev/null; alive
         echo "acknowledged $(wc -l <acknowledged) of $PUSHES, killed $(ls kills | wc -l) times"
         [ $(wc -l <acknowledged) -gt 0 ] || exit 2
         for n in $(seq $PUSHES); do
-            r=c/r$((n % 3)); c=$(curl -s -o got -w '%{http_code}' $U/v2/$r/manifests/t$n)
+            c=$(code $U/v2/c/r$((n % 3))/manifests/t$n)
             grep -qx $n acknowledged && [ $c != 200 ] && { echo "lost $n"; exit 3; }
             [ $c = 200 ] || continue
             # Also what was not acknowledged is whole where it is visible.
-            cmp got manifest.$n && for f in layer config; do curl -s $U/v2/$r/blobs/$(sum $f.$n) | cmp - $f.$n || { echo "torn $n"; exit 4; }; done || exit 5
+            whole $n || { echo "torn $n"; exit 4; }
         done
-        find hub/blobs -type f | while read -r f; do [ "$(sha256sum <$f | cut -d' ' -f1)" = "$(basename $f)" ] || { echo "torn $f"; exit 6; }; done"#
+        named"#
+    ));
+}
+
+/// Goal: the same at each step of a push and of a collection, one by one. Method: the registry kills itself
+/// at a fail point of `sys::fail`; the client goes on, and in the end all that was deleted is gone.
+#[test]
+fn a_registry_that_is_killed_at_each_step_loses_nothing_and_leaves_nothing() {
+    let Some(binary) = std::env::var_os("CAISSON_FAIL_BIN") else {
+        println!("skipped: no binary with fail points");
+        return;
+    };
+    let binary = binary.to_string_lossy();
+    with_registry(&format!(
+        "SERVER={binary}\n{PUSHES}\n{}",
+        r#"
+        printf 'grace_seconds = 1\n' >c.toml; n=0; : >acknowledged
+        for at in upload.begun:1 upload.written:2 blob.synced:1 blob.synced:2 blob.named:1 blob.recorded:2 manifest.recorded:1; do
+            n=$((n + 1)); CAISSON_FAIL_AT=registry.$at serve --config c.toml || exit 99
+            one $n && { echo "$at was not passed"; exit 2; }; wait $PID; [ $? = 137 ] || exit 3
+            serve --config c.toml || exit 98; c=$(code $U/v2/c/r$((n % 3))/manifests/t$n)
+            # A push that was never answered is there whole, or not at all.
+            case $at in manifest.*) [ $c = 200 ] && whole $n && is 202 -X DELETE $U/v2/c/r$((n % 3))/manifests/$(sum manifest.$n);; *) [ $c = 404 ];; esac && named || { echo "$at: $c"; exit 4; }
+            one $n && whole $n && end TERM || exit 5
+        done
+        serve --config c.toml || exit 97; for i in $(seq $n); do whole $i && is 202 -X DELETE $U/v2/c/r$((i % 3))/manifests/$(sum manifest.$i) || exit 6; done; end TERM
+        for at in collect.forgotten:2 collect.removed:3; do
+            CAISSON_FAIL_AT=registry.$at serve --config c.toml || exit 96
+            for i in $(seq 60); do kill -USR1 $PID 2>/dev/null || break; sleep .25; done; wait $PID; [ $? = 137 ] || { echo "$at was not passed"; exit 7; }
+        done
+        serve --config c.toml || exit 95
+        for i in $(seq 80); do kill -USR1 $PID; sleep .25; [ "$(find hub/blobs -type f | wc -l)" = 0 ] && break; done
+        [ "$(find hub/blobs -type f | wc -l)" = 0 ] || { find hub; exit 8; }
+        # Uploads that nobody continued go after a day.
+        find hub/uploads -exec touch -d '2 days ago' {} +; for i in $(seq 40); do kill -USR1 $PID; sleep .25; [ -z "$(ls hub/uploads)" ] && break; done; [ -z "$(ls hub/uploads)" ]"#
     ));
 }

@@ -97,6 +97,22 @@ EOP
         end TERM; serve --mirror http://$UH || exit 97; copy docker://$H/team/big:1 dir:later && diff -r big.1 later || exit 13
         is 502 $U/v2/team/never/manifests/1"#;
 
+    copies_make_room_for_others_and_what_is_ours_stays: r#"
+        archive; serve --root upstream.hub || exit 99; UP=$PID UH=$H UU=$U; other x/one:1; rm other.tar; other x/two:1 || exit 2
+        mv hub.log upstream.log; H=x:0; printf 'mirror_bytes_max = 150000\nmirror = "http://%s"\n' $UH >c.toml; serve --config c.toml || exit 98
+        trap 'kill -9 $PID $UP 2>/dev/null' EXIT
+        layer() { curl -s $UU/v2/x/$1/manifests/1 | sed -n 's/.*"layers".*"digest":"sha256:\([0-9a-f]*\)".*/\1/p'; }
+        here() { local l=$(layer $1); [ -e hub/blobs/sha256/${l:0:2}/$l ]; }
+        eventually() { for i in $(seq 100); do "$@" && return; sleep .05; done; return 1; }; gone() { ! here $1; }
+        push own/app:1 && copy docker://$H/x/one:1 dir:one && here one || exit 3
+        sleep 1.1; copy docker://$H/x/two:1 dir:two && here two && eventually gone one || exit 4
+        # What went is fetched again, and used longest ago is what was not asked for since.
+        sleep 1.1; copy docker://$H/x/one:1 dir:again && diff -r one again && here one && eventually gone two || exit 5
+        [ "$(grep -c '"method":"GET","path":"/v2/x/one/blobs/sha256:'$(layer one) upstream.log)" = 2 ] || exit 6
+        # What somebody made ours stays: by a push, and by a mount of a copy.
+        is 201 -X POST "$U/v2/own/mine/blobs/uploads/?mount=sha256:$(layer one)&from=x/one"
+        sleep 1.1; copy docker://$H/x/two:1 dir:two.again && diff -r two two.again && here one && copy docker://$H/own/app:1 dir:own"#;
+
     slow_clients_hold_nobody_up: r#"
         serve || exit 99; head -c 20000000 /dev/urandom >large; D=$(sum large); printf small >small; E=$(sum small)
         for f in large small; do is 201 -X POST --data-binary @$f "$U/v2/a/b/blobs/uploads/?digest=$(sum $f)"; done

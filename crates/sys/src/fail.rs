@@ -13,8 +13,8 @@
 //! Each process counts for itself, unless a space and a path follow: then every passing is written to
 //! that file as a line, and its lines are counted, so that all processes of a test count together.
 //! The name `every` writes down the passing of all points, and does nothing else. Points are passed
-//! by commands and monitors, never by a container's process between clone and exec.
-//! `tests/it/crash.rs` runs ordinary commands with each of them.
+//! by commands, monitors and the registry, never by a container's process between clone and exec.
+//! `tests/it/crash.rs` runs ordinary commands with each of them, `tests/it/registry.rs` pushes.
 
 use crate::SysError;
 
@@ -93,6 +93,14 @@ pub const NAMES: &[&str] = &[
     "monitor.step.running",
     "monitor.stop.asked",
     "monitor.stop.saved",
+    "registry.blob.named",
+    "registry.blob.recorded",
+    "registry.blob.synced",
+    "registry.collect.forgotten",
+    "registry.collect.removed",
+    "registry.manifest.recorded",
+    "registry.upload.begun",
+    "registry.upload.written",
     "runtime.cgroup.beginning",
     "runtime.cgroup.made",
     "runtime.cgroup.making",

@@ -28,7 +28,10 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "caisson-network",
         ],
     ),
-    ("caisson-registry", &["caisson-types", "caisson-storage"]),
+    (
+        "caisson-registry",
+        &["caisson-types", "caisson-sys", "caisson-storage"],
+    ),
     (
         "caisson-engine",
         &[

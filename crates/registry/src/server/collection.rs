@@ -36,6 +36,9 @@ pub(crate) async fn collect(registry: &Arc<Registry>) -> Result<Collected, Strin
     let mut collected = sweep(registry, grace).await?;
     let marked = registry.database.mark(now() - grace).await;
     collected.marked = marked.map_err(|error| chain(&error))?;
+    let copies = make_room(registry).await?;
+    collected.blobs += copies.blobs;
+    collected.bytes += copies.bytes;
     sweep_strays(registry).await?;
     let swept = registry.storage.sweep_uploads(UPLOAD_IDLE).await;
     swept.map_err(|error| chain(&error))?;
@@ -65,14 +68,56 @@ async fn sweep(registry: &Arc<Registry>, grace: i64) -> Result<Collected, String
             if !forgotten.map_err(|error| chain(&error))? {
                 continue;
             }
+            sys::fail::point("registry.collect.forgotten");
             // After the row: bytes without a row are swept later, a row without bytes would lie.
             let place = registry.storage.place(&blob.digest, &blob.location);
             let removed = registry.storage.remove(place).await;
             removed.map_err(|error| chain(&error))?;
+            sys::fail::point("registry.collect.removed");
             collected.blobs += 1;
             collected.bytes += blob.size;
         }
         if is_last {
+            return Ok(collected);
+        }
+    }
+}
+
+/// Removes copies of another registry's blobs where they take more than they may, those first that nobody
+/// used for longest. What was used this second stays. Called by collection, and after each copy.
+pub(crate) async fn make_room(registry: &Arc<Registry>) -> Result<Collected, String> {
+    let limit = registry.settings.mirror_bytes_max;
+    let mut collected = Collected::default();
+    loop {
+        let size = registry.database.copies_size().await;
+        let size = size.map_err(|error| chain(&error))?;
+        if size <= limit {
+            return Ok(collected);
+        }
+        let oldest = registry.database.oldest_copies(now(), BATCH).await;
+        let oldest = oldest.map_err(|error| chain(&error))?;
+        let _nobody_publishes = registry.publishing.write().await;
+        let mut left = size;
+        let before = collected.blobs;
+        for copy in oldest {
+            if left <= limit {
+                break;
+            }
+            let forgotten = registry.database.forget_copy(&copy).await;
+            if !forgotten.map_err(|error| chain(&error))? {
+                continue;
+            }
+            let place = registry
+                .storage
+                .place(&copy.blob.digest, &copy.blob.location);
+            let removed = registry.storage.remove(place).await;
+            removed.map_err(|error| chain(&error))?;
+            left = left.saturating_sub(copy.blob.size);
+            collected.blobs += 1;
+            collected.bytes += copy.blob.size;
+        }
+        // All that is left is in use.
+        if collected.blobs == before {
             return Ok(collected);
         }
     }

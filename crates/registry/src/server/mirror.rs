@@ -26,7 +26,7 @@ use super::api::error::ApiError;
 use super::database::manifests::{NewManifest, Pushed};
 use super::database::repositories::Facts;
 use super::storage::{Storage, Stored};
-use super::{Registry, chain, manifest};
+use super::{Registry, chain, collection, manifest};
 use crate::{
     Account, Client, Credentials, FetchedManifest, Registries, RegistryConfig, RegistryError,
     Selector,
@@ -322,13 +322,21 @@ pub(crate) async fn flight(
         let (registry, name, digest) = (registry.clone(), name.to_owned(), digest.clone());
         let flight = flight.clone();
         async move {
-            let result = fetch_blob(&registry, &name, &digest, (&id, size)).await;
+            // It may have arrived between the asker's look and this flight's begin.
+            let known = registry.database.blob(&name, &digest).await;
+            let result = match known {
+                Ok(Some(row)) if !row.is_marked => Ok(()),
+                _ => fetch_blob(&registry, &name, &digest, (&id, size)).await,
+            };
             if let Some(mirror) = &registry.mirror {
                 lock(&mirror.flights).remove(&digest);
             }
             match result {
                 Ok(()) => {
                     flight.stage.send_replace(Stage::Here);
+                    if let Err(text) = collection::make_room(&registry).await {
+                        registry.trouble(&text);
+                    }
                 }
                 Err(text) => {
                     registry.storage.discard(&id).await;

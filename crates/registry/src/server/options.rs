@@ -13,6 +13,8 @@ const LISTEN: &str = "127.0.0.1:5000";
 const ROOT: &str = "/var/lib/caisson/registry";
 /// The largest blob: 64 GiB.
 const BLOB_BYTES_MAX: u64 = 64 << 30;
+/// What copies of another registry's blobs take: 100 GiB.
+const MIRROR_BYTES_MAX: u64 = 100 << 30;
 /// A blob that nobody used for so long, and nothing refers to, is collected.
 const GRACE: Duration = Duration::from_secs(2 * 3600);
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
@@ -129,6 +131,7 @@ struct File {
     mirror: Option<String>,
     mirror_user: Option<String>,
     mirror_password: Option<String>,
+    mirror_bytes_max: Option<u64>,
     webhooks_private: Option<bool>,
 }
 
@@ -156,6 +159,8 @@ pub(crate) struct Settings {
     pub(crate) database: Option<String>,
     pub(crate) mirror: Option<String>,
     pub(crate) mirror_account: Option<(String, String)>,
+    /// Copies beyond this go, those first that nobody used for longest.
+    pub(crate) mirror_bytes_max: u64,
     /// Webhooks may lead to loopback and to private networks.
     pub(crate) webhooks_private: bool,
 }
@@ -218,6 +223,7 @@ impl Settings {
                 .map(|url| check_url(url).map_err(OptionsError::Mirror))
                 .transpose()?,
             mirror_account,
+            mirror_bytes_max: file.mirror_bytes_max.unwrap_or(MIRROR_BYTES_MAX),
             webhooks_private: file.webhooks_private.unwrap_or(false),
         })
     }

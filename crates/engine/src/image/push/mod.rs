@@ -4,7 +4,7 @@
 //! where everything that this names is here. What was made here gets a manifest; its layers are
 //! compressed once, kept, and sent the same way ever after (see `pack`).
 //!
-//! Costs: one request where the registry's tag means the same already. Else one per blob that is
+//! Costs: two requests where the registry's tag means the same already. Else one per blob that is
 //! there, three per blob that is not, and one per manifest. Memory: the buffers of five streams.
 
 mod pack;

@@ -66,10 +66,10 @@ pub(super) fn send(
             repository.put_manifest(selector, media_type, bytes, &paper.digest)?;
         }
     }
-    if !is_done {
-        let selector = Selector::Tag(tag);
-        repository.put_manifest(selector, &top.media_type, &top.bytes, &top.digest)?;
-    }
+    // Sent also where the tag means it already: reading does not show that one may write, and a push by
+    // somebody who may not has to fail.
+    let selector = Selector::Tag(tag);
+    repository.put_manifest(selector, &top.media_type, &top.bytes, &top.digest)?;
     Ok(())
 }
 

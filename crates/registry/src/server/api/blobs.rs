@@ -126,10 +126,10 @@ async fn find(call: &Call<'_>, digest: &Digest) -> Result<Source, ApiError> {
     // Whoever asks for a blob may be about to push a manifest with it: collection shall wait. A
     // quarter of the grace is precise enough and saves nearly all of these writes.
     let is_old = now() - row.last_used > registry.settings.grace_seconds() / 4;
-    if is_old
-        && call.method == Method::HEAD
-        && !registry.database.touch_blob(call.name, digest).await?
-    {
+    // A copy that is fetched is used, too: those that are not make room for others.
+    let is_use = call.method == Method::HEAD
+        || (registry.mirror.is_some() && registry.facts(call.name).await?.is_copy);
+    if is_old && is_use && !registry.database.touch_blob(call.name, digest).await? {
         return Err(unknown(digest));
     }
     Ok(Source::Kept(row))

@@ -160,17 +160,8 @@ async fn put(
             base: &auth::base_url(registry, call.headers),
         })
         .await?;
-    match pushed {
-        Pushed::Done => {}
-        Pushed::Unknown(missing) => {
-            let message = format!("the repository has no {missing}: push it first");
-            return Err(ApiError::bad("MANIFEST_BLOB_UNKNOWN", message));
-        }
-        Pushed::WrongSize(blob) => {
-            let message = format!("the manifest tells a wrong size of {blob}");
-            return Err(ApiError::bad("MANIFEST_INVALID", message));
-        }
-    }
+    sys::fail::point("registry.manifest.recorded");
+    check_pushed(pushed)?;
     registry.metrics.pushes.add(1);
     let mut response = empty(StatusCode::CREATED);
     set(
@@ -186,6 +177,20 @@ async fn put(
         set(&mut response, TAG, &tags.join(", "));
     }
     Ok(response)
+}
+
+fn check_pushed(pushed: Pushed) -> Result<(), ApiError> {
+    match pushed {
+        Pushed::Done => Ok(()),
+        Pushed::Unknown(missing) => {
+            let message = format!("the repository has no {missing}: push it first");
+            Err(ApiError::bad("MANIFEST_BLOB_UNKNOWN", message))
+        }
+        Pushed::WrongSize(blob) => {
+            let message = format!("the manifest tells a wrong size of {blob}");
+            Err(ApiError::bad("MANIFEST_INVALID", message))
+        }
+    }
 }
 
 /// What was fetched from another registry follows that one.

@@ -194,6 +194,7 @@ async fn finish(
         .database
         .add_blob(call.name, digest, (size, &location))
         .await?;
+    sys::fail::point("registry.blob.recorded");
     if kept != location {
         // The same bytes were there already, elsewhere.
         registry.storage.remove(Stored::Location(location)).await?;

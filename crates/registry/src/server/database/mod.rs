@@ -11,6 +11,7 @@ pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod blobs;
 pub(crate) mod collect;
+pub(crate) mod copies;
 pub(crate) mod manifests;
 pub(crate) mod organisations;
 pub(crate) mod repositories;

@@ -56,6 +56,7 @@ impl Session {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.map_err(failed("write to an upload"))?,
             };
+            sys::fail::point("registry.upload.written");
             self.hasher.update(&rest[..count]);
             self.offset += count as u64;
             rest = &rest[count..];
@@ -142,6 +143,7 @@ impl Disk {
             .create_new(true)
             .open(directory.join("data"))
             .map_err(failed("begin an upload"))?;
+        sys::fail::point("registry.upload.begun");
         let session = Session {
             directory,
             file,
@@ -240,6 +242,7 @@ impl Disk {
             .file
             .sync_data()
             .map_err(failed("sync a blob to the disk"))?;
+        sys::fail::point("registry.blob.synced");
         let (path, size) = (self.blob_path(digest), session.offset);
         let parent = path.parent().expect("invariant: a blob is in a directory");
         if !parent.exists() {
@@ -250,6 +253,7 @@ impl Disk {
         }
         fs::rename(session.directory.join("data"), &path).map_err(failed("name a blob"))?;
         sync_directory(parent)?;
+        sys::fail::point("registry.blob.named");
         self.abandon(id, session);
         Ok(size)
     }
