@@ -20,6 +20,7 @@ use crate::nft::Table;
 use crate::nft::elements::{Elements, EndpointRules, PublishedPort};
 use crate::ports::{self, HoldError};
 use crate::route::{self, InsideSpec, NamespaceError};
+use crate::shortcut::{self, Door, Place};
 use crate::subnet::HostAddress;
 use crate::sysctl;
 use crate::{NetlinkError, Socket};
@@ -174,6 +175,8 @@ impl Endpoint {
                 gateways: &self.gateways,
             },
         )?;
+        // Without it, it works as well.
+        let _ = self.open_shortcut(route);
         if self.sysctls.is_empty() {
             return Ok(());
         }
@@ -182,6 +185,33 @@ impl Endpoint {
             all.try_for_each(|(path, value)| sysctl::set_of(&self.inside, path, value))
         };
         Ok(route::within(namespace, set)??)
+    }
+
+    fn open_shortcut(&self, socket: &Socket) -> Result<(), NetlinkError> {
+        let ipv4 = self.addresses.iter().find_map(|one| match one.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let Some(address) = ipv4.filter(|_| self.network.has_shortcut) else {
+            return Ok(());
+        };
+        let door = Door {
+            veth: link::index(socket, &self.veth)?,
+            mac: self.mac,
+            address,
+        };
+        let place = Place {
+            bridge: link::index(socket, &self.network.bridge)?,
+            mac: self.network.mac(),
+            has_icc: self.network.has_icc,
+        };
+        Ok(shortcut::open(&place, &door)?)
+    }
+
+    fn close_shortcut(&self, socket: &Socket) {
+        if let Ok(bridge) = link::index(socket, &self.network.bridge) {
+            let _ = shortcut::close(bridge, self.mac);
+        }
     }
 }
 
@@ -246,6 +276,7 @@ impl Attachment {
         endpoint: &Endpoint,
         namespace: impl AsFd,
     ) -> Result<(), AttachError> {
+        endpoint.close_shortcut(netfilter);
         link::delete(&Socket::route()?, &endpoint.veth)?;
         let mut elements = Elements::new();
         endpoint.push(&mut elements);
@@ -343,6 +374,7 @@ impl Attachment {
             self.forget_flows(netfilter);
         }
         for endpoint in &self.endpoints {
+            endpoint.close_shortcut(netfilter);
             self.give_back(endpoint);
         }
     }

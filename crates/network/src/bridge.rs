@@ -43,6 +43,13 @@ pub struct NetworkPlan {
     /// Where ports are published that name no address; `None` is everywhere.
     #[serde(default)]
     pub host_binding: Option<Ipv4Addr>,
+    /// Whether packets may take the short way past the bridge.
+    #[serde(default = "yes")]
+    pub has_shortcut: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The tables, and where it is kept on which interfaces we switched forwarding on.
@@ -209,13 +216,10 @@ impl Firewall {
         has_ipv6: bool,
     ) -> Result<(), BridgeError> {
         let mut elements = Elements::new();
-        let addresses = listing::addresses(route)?;
-        for link in listing::links(route)? {
-            let has_ipv4 = addresses
-                .iter()
-                .any(|on| on.index == link.index && on.address.address.is_ipv4());
+        let numbers = listing::links_with_ipv4(route)?;
+        for link in listing::links_numbered(route, &numbers)? {
             let is_outside = link.name != "lo" && link.kind != "bridge" && link.is_up;
-            if !has_ipv4 || !is_outside {
+            if !is_outside {
                 continue;
             }
             let name: InterfaceName = link.name.parse()?;

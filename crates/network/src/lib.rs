@@ -19,6 +19,7 @@ mod netlink;
 pub mod nft;
 pub mod ports;
 pub mod route;
+pub mod shortcut;
 pub mod subnet;
 pub mod sysctl;
 

@@ -247,9 +247,7 @@ pub struct VethSpec<'a> {
 /// [`LinkError::BridgeFull`]; `ENODEV` without the bridge.
 pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError> {
     let host = spec.host.as_str();
-    let bridge = rustix::net::netdevice::name_to_index(socket, spec.bridge.as_str())
-        .map_err(|errno| SysError::new("find bridge", spec.bridge.as_str(), errno))
-        .map_err(NetlinkError::from)?;
+    let bridge = index(socket, spec.bridge)?;
     let mut batch = Batch::new();
     let flags = NLM_F_CREATE | NLM_F_EXCL;
     let step = Step::new("create link", host);
@@ -296,6 +294,12 @@ pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError
         LinkError::from(error)
     })?;
     Ok(())
+}
+
+/// The kernel's number of a link; any socket will do.
+pub(crate) fn index(socket: &Socket, name: &InterfaceName) -> Result<u32, NetlinkError> {
+    rustix::net::netdevice::name_to_index(socket, name.as_str())
+        .map_err(|errno| SysError::new("find link", name.as_str(), errno).into())
 }
 
 fn bridge_full(error: NetlinkError, bridge: &InterfaceName) -> LinkError {

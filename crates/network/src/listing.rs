@@ -143,7 +143,43 @@ pub fn uplink(socket: &Socket) -> Result<Option<Link>, NetlinkError> {
     let Some(index) = best.and_then(|route| route.interface) else {
         return Ok(None);
     };
-    Ok(links(socket)?.into_iter().find(|link| link.index == index))
+    Ok(links_numbered(socket, &[index])?.into_iter().next())
+}
+
+/// The links of these numbers, as far as they are there: what all of them are would cost each start
+/// more with every container that runs.
+///
+/// # Errors
+/// The kernel's answer.
+pub(crate) fn links_numbered(socket: &Socket, numbers: &[u32]) -> Result<Vec<Link>, NetlinkError> {
+    // What the socket takes at once.
+    const PART: usize = 64;
+    let mut found = Vec::new();
+    for part in numbers.chunks(PART) {
+        let mut batch = Batch::new();
+        for number in part {
+            let step = Step::new("find link", number.to_string()).unless(&[Errno::NODEV]);
+            batch.push((RTM_GETLINK, 0), &link_header(*number, 0, 0), step, |_| {});
+        }
+        found.extend(socket.exchange(batch)?.iter().filter_map(parse_link));
+    }
+    Ok(found)
+}
+
+/// The numbers of the links that have an IPv4 address.
+///
+/// # Errors
+/// The kernel's answer.
+pub(crate) fn links_with_ipv4(socket: &Socket) -> Result<Vec<u32>, NetlinkError> {
+    const AF_INET: u8 = 2;
+    let mut header = [0; ADDRESS_HEADER_BYTES];
+    header[0] = AF_INET;
+    let replies = socket.dump(RTM_GETADDR, &header, "addresses", |_| {})?;
+    let addresses = replies.iter().filter_map(parse_address);
+    let mut numbers: Vec<u32> = addresses.map(|one| one.index).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
 }
 
 /// Every network that this host reaches or is part of, default routes apart: what a new network

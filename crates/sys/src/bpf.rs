@@ -1,11 +1,13 @@
-//! Device programs of cgroup v2: loading one and attaching it to a control group.
-//!
-//! The program itself is made by `runtime::cgroup`; only the two calls are here. Kernel 4.15.
+//! Programs for the kernel (extended BPF): those that guard the devices of a control group (version 2,
+//! kernel 4.15), made by `runtime::cgroup`, and in [`traffic`] those that see the packets of an
+//! interface. Only the calls are here.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use crate::error::{Context, SysError};
 use crate::process::{BpfInstruction, check};
+
+pub mod traffic;
 
 const BPF_PROG_LOAD: u64 = 5;
 const BPF_PROG_ATTACH: u64 = 8;

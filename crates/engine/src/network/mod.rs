@@ -115,6 +115,7 @@ impl Engine {
             gateways,
             is_internal: record.internal,
             has_icc: options.has_icc,
+            has_shortcut: options.has_shortcut,
             masquerades: options.masquerades && !record.internal,
             host_binding: options.host_binding,
         })

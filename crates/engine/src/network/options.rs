@@ -20,6 +20,8 @@ const GATEWAY_MODES: [&str; 2] = [
     "com.docker.network.bridge.gateway_mode_ipv4",
     "com.docker.network.bridge.gateway_mode_ipv6",
 ];
+/// Ours: whether packets may pass by the bridge where the kernel lets them.
+const SHORTCUT: &str = "caisson.shortcut";
 const INTERFACES: &str = "com.docker.network.container_iface_prefix";
 const ENDPOINT_INTERFACE: &str = "com.docker.network.endpoint.ifname";
 const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
@@ -43,6 +45,8 @@ pub(super) struct NetworkOptions {
     pub(super) masquerades: bool,
     /// Where ports are published that name no address; `None` is everywhere.
     pub(super) host_binding: Option<Ipv4Addr>,
+    /// Whether packets may take the short way past the bridge.
+    pub(super) has_shortcut: bool,
     /// What containers' interfaces are called, before their number.
     pub(super) interfaces: String,
 }
@@ -56,6 +60,7 @@ impl NetworkOptions {
             has_icc: true,
             masquerades: true,
             host_binding: None,
+            has_shortcut: true,
             interfaces: INTERFACE_PREFIX_DEFAULT.into(),
         };
         for (key, value) in options {
@@ -70,6 +75,7 @@ impl NetworkOptions {
                         .map_err(|_| unparsed(key, value, "not an IPv4 address"))?;
                     all.host_binding = (!address.is_unspecified()).then_some(address);
                 }
+                SHORTCUT => all.has_shortcut = boolean(key, value)?,
                 INTERFACES => all.interfaces = interface_prefix(value)?,
                 key if GATEWAY_MODES.contains(&key) => match value.as_str() {
                     "" | "nat" => {}

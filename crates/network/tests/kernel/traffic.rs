@@ -244,12 +244,14 @@ fn containers_reach_outside_under_the_hosts_address_unless_told_otherwise() {
 #[test]
 fn without_icc_containers_meet_only_at_published_ports() {
     with_and_without_br_netfilter(|| {
-        let world = World::new();
+        let world = World::with_icc(false);
         network::link::delete(&world.route, &name("v1-2")).unwrap();
         network::link::delete(&world.route, &name("v1-3")).unwrap();
         let make = |host| container(&world.route, ("net-a", 1), host);
         let (one, two) = (make(2), make(3));
         crate::world::wait_for_carrier("net-a");
+        world.open(("net-a", false), &one);
+        world.open(("net-a", false), &two);
         let mut gone = Elements::new();
         gone.whole_network(&name("net-a"), &subnets("net-a"));
         world.table.take_out(&world.netfilter, &gone).unwrap();
@@ -471,5 +473,35 @@ fn a_container_is_no_router_and_answers_for_no_neighbour() {
         gone.endpoint(&world.a2.rules);
         world.table.take_out(&world.netfilter, &gone).unwrap();
         assert!(arrives(ROUTER, own), "without our rules it arrives");
+    });
+}
+
+/// Bytes that the bridge itself saw.
+fn bytes_of_bridge() -> u64 {
+    let shown = run("ip -s -j link show net-a");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let bytes = |way: &str| shown[0]["stats64"][way]["bytes"].as_u64().unwrap();
+    bytes("rx") + bytes("tx")
+}
+
+#[test]
+fn the_short_way_passes_by_the_bridge_and_ends_with_the_container() {
+    with_and_without_br_netfilter(|| {
+        let world = World::new();
+        let server = world.a1.listen("10.1.0.2:80");
+        let before = bytes_of_bridge();
+        assert!(world.a2.reach("10.1.0.2:80", &server).is_some());
+        assert!(reach("10.1.0.2:80", &server).is_some());
+        let by_bridge = bytes_of_bridge() - before > 20_000;
+        if world.is_short() {
+            assert!(!by_bridge, "80,000 bytes passed by the bridge");
+            // Somebody else has the address now, at another port of the bridge.
+            world.forget("net-a", &world.a1);
+            assert!(world.a2.reach("10.1.0.2:80", &server).is_some());
+            assert!(reach("10.1.0.2:80", &server).is_some());
+            assert!(bytes_of_bridge() - before > 20_000);
+        } else {
+            assert!(by_bridge, "or this test proves nothing");
+        }
     });
 }

@@ -1,5 +1,6 @@
 //! A host, its containers and a neighbour on its uplink, each a network namespace.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +12,7 @@ use network::mac::Mac;
 use network::nft::Table;
 use network::nft::elements::{Elements, EndpointRules, NetworkRules, Within};
 use network::route::{InsideSpec, configure, in_namespace};
+use network::shortcut::{self, Door, Place};
 use network::subnet::{HostAddress, Prefix};
 use network::{Socket, sysctl};
 use sys::process::{join_namespaces, namespaces, unshare};
@@ -53,11 +55,18 @@ pub(crate) fn in_fresh_namespace(body: impl FnOnce() + Send) {
     }
 }
 
-/// Twice: with frames between ports of a bridge passing the filters of IP (br_netfilter), and
-/// without.
+thread_local! {
+    /// Whether packets take the short way past the bridge.
+    static SHORT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Four times: with frames between ports of a bridge passing the filters of IP (br_netfilter), and
+/// without; by the bridge, and by the short way past it.
 pub(crate) fn with_and_without_br_netfilter(body: impl Fn() + Send + Sync) {
-    for value in [0, 1] {
+    for (value, short) in [(0, false), (1, false), (0, true), (1, true)] {
         in_fresh_namespace(|| {
+            SHORT.set(short);
+            println!("short way: {short}");
             for switch in ["iptables", "ip6tables", "arptables"] {
                 let path = format!("/proc/sys/net/bridge/bridge-nf-call-{switch}");
                 if std::fs::write(path, value.to_string()).is_err() && value == 1 {
@@ -233,6 +242,11 @@ pub(crate) fn wait_for_carrier(bridge: &str) {
 impl World {
     /// With the firewall, and the networks and endpoints in it.
     pub(crate) fn new() -> Self {
+        Self::with_icc(true)
+    }
+
+    /// The same; whether containers of one network may take the short way to each other.
+    pub(crate) fn with_icc(has_icc: bool) -> Self {
         let world = Self::bare();
         world.table.ensure(&world.netfilter).unwrap();
         let mut elements = Elements::new();
@@ -246,7 +260,53 @@ impl World {
         for bridge in ["net-a", "net-b"] {
             sysctl::route_localnet(&name(bridge)).unwrap();
         }
+        if SHORT.get() && !world.shorten(has_icc) {
+            println!("no short way on this kernel");
+        }
         world
+    }
+
+    fn shorten(&self, has_icc: bool) -> bool {
+        let all = [
+            ("net-a", &self.a1),
+            ("net-a", &self.a2),
+            ("net-b", &self.b1),
+        ];
+        all.iter()
+            .all(|(bridge, container)| self.open((bridge, has_icc), container))
+    }
+
+    /// Opens the short way for a container; whether the kernel has it.
+    pub(crate) fn open(&self, (bridge, has_icc): (&str, bool), container: &Container) -> bool {
+        let IpAddr::V4(address) = container.ip() else {
+            panic!("{} is no IPv4 address", container.ip());
+        };
+        let number = if bridge == "net-a" { 1 } else { 2 };
+        let place = Place {
+            bridge: self.index(bridge),
+            mac: Mac([2, 0x42, 10, number, 0, 1]),
+            has_icc,
+        };
+        let door = Door {
+            veth: self.index(container.rules.veth.as_str()),
+            mac: container.rules.mac,
+            address,
+        };
+        shortcut::open(&place, &door).is_ok()
+    }
+
+    /// Closes it.
+    pub(crate) fn forget(&self, bridge: &str, container: &Container) {
+        shortcut::close(self.index(bridge), container.rules.mac).unwrap();
+    }
+
+    /// Whether packets may take the short way.
+    pub(crate) fn is_short(&self) -> bool {
+        SHORT.get() && shortcut::is_prepared(self.index("net-a"))
+    }
+
+    fn index(&self, interface: &str) -> u32 {
+        rustix::net::netdevice::name_to_index(&self.route, interface).unwrap()
     }
 
     /// Without any firewall.

@@ -1,0 +1,330 @@
+//! The short way between a network's containers, and between them and the host: past the bridge.
+//!
+//! A frame that crosses a bridge meets its filters, its table of addresses, the host's stack a second
+//! time and, with br_netfilter, connection tracking twice. What comes from a container with its own
+//! hardware and IPv4 address and goes to another one's hardware address is handed to that one's
+//! interface directly; what goes to the bridge's own address enters the host's stack as from the
+//! bridge; what the host itself sends by the bridge leaves by the right port at once. The host's filters of
+//! IP see what they would see without br_netfilter. All else (broadcasts, ARP, IPv6 from a container,
+//! any address that is not the container's own) takes the long way with all its rules.
+//!
+//! One program and one table per bridge, which live as long as it; the program is attached to each
+//! port too, and goes with it. Kernels before 6.6, and those that do not let us, know only the long
+//! way: nothing here is needed, so no failure here is one.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use sys::SysError;
+use sys::bpf::traffic::{self, Program, Side};
+use sys::process::BpfInstruction;
+
+use crate::mac::Mac;
+
+/// Bumped with every change of the program: a bridge keeps the one that it has.
+const NAME: &str = "caisson_1";
+/// As many as a bridge has ports, and as many again of containers whose end nobody saw.
+const DOORS_MAX: u32 = 2048;
+
+/// A bridge, as far as its program knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The kernel's number.
+    pub bridge: u32,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Whether its containers talk to each other.
+    pub has_icc: bool,
+}
+
+/// A container's end on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// The kernel's number of the host's end.
+    pub veth: u32,
+    /// The hardware address inside.
+    pub mac: Mac,
+    /// The IPv4 address inside.
+    pub address: Ipv4Addr,
+}
+
+/// Whether a bridge has its program.
+pub fn is_prepared(bridge: u32) -> bool {
+    matches!(find(bridge), Ok(Some(_)))
+}
+
+/// Opens the short way for a container; its bridge gets the program with the first.
+///
+/// # Errors
+/// The kernel's answer: it has no such programs, or not for us.
+pub fn open(place: &Place, door: &Door) -> Result<(), SysError> {
+    let found = match find(place.bridge)? {
+        None => {
+            prepare(place)?;
+            // Of two that were made at once, all take the first.
+            find(place.bridge)?
+        }
+        found => found,
+    };
+    let Some((program, doors)) = found else {
+        return Ok(());
+    };
+    let attached = match traffic::attach(&program.fd, door.veth, Side::Ingress) {
+        Err(error) if error.errno == Errno::EXIST => Ok(()),
+        other => other,
+    };
+    let mut value = [0; 8];
+    value[..4].copy_from_slice(&door.veth.to_ne_bytes());
+    value[4..].copy_from_slice(&door.address.octets());
+    let opened = attached.and_then(|()| traffic::set(&doors, &key(door.mac), &value));
+    if opened.is_err() {
+        // One that was forgotten to be closed would lead astray.
+        let _ = traffic::remove(&doors, &key(door.mac));
+    }
+    opened
+}
+
+/// Forgets a container. One that is not forgotten costs an entry: frames to it are dropped, until
+/// another with its hardware address comes.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn close(bridge: u32, mac: Mac) -> Result<(), SysError> {
+    match find(bridge)? {
+        Some((_, doors)) => traffic::remove(&doors, &key(mac)),
+        None => Ok(()),
+    }
+}
+
+fn prepare(place: &Place) -> Result<(), SysError> {
+    let doors = traffic::new_table(NAME, (8, 8), DOORS_MAX)?;
+    let program = traffic::load(NAME, &program(place, doors.as_raw_fd()))?;
+    traffic::attach(&program, place.bridge, Side::Egress)
+}
+
+/// The program of a bridge and its table.
+fn find(bridge: u32) -> Result<Option<(Program, OwnedFd)>, SysError> {
+    for number in traffic::programs(bridge, Side::Egress)? {
+        let program = traffic::program(number)?;
+        if let (NAME, [table]) = (program.name.as_str(), &program.tables[..]) {
+            let doors = traffic::table(*table)?;
+            return Ok(Some((program, doors)));
+        }
+    }
+    Ok(None)
+}
+
+fn key(mac: Mac) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..6].copy_from_slice(&mac.0);
+    key
+}
+
+// Instructions: what is done, with which width and from where.
+const LOAD_WORD: u8 = 0x61;
+const LOAD_HALF: u8 = 0x69;
+const STORE_WORD: u8 = 0x63;
+const MOVE: u8 = 0xbf;
+const MOVE_VALUE: u8 = 0xb7;
+const ADD_VALUE: u8 = 0x07;
+const LOAD_TABLE: u8 = 0x18;
+const CALL: u8 = 0x85;
+const EXIT: u8 = 0x95;
+const JUMP: u8 = 0x05;
+const JUMP_IF_GREATER: u8 = 0x2d;
+const JUMP_UNLESS_EQUAL: u8 = 0x5d;
+const JUMP_IF_VALUE: u8 = 0x16;
+const JUMP_UNLESS_VALUE: u8 = 0x56;
+
+/// The source register of [`LOAD_TABLE`] that says the value is a descriptor.
+const TABLE_BY_DESCRIPTOR: u8 = 1;
+
+// The kernel's functions.
+const LOOK_UP: u32 = 1;
+const REDIRECT: u32 = 23;
+const REDIRECT_PEER: u32 = 155;
+/// For [`REDIRECT`]: as if it had arrived there.
+const ARRIVE: u32 = 1;
+/// The verdict that leaves a packet to others.
+const NEXT: u32 = u32::MAX;
+
+// `struct __sk_buff`.
+const IS_TAGGED: i16 = 20;
+const CAME_BY: i16 = 36;
+const INTERFACE: i16 = 40;
+const DATA: i16 = 76;
+const DATA_END: i16 = 80;
+
+// A frame: hardware addresses, protocol, IPv4 header.
+const TO_MAC: i16 = 0;
+const FROM_MAC: i16 = 6;
+const PROTOCOL: i16 = 12;
+const FROM_IPV4: i16 = 26;
+const FRAME_BYTES_MIN: u32 = 34;
+const IPV4: u16 = 0x0800;
+
+/// Where keys are put together, below the frame pointer.
+const TO_KEY: i16 = -8;
+const FROM_KEY: i16 = -16;
+
+/// A place in the program that jumps lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// What leaves by the bridge.
+    Leaves,
+    /// What leaves by the bridge, and comes from this host or from the bridge.
+    LeavesOwn,
+    /// What goes to another container.
+    ToNeighbour,
+    /// The long way.
+    LongWay,
+}
+
+#[derive(Default)]
+struct Assembler {
+    code: Vec<BpfInstruction>,
+    jumps: Vec<(usize, Mark)>,
+    marks: Vec<(Mark, usize)>,
+}
+
+impl Assembler {
+    fn push(&mut self, code: u8, (to, from): (u8, u8), offset: i16, value: u32) {
+        let ([o0, o1], [v0, v1, v2, v3]) = (offset.to_ne_bytes(), value.to_ne_bytes());
+        self.code
+            .push([code, to | from << 4, o0, o1, v0, v1, v2, v3]);
+    }
+
+    fn jump(&mut self, code: u8, registers: (u8, u8), value: u32, mark: Mark) {
+        self.jumps.push((self.code.len(), mark));
+        self.push(code, registers, 0, value);
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        self.marks.push((mark, self.code.len()));
+    }
+
+    /// Puts a hardware address of the frame (register 7) where keys are made.
+    fn copy_key(&mut self, frame: i16, key: i16) {
+        self.push(LOAD_WORD, (1, 7), frame, 0);
+        self.push(STORE_WORD, (10, 1), key, 0);
+        self.push(LOAD_HALF, (1, 7), frame + 4, 0);
+        self.push(STORE_WORD, (10, 1), key + 4, 0);
+    }
+
+    /// Looks a key up; the entry is in register 0, or the long way is taken.
+    fn look_up(&mut self, doors: i32, key: i16) {
+        self.push(LOAD_TABLE, (1, TABLE_BY_DESCRIPTOR), 0, doors as u32);
+        self.push(0, (0, 0), 0, 0);
+        self.push(MOVE, (2, 10), 0, 0);
+        self.push(ADD_VALUE, (2, 0), 0, i32::from(key) as u32);
+        self.push(CALL, (0, 0), 0, LOOK_UP);
+        // The whole register: half of a pointer may be zero.
+        self.jump(0x15, (0, 0), 0, Mark::LongWay);
+    }
+
+    fn finish(mut self) -> Vec<BpfInstruction> {
+        for (at, mark) in &self.jumps {
+            let found = self.marks.iter().find(|(one, _)| one == mark);
+            let to = found.map_or(0, |(_, to)| *to);
+            // Fewer than a hundred instructions, and all jumps lead forward.
+            let offset = (to - at - 1) as i16;
+            self.code[*at][2..4].copy_from_slice(&offset.to_ne_bytes());
+        }
+        self.code
+    }
+}
+
+/// The program of a bridge and its ports.
+fn program(place: &Place, doors: i32) -> Vec<BpfInstruction> {
+    let [m0, m1, m2, m3, m4, m5] = place.mac.0;
+    let mac_head = u32::from_ne_bytes([m0, m1, m2, m3]);
+    let mac_tail = u32::from(u16::from_ne_bytes([m4, m5]));
+    let mut it = Assembler::default();
+    // 6 is the packet's record, 7 and 8 are the frame and its end, 9 is the interface.
+    it.push(MOVE, (6, 1), 0, 0);
+    it.push(LOAD_WORD, (7, 6), DATA, 0);
+    it.push(LOAD_WORD, (8, 6), DATA_END, 0);
+    it.push(LOAD_WORD, (9, 6), INTERFACE, 0);
+    it.push(MOVE, (1, 7), 0, 0);
+    it.push(ADD_VALUE, (1, 0), 0, FRAME_BYTES_MIN);
+    it.jump(JUMP_IF_GREATER, (1, 8), 0, Mark::LongWay);
+    it.push(LOAD_WORD, (1, 6), IS_TAGGED, 0);
+    it.jump(JUMP_UNLESS_VALUE, (1, 0), 0, Mark::LongWay);
+    it.copy_key(TO_MAC, TO_KEY);
+    it.jump(JUMP_IF_VALUE, (9, 0), place.bridge, Mark::Leaves);
+    // From a container: only in its own name.
+    it.push(LOAD_HALF, (1, 7), PROTOCOL, 0);
+    it.jump(
+        JUMP_UNLESS_VALUE,
+        (1, 0),
+        u32::from(IPV4.to_be()),
+        Mark::LongWay,
+    );
+    it.copy_key(FROM_MAC, FROM_KEY);
+    it.look_up(doors, FROM_KEY);
+    it.push(LOAD_WORD, (1, 0), 0, 0);
+    it.jump(JUMP_UNLESS_EQUAL, (1, 9), 0, Mark::LongWay);
+    it.push(LOAD_WORD, (1, 0), 4, 0);
+    it.push(LOAD_WORD, (2, 7), FROM_IPV4, 0);
+    it.jump(JUMP_UNLESS_EQUAL, (1, 2), 0, Mark::LongWay);
+    it.push(LOAD_WORD, (1, 10), TO_KEY, 0);
+    it.jump(JUMP_UNLESS_VALUE, (1, 0), mac_head, Mark::ToNeighbour);
+    it.push(LOAD_WORD, (1, 10), TO_KEY + 4, 0);
+    it.jump(JUMP_UNLESS_VALUE, (1, 0), mac_tail, Mark::ToNeighbour);
+    it.push(MOVE_VALUE, (1, 0), 0, place.bridge);
+    it.push(MOVE_VALUE, (2, 0), 0, ARRIVE);
+    it.push(CALL, (0, 0), 0, REDIRECT);
+    it.push(EXIT, (0, 0), 0, 0);
+    it.mark(Mark::ToNeighbour);
+    if place.has_icc {
+        it.look_up(doors, TO_KEY);
+        it.push(LOAD_WORD, (1, 0), 0, 0);
+        it.push(MOVE_VALUE, (2, 0), 0, 0);
+        it.push(CALL, (0, 0), 0, REDIRECT_PEER);
+        it.push(EXIT, (0, 0), 0, 0);
+    } else {
+        it.jump(JUMP, (0, 0), 0, Mark::LongWay);
+    }
+    it.mark(Mark::Leaves);
+    // Of this host's own, or routed back to where it came from. What came by another interface may be
+    // a frame that br_netfilter translates on the bridge and has not done with.
+    it.push(LOAD_WORD, (1, 6), CAME_BY, 0);
+    it.jump(JUMP_IF_VALUE, (1, 0), 0, Mark::LeavesOwn);
+    it.jump(JUMP_UNLESS_VALUE, (1, 0), place.bridge, Mark::LongWay);
+    it.mark(Mark::LeavesOwn);
+    it.look_up(doors, TO_KEY);
+    it.push(LOAD_WORD, (1, 0), 0, 0);
+    it.push(MOVE_VALUE, (2, 0), 0, 0);
+    it.push(CALL, (0, 0), 0, REDIRECT);
+    it.push(EXIT, (0, 0), 0, 0);
+    it.mark(Mark::LongWay);
+    it.push(MOVE_VALUE, (0, 0), 0, NEXT);
+    it.push(EXIT, (0, 0), 0, 0);
+    it.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_jump_leads_forward_to_an_instruction() {
+        for has_icc in [true, false] {
+            let place = Place {
+                bridge: 7,
+                mac: Mac([2, 0x42, 10, 1, 0, 1]),
+                has_icc,
+            };
+            let code = program(&place, 3);
+            let jumps = code.iter().enumerate().filter(|(_, one)| {
+                one[0] & 7 <= 6 && one[0] & 7 >= 5 && ![CALL, EXIT].contains(&one[0])
+            });
+            for (at, one) in jumps {
+                let offset = i16::from_ne_bytes([one[2], one[3]]);
+                assert!(offset >= 0, "{at}");
+                assert!(at + 1 + (offset as usize) < code.len(), "{at}");
+            }
+        }
+    }
+}
