@@ -96,8 +96,28 @@ registry! {
         put 400 5 x; grep -q MANIFEST_BLOB_UNKNOWN answer || exit 4
         is 201 -X POST --data-binary @blob "$U/v2/a/b/blobs/uploads/?digest=$D"
         put 400 6 x; put 400 5 .x; put 400 5 $Z; put 201 5 x
+        # Ten gigabytes that are only announced are refused at once, and no number is too large to be read.
+        is 413 -m 10 -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' -H 'Content-Length: 10737418240' -H 'Expect: 100-continue' -d x $U/v2/a/b/manifests/x
+        L=$(head_of -X POST $U/v2/a/b/blobs/uploads/ | sed -n 's/^location: //p'); is 400 -X PATCH -H 'Content-Range: 0-18446744073709551615' -H 'Content-Length: 0' $U$L; is 204 -X DELETE $U$L
         is 404 $U/v2/a/b/manifests/y; is 404 $U/v2/a/c/manifests/x; is 404 $U/v2/a/c/blobs/$D
         [ -z "$(ls hub/uploads)" ] && [ "$(find hub/blobs -type f | wc -l)" = 1 ]"#;
+
+    a_full_disk_is_told_and_what_was_acknowledged_stays: r#"
+        mkdir hub; mount -t tmpfs -o size=6m tmpfs hub || exit 97; trap 'kill -9 $PID 2>/dev/null; wait $PID 2>/dev/null; umount hub' EXIT
+        serve || exit 99; head -c 1000000 /dev/urandom >small; D=$(sum small); head -c 9000000 /dev/urandom >large
+        is 201 -X POST --data-binary @small "$U/v2/a/b/blobs/uploads/?digest=$D"
+        # At once, in a chunk, and with the last one: none leaves anything, so that others have room.
+        is 507 -X POST --data-binary @large "$U/v2/a/b/blobs/uploads/?digest=$(sum large)"; grep -q 'disk is full' answer || exit 2
+        for m in PATCH PUT; do
+            L=$(head_of -X POST $U/v2/a/b/blobs/uploads/ | sed -n 's/^location: //p'); is 507 -X $m --data-binary @large "$U$L?digest=$(sum large)"; is 404 $U$L
+        done
+        is 404 $U/v2/a/b/blobs/$(sum large); [ -z "$(ls hub/uploads)" ] && [ "$(find hub/blobs -type f | wc -l)" = 1 ] || exit 3
+        head -c 1000000 /dev/urandom >other; is 201 -X POST --data-binary @other "$U/v2/a/b/blobs/uploads/?digest=$(sum other)"
+        # Not a byte for the database either.
+        printf '{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"%s","size":1000000},"layers":[],"annotations":{"x":"%s"}}' $D $(head -c 300000 /dev/zero | tr '\0' y) >m
+        cat /dev/zero >hub/filler 2>/dev/null; is 507 -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @m $U/v2/a/b/manifests/x
+        is 404 $U/v2/a/b/manifests/x; curl -s $U/v2/a/b/blobs/$D | cmp - small || exit 4
+        rm hub/filler; is 201 -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @m $U/v2/a/b/manifests/x; curl -s $U/v2/a/b/manifests/x | cmp - m"#;
 
     what_is_private_exists_for_its_members_alone: r#"
         serve || exit 99; archive

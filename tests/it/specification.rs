@@ -120,6 +120,8 @@ specification! {
         heads "$U/v2/a/b/referrers/$Z?artifactType=application/x.two"; has 'oci-filters-applied: artifactType'; [ "$(grep -o '"digest"' answer | wc -l)" = 1 ] && grep -q '"artifactType":"application/x.two"' answer || exit 11
         heads "$U/v2/a/b/referrers/$Z?artifactType=none/such"; st 200; has 'oci-filters-applied: artifactType'; grep -q '"manifests":\[\]' answer || exit 12
         heads $U/v2/a/none/referrers/$Z; st 200; grep -q '"manifests":\[\]' answer || exit 13
+        # Annotations that are no texts are nobody's in the list.
+        image ',"annotations":{"k":{"x":1},"l":"m"},"subject":{"mediaType":"'$OCI'","digest":"'$(sum m)'","size":7}' >odd; manifest a/b $(sum odd) odd; st 201; heads $U/v2/a/b/referrers/$(sum m); grep -q '"annotations":{"l":"m"}' answer || exit 15
         heads -X DELETE $U/v2/a/b/manifests/$(sum ref4); st 202; heads $U/v2/a/b/referrers/$Z; [ "$(grep -o '"digest"' answer | wc -l)" = 3 ] || exit 14
         heads "$U/v2/_catalog?n=1"; st 200; grep -q '"repositories":\["a/b"\]' answer"#;
 

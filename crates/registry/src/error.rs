@@ -8,7 +8,7 @@ use types::digest::Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// Nobody answers: no network, no such host, refused, timed out, or no trust.
-    #[error("cannot reach {url}")]
+    #[error("cannot reach {url}{}", distrust(url, source))]
     Unreachable {
         /// What was asked for.
         url: String,
@@ -215,6 +215,29 @@ fn is_final(error: &ureq::Error) -> bool {
         ),
         _ => false,
     }
+}
+
+/// What to do where a certificate is not believed; nothing for any other failure.
+fn distrust(url: &str, source: &ureq::Error) -> String {
+    let text = source.to_string();
+    let Some((_, reason)) = text.split_once("invalid peer certificate: ") else {
+        return String::new();
+    };
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    if reason.contains("CaUsedAsEndEntity") {
+        return " (its certificate is an authority's own: have that sign one for the host, or make it with \
+                -addext basicConstraints=critical,CA:FALSE)"
+            .to_owned();
+    }
+    if reason.contains("UnknownIssuer") {
+        return format!(
+            " (certificate signed by unknown authority: put that authority's certificate into \
+             {}/{host}/ca.crt)",
+            crate::certificates::DIRECTORY
+        );
+    }
+    String::new()
 }
 
 fn detail(message: &str) -> String {

@@ -3,7 +3,7 @@
 mod certificate;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -89,13 +89,35 @@ async fn announce(registry: &Registry, listener: &TcpListener) {
     } else {
         "http"
     };
-    let local = format!("{scheme}://{address}");
+    let local = format!("{scheme}://{}", shown(address, registry.settings.is_tls));
     let url = registry.settings.public_url.as_deref().unwrap_or(&local);
     (registry.report)(&Event::Listening {
         url,
         is_fresh: !registry.has_users().await.unwrap_or(true),
         anonymous_writes: registry.settings.anonymous_writes,
     });
+}
+
+/// An address as people type it: without the port that is meant anyway, and by this machine's name where it
+/// listens on all addresses.
+fn shown(address: SocketAddr, is_tls: bool) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => {
+            let name = rustix::system::uname();
+            let name = name.nodename().to_string_lossy().into_owned();
+            if name.is_empty() {
+                ip.to_string()
+            } else {
+                name
+            }
+        }
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    match (is_tls, address.port()) {
+        (true, 443) | (false, 80) => host,
+        (_, port) => format!("{host}:{port}"),
+    }
 }
 
 /// What every connection needs.
@@ -236,4 +258,23 @@ async fn metrics(registry: &Registry) -> Result<Response<Body>, ApiError> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_as_people_type_it() {
+        for (address, is_tls, expected) in [
+            ("127.0.0.1:5000", false, "127.0.0.1:5000"),
+            ("10.1.2.3:443", true, "10.1.2.3"),
+            ("10.1.2.3:443", false, "10.1.2.3:443"),
+            ("10.1.2.3:80", false, "10.1.2.3"),
+            ("[fd00::1]:5000", true, "[fd00::1]:5000"),
+        ] {
+            assert_eq!(shown(address.parse().unwrap(), is_tls), expected);
+        }
+        assert!(!shown("0.0.0.0:5000".parse().unwrap(), true).contains("0.0.0.0"));
+    }
 }

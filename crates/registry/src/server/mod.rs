@@ -37,6 +37,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -450,6 +451,17 @@ async fn look_after(registry: Arc<Registry>) {
 
 /// Reads a body of at most so many bytes, in a time that is enough for them.
 async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "SIZE_INVALID",
+            format!("at most {limit} bytes are read here"),
+        )
+    };
+    // Whoever says that it is too large need not send it.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     let read = Limited::new(body, limit).collect();
     let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read).await else {
         return Err(ApiError::new(
@@ -460,11 +472,7 @@ async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     };
     match read {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "SIZE_INVALID",
-            format!("at most {limit} bytes are read here"),
-        )),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(StorageError::Cut.into()),
     }
 }

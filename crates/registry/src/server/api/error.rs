@@ -69,6 +69,9 @@ impl ApiError {
 
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
+        if error.is_full() {
+            return StorageError::Full.into();
+        }
         // The cause holds paths of ours and goes to the log alone.
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

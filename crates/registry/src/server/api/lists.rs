@@ -154,8 +154,11 @@ fn describe(row: &StoredManifest) -> Value {
     if let Some(kind) = own.or_else(|| body["config"]["mediaType"].as_str()) {
         descriptor["artifactType"] = kind.into();
     }
-    if let Some(annotations) = body.get("annotations").filter(|all| all.is_object()) {
-        descriptor["annotations"] = annotations.clone();
+    if let Some(annotations) = body["annotations"].as_object() {
+        // Texts alone, as the specification has them: others would spoil the list for clients.
+        let texts = annotations.iter().filter(|(_, value)| value.is_string());
+        let texts = texts.map(|(name, value)| (name.clone(), value.clone()));
+        descriptor["annotations"] = Value::Object(texts.collect());
     }
     descriptor
 }

@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::{Call, DIGEST, empty, only, parse_digest, set};
 use crate::server::auth::{self, Role};
 use crate::server::names;
-use crate::server::storage::{Stored, Upload};
+use crate::server::storage::{StorageError, Stored, Upload};
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// Repositories that are tried where a mount names none.
@@ -111,7 +111,7 @@ pub(super) async fn handle(
         }
         Method::PATCH => {
             check_range(call, id, upload.offset())?;
-            let upload = upload.append(body).await?;
+            let upload = append(call, id, upload, body).await?;
             let offset = upload.offset();
             upload.release().await?;
             Ok(accepted(call, id, offset, StatusCode::ACCEPTED))
@@ -125,10 +125,24 @@ pub(super) async fn handle(
             })?;
             let digest = parse_digest(&digest)?;
             check_range(call, id, upload.offset())?;
-            let upload = upload.append(body).await?;
+            let upload = append(call, id, upload, body).await?;
             finish(call, id, upload, &digest).await
         }
     }
+}
+
+/// Adds a body. Where the disk is full the upload ends, so that there is room for others again.
+async fn append(
+    call: &Call<'_>,
+    id: &str,
+    upload: Upload,
+    body: Body,
+) -> Result<Upload, StorageError> {
+    let appended = upload.append(body).await;
+    if matches!(appended, Err(StorageError::Full)) {
+        call.registry.storage.discard(id).await;
+    }
+    appended
 }
 
 /// A chunk that says where it belongs must belong at the end (section "Pushing a blob in chunks").
@@ -169,7 +183,7 @@ fn check_range(call: &Call<'_>, id: &str, offset: u64) -> Result<(), ApiError> {
         .and_then(|length| length.to_str().ok());
     let length = length.and_then(|length| length.parse::<u64>().ok());
     // An empty chunk cannot be said in this form: `5-4`.
-    let expected = (end + 1).checked_sub(start);
+    let expected = end.checked_add(1).and_then(|next| next.checked_sub(start));
     if expected.is_none() || length.is_some_and(|length| Some(length) != expected) {
         return Err(ApiError::bad(
             "SIZE_INVALID",

@@ -59,6 +59,18 @@ pub(crate) struct DatabaseError {
     source: sqlx::Error,
 }
 
+impl DatabaseError {
+    /// Whether the database's disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let told = self.source.as_database_error();
+        // SQLite's and PostgreSQL's words.
+        told.is_some_and(|error| {
+            let text = error.message();
+            text.contains("disk is full") || text.contains("No space left")
+        })
+    }
+}
+
 /// Names what was tried.
 pub(crate) trait Doing<T> {
     /// `operation` completes "cannot …".
