@@ -127,4 +127,24 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] || { cat e; exit 15; }
         printf 'name: p\nservices: {a: {image: busybox, develop: {watch: [{path: ., action: rebuild}]}}}\n' | y; c watch 2>&1 | grep -q "without a build context" || exit 16
         c down --remove-orphans 2>/dev/null; gone"#;
+    hooks_before_the_start_gate_it: r#"
+        printf 'name: p\nservices:\n  a: {image: busybox, stop_signal: KILL, command: [sh, -c, "cat /d/f; exec sleep 1000"], environment: {E: of-service}, volumes: ["vol:/d"], pre_start: [{command: [sh, -c, "echo $$E $$H > /d/f"], environment: {H: of-hook}}, {image: busybox, user: "33", command: [sh, -c, "id -u; exit ${CODE:-0}"]}], networks: {default: {aliases: [other]}}}\nvolumes: {vol: }\n' | y
+        c up -d 2> e || { cat e; exit 2; }; waits sh -c 'caisson compose logs a | grep -q "of-service of-hook"' && [ "$(c ps -aq | wc -l)" = 1 ] && [ "$(caisson ps -aq | wc -l)" = 1 ] || exit 3
+        c down -v 2>/dev/null; CODE=7 c up -d 2> e; [ $? = 1 ] && grep -q 'pre_start\[1\] exited with code 7: 33 (hook container .* retained' e && [ -z "$(c ps -q)" ] || { cat e; exit 4; }
+        [ "$(caisson ps -aq --filter label=com.docker.compose.hook=pre_start | wc -l)" = 1 ] && c up -d 2> e && [ "$(caisson ps -aq | wc -l)" = 1 ] || { cat e; caisson ps -a; exit 5; }
+        CODE=7 c up -d --force-recreate 2>/dev/null; c down -v 2>/dev/null; gone"#;
+    a_rolling_update_leaves_no_moment_without_a_container: r#"
+        printf 'name: p\nservices:\n  web: {image: busybox, stop_signal: KILL, command: [sh, -c, "mkdir /w; echo $$V > /w/v; [ $$V = bad ] || httpd -p 80 -h /w; exec sleep 1000"], environment: {V: one}, scale: 2, healthcheck: {test: wget -qO- http://127.0.0.1/v, interval: 100ms, retries: 3}}\n  client: %s\n' "$DB" | y
+        c up -d --wait 2>/dev/null || exit 2; old="$(id p-web-1) $(id p-web-2)"
+        printf 'one() { for a in $(nslookup web 127.0.0.11 | grep -v 127.0.0.11 | sed -n "s/^Address.*: *//p"); do wget -qO- http://$a/v >> /seen && return; done; echo lost >> /seen; }; while [ ! -e /stop ]; do one; done; echo over >> /seen' > loop; c cp loop client:/loop && c exec -T client sh /loop 2>/dev/null & p=$!; waits c exec -T client grep -q one /seen || exit 3
+        sed -i 's/V: one/V: two/' compose.yaml; c up -d --rolling 2> e || { cat e; exit 4; }; waits c exec -T client grep -q two /seen || exit 5; c exec -T client touch /stop; wait $p
+        [ "$(c exec -T client sh -c 'sort -u /seen' | tr '\n' ' ')" = 'one over two ' ] || { c exec -T client sh -c 'sort /seen | uniq -c'; exit 6; }
+        [ "$(c ps -q web | wc -l)" = 2 ] && [ "$old" != "$(id p-web-1) $(id p-web-2)" ] && [ "$(c exec -T --index 2 web cat /w/v)" = two ] || exit 7
+        now="$(id p-web-1) $(id p-web-2)"; sed -i 's/V: two/V: bad/' compose.yaml; c up -d --rolling 2> e; [ $? = 1 ] && grep -q 'is unhealthy; the old one goes on' e && [ "$now" = "$(id p-web-1) $(id p-web-2)" ] && [ "$(c ps -aq web | wc -l)" = 2 ] || { cat e; c ps -a; exit 8; }
+        sed -i 's/scale: 2/ports: ["8080:80"]/' compose.yaml; c up -d --rolling 2>&1 | grep -q 'services.web.ports: a published port cannot be handed over' || exit 9
+        c down 2>/dev/null; gone"#;
+    who_is_unhealthy_is_started_again_where_that_is_asked: r#"
+        printf 'name: p\nservices: {a: {image: busybox, restart: on-unhealthy, stop_signal: KILL, command: [sh, -c, "touch /ok; exec sleep 1000"], healthcheck: {test: test -e /ok, interval: 100ms, retries: 2}}}\n' | y
+        c up -d --wait 2>/dev/null || exit 2; c exec -T a rm /ok; waits sh -c '[ "$(caisson inspect -f "{{.RestartCount}}" p-a-1)" = 1 ]' && waits sh -c 'caisson compose ps a | grep -q "(healthy)"' || { caisson inspect p-a-1; exit 3; }
+        c stop 2>/dev/null; [ -z "$(c ps -q)" ] && caisson run --rm --restart on-unhealthy busybox true 2>/dev/null; c down 2>/dev/null; gone"#;
 }

@@ -34,6 +34,17 @@ macro_rules! sharing {
 }
 
 sharing! {
+    compose_attaches_commits_exports_pushes_and_pulls: r#"
+        y() { cat > compose.yaml; }; c() { caisson compose "$@"; }; r=$R; waits() { for i in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep .1; done; echo "never: $*"; false; }
+        DB='{image: busybox, stop_signal: KILL, command: [sleep, "1000"]}'
+        printf 'name: p\nservices:\n  a: {image: %s/shop/a:1, stop_signal: KILL, build: {dockerfile_inline: "FROM busybox\\nRUN echo built > /b\\nCMD [\\"sh\\",\\"-c\\",\\"read x; echo got $$x; exec sleep 1000\\"]", tags: ["%s/shop/a:second"]}, stdin_open: true}\n  b: %s\n' $r $r "$DB" | y
+        c build -q a && c push -q 2> e || { cat e; exit 3; }; caisson rmi -f $r/shop/a:1 $r/shop/a:second >/dev/null; c pull -q --ignore-buildable a 2>&1; ! caisson image inspect $r/shop/a:1 >/dev/null 2>&1 || exit 4
+        c pull -q a 2> e && [ "$(caisson run --rm $r/shop/a:1 cat /b)" = built ] || { cat e; exit 5; }; caisson pull -q $r/shop/a:second >/dev/null || exit 6
+        c up -d 2>/dev/null; (echo line; sleep 1) | timeout 20 caisson compose attach a > o 2>&1 & q=$!; waits sh -c 'caisson compose logs a | grep -q "got line"' || { cat o; exit 7; }; kill $q 2>/dev/null
+        c exec -T a touch /new && c commit -m word a saved:1 > o && caisson run --rm saved:1 ls /new && [ "$(caisson image inspect -f '{{.Comment}}' saved:1)" = word ] || { cat o; exit 8; }
+        c export -o t.tar a && tar tf t.tar | grep -qx new && c export b | tar tf - | grep -q bin/busybox || exit 9
+        c build --push -q a 2> e || { cat e; exit 10; }; printf 'name: p\nservices: {a: {image: %s/shop/none:1, build: {dockerfile_inline: "FROM busybox"}}, b: {image: busybox}}\n' $r | y; c pull a > o 2>&1; [ $? = 1 ] && grep -q 'must be built from source' o || { cat o; exit 11; }
+        c down 2>/dev/null"#;
     what_was_made_here_is_pushed_pulled_by_others_and_pushed_again_for_nothing: r#"
         caisson run --name app $N busybox sh -c 'echo hello > /made; mkdir /tmp/d; ln /made /tmp/d/link' && caisson commit app $R/team/app:1 >/dev/null && caisson rm app >/dev/null || exit 2
         caisson push $R/team/app:1 > out || exit 3

@@ -172,9 +172,9 @@ fn refuse(name: &str, service: &Service) -> Result<(), ComposeError> {
             "volumes are local",
         ),
         (
-            !service.pre_start.is_empty(),
-            "pre_start",
-            "hooks before the start are not built yet; use a service with service_completed_successfully",
+            service.pre_start.iter().any(|hook| hook.per_replica),
+            "pre_start.per_replica",
+            "hooks run once, before the first container of a service starts",
         ),
     ];
     for (is_said, key, why) in refused {

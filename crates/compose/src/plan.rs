@@ -97,6 +97,8 @@ pub struct PlanOptions {
     pub no_start: bool,
     /// New anonymous volumes instead of those of the old container.
     pub renew_volumes: bool,
+    /// A running container goes once the one in its place is ready.
+    pub rolling: bool,
 }
 
 /// One thing to do.
@@ -193,6 +195,8 @@ pub enum ConditionKind {
     Healthy,
     /// It ended with code 0.
     Completed,
+    /// Its new container is healthy, or runs where it has no check.
+    Ready,
 }
 
 /// Steps, each after those that it needs.

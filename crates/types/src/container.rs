@@ -191,6 +191,8 @@ pub enum RestartKind {
     Always,
     /// Like always, but a container that was stopped stays so across a reboot.
     UnlessStopped,
+    /// Like unless-stopped, and one whose health check says so is stopped and started again.
+    OnUnhealthy,
 }
 
 /// A health check as an image or `--health-*` gives it. Durations in nanoseconds, 0 is the default.

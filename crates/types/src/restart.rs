@@ -46,7 +46,8 @@ pub enum RestartError {
 }
 
 impl RestartPolicy {
-    /// Reads `no`, `on-failure[:N]`, `always` or `unless-stopped`; empty is `no`.
+    /// Reads `no`, `on-failure[:N]`, `always`, `unless-stopped` or `on-unhealthy`;
+    /// empty is `no`.
     pub fn parse(text: &str) -> Result<Self, RestartError> {
         let (name, count) = match text.split_once(':') {
             Some(("", _)) => return Err(RestartError::NoPolicy),
@@ -62,6 +63,7 @@ impl RestartPolicy {
             "on-failure" => RestartKind::OnFailure,
             "always" => RestartKind::Always,
             "unless-stopped" => RestartKind::UnlessStopped,
+            "on-unhealthy" => RestartKind::OnUnhealthy,
             other => return Err(RestartError::Unknown(other.to_owned())),
         };
         if kind != RestartKind::OnFailure && count != 0 {
@@ -87,6 +89,7 @@ impl RestartPolicy {
             RestartKind::OnFailure => "on-failure",
             RestartKind::Always => "always",
             RestartKind::UnlessStopped => "unless-stopped",
+            RestartKind::OnUnhealthy => "on-unhealthy",
         }
     }
 
@@ -95,7 +98,7 @@ impl RestartPolicy {
     pub fn wants_restart(&self, exit_code: i32, restarts: u32) -> bool {
         match self.kind {
             RestartKind::No => false,
-            RestartKind::Always | RestartKind::UnlessStopped => true,
+            RestartKind::Always | RestartKind::UnlessStopped | RestartKind::OnUnhealthy => true,
             RestartKind::OnFailure => {
                 exit_code != 0 && (self.maximum_retries == 0 || restarts < self.maximum_retries)
             }

@@ -115,6 +115,7 @@ fn restart_policy(spec: &ContainerSpec) -> Value {
         RestartKind::OnFailure => "on-failure",
         RestartKind::Always => "always",
         RestartKind::UnlessStopped => "unless-stopped",
+        RestartKind::OnUnhealthy => "on-unhealthy",
     };
     json!({ "Name": name, "MaximumRetryCount": spec.restart.maximum_retries })
 }

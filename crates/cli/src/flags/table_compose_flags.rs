@@ -183,6 +183,11 @@ pub(super) static UP_FLAGS: &[Flag] = &[
         "Make anonymous volumes anew",
     )
     .short('V'),
+    flag(
+        "rolling",
+        Kind::Bool,
+        "Replace containers one after another, each once the new one is healthy or runs",
+    ),
     SCALE,
     TIMEOUT,
     flag("timestamps", Kind::Bool, "Print times"),

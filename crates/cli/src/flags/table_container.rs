@@ -174,7 +174,7 @@ static UPDATE_FLAGS: &[Flag] = &[
     flag(
         "restart",
         Kind::Text,
-        "When to start again: no, on-failure[:N], always, unless-stopped",
+        "When to start again: no, on-failure[:N], always, unless-stopped, on-unhealthy",
     ),
 ];
 

@@ -390,7 +390,7 @@ const RUN: [Flag; 103] = [
     flag(
         "restart",
         Kind::Text,
-        "When to start again: no, on-failure[:N], always, unless-stopped",
+        "When to start again: no, on-failure[:N], always, unless-stopped, on-unhealthy",
     )
     .default("no"),
     flag("rm", Kind::Bool, "Remove the container when it ends"),

@@ -42,6 +42,7 @@ pub(super) fn restart_policy(service: &Service) -> RestartPolicy {
     let kind = match condition {
         "on-failure" => RestartKind::OnFailure,
         "unless-stopped" => RestartKind::UnlessStopped,
+        "on-unhealthy" => RestartKind::OnUnhealthy,
         "any" | "always" => RestartKind::Always,
         // A deployment without a condition restarts always, by the specification.
         "" if deployed.is_some() => RestartKind::Always,

@@ -248,14 +248,17 @@ impl ImagePlan {
     }
 }
 
-/// Images that a service needs beside its own: those that it mounts.
+/// Images that a service needs beside its own: those that it mounts, and those of hooks.
 fn other_images(project: &Project, service: &Service) -> Vec<String> {
     let mounted = service
         .volumes
         .iter()
         .filter(|volume| volume.kind == "image" && project.any_service(&volume.source).is_none())
         .map(|volume| volume.source.clone());
-    mounted.collect()
+    let hooks = service.pre_start.iter().map(|hook| hook.image.clone());
+    mounted
+        .chain(hooks.filter(|image| !image.is_empty()))
+        .collect()
 }
 
 fn missing(name: &str, image: &str) -> ComposeError {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::state::Status;
 
+mod rolling;
+
 use super::difference::difference;
 use super::{
     Action, Condition, ConditionKind, Observed, ObservedContainer, Plan, PlanOptions, Recreate,
@@ -33,6 +35,7 @@ pub fn plan(
         volumes: BTreeMap::new(),
         started: BTreeMap::new(),
         recreated: BTreeSet::new(),
+        rolled: None,
     };
     planner.plan_networks()?;
     planner.plan_volumes()?;
@@ -54,6 +57,8 @@ struct Planner<'a> {
     /// The last steps of a service.
     started: BTreeMap<String, Vec<usize>>,
     recreated: BTreeSet<String>,
+    /// The last step of the replacement before, where they go one after another.
+    rolled: Option<usize>,
 }
 
 impl Planner<'_> {
@@ -244,6 +249,10 @@ impl Planner<'_> {
         for (container, changed) in there {
             numbers.insert(container.number);
             match changed {
+                Some(reason) if self.options.rolling && container.status == Status::Running => {
+                    let before = before.clone();
+                    last.extend(self.replace_rolling(name, &container, &reason, before)?);
+                }
                 Some(reason) => last.extend(self.replace(name, &container, &reason, &before)),
                 None => last.extend(self.keep(name, &container, &before)),
             }
@@ -569,6 +578,7 @@ pub fn plan_down(project: &Project, observed: &Observed, remove_orphans: bool) -
         volumes: BTreeMap::new(),
         started: BTreeMap::new(),
         recreated: BTreeSet::new(),
+        rolled: None,
     };
     // Without files there is no order but the one that the containers' labels tell.
     let order =

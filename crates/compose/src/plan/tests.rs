@@ -151,6 +151,37 @@ fn an_interrupted_replacement_is_finished() {
 }
 
 #[test]
+fn a_rolling_update_starts_before_it_stops_one_after_another() {
+    let text = "services: {a: {image: x, scale: 2, ports: ['80'], environment: {A: 1}}}";
+    let observed = settled(&project(text));
+    let options = PlanOptions {
+        rolling: true,
+        ..PlanOptions::default()
+    };
+    let changed = project(&text.replace("A: 1", "A: 2"));
+    let found = plan(&changed, &observed, &options).unwrap();
+    assert_eq!(
+        lines(&found),
+        [
+            "create Container p-a-1 []: environment A changed",
+            "start Container p-a-1 [0]: new",
+            "stop Container p-a-1 [1]: the new one is ready",
+            "remove Container p-a-1 [2]: the new one is ready",
+            "rename Container p-a-1 [3]: takes the place of the old one",
+            "create Container p-a-2 [4]: environment A changed",
+            "start Container p-a-2 [5]: new",
+            "stop Container p-a-2 [6]: the new one is ready",
+            "remove Container p-a-2 [7]: the new one is ready",
+            "rename Container p-a-2 [8]: takes the place of the old one",
+        ]
+    );
+    assert_eq!(found.steps[2].conditions[0].kind, ConditionKind::Ready);
+    let fixed = project(&text.replace("'80'", "'8080:80'").replace("A: 1", "A: 2"));
+    let error = plan(&fixed, &observed, &options).unwrap_err();
+    assert!(error.text.contains("services.a.ports"), "{error}");
+}
+
+#[test]
 fn scale_and_orphans() {
     let observed = settled(&project(
         "services: {a: {image: x, scale: 3}, gone: {image: x}}",

@@ -5,7 +5,9 @@
 //! many containers stop at once. Cost of a container: its record (one synced file), one monitor,
 //! two packets. A failure lets the steps that are under way end and begins no other.
 
-use std::collections::BTreeMap;
+mod together;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ::compose::container::{self as names, InjectedFile, Instance, labels};
@@ -117,6 +119,10 @@ struct Executor<'a> {
     flights: Vec<(usize, Flight)>,
     /// Ids of each service's containers.
     ids: BTreeMap<String, Vec<String>>,
+    /// What was made, by service and number.
+    made: BTreeMap<(String, i64), String>,
+    /// Services whose `pre_start` hooks have run.
+    prepared: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -148,6 +154,8 @@ impl Engine {
             hands: BTreeMap::new(),
             flights: Vec::new(),
             ids,
+            made: BTreeMap::new(),
+            prepared: BTreeSet::new(),
             warnings: Vec::new(),
         };
         let result = executor.run(tell);
@@ -176,12 +184,19 @@ impl Executor<'_> {
             let mut has_begun = false;
             let mut is_waiting = false;
             if failed.is_none() {
+                match self.remove_together(tell) {
+                    Ok(were_several) => has_begun = were_several,
+                    Err((index, error)) => failed = Some(self.about(index, error)),
+                }
+            }
+            if failed.is_none() {
                 for index in 0..self.states.len() {
                     match self.advance(index, tell) {
                         Ok(Advance::Begun) => has_begun = true,
                         Ok(Advance::Waiting) => is_waiting = true,
                         Ok(Advance::Not) => {}
                         Err(error) => {
+                            let error = self.undo_rolling(index, error);
                             failed = Some(self.about(index, error));
                             break;
                         }
@@ -292,16 +307,16 @@ impl Executor<'_> {
                 return self.start(service, *number, id.as_ref());
             }
             Action::StopContainer { id, service } => return self.stop(id, service),
-            Action::RemoveContainer { id } => self.remove(id)?,
+            Action::RemoveContainer { id } => {
+                self.forget(id);
+                together::remove(self.engine, self.request, id)?;
+            }
         }
         Ok(None)
     }
 
     fn id_of(&self, service: &str, number: i64, id: Option<&String>) -> String {
-        let made = self
-            .hands
-            .get(&(service.to_owned(), number))
-            .map(|hand| &hand.id);
+        let made = self.made.get(&(service.to_owned(), number));
         id.or(made).cloned().unwrap_or_default()
     }
 
@@ -329,16 +344,12 @@ impl Executor<'_> {
         spec.labels
             .insert(labels::IMAGE.to_owned(), image.id.clone());
         read_seccomp(&mut spec.security_opt, &project.working_dir)?;
-        let mounted = spec
-            .mounts
-            .iter()
-            .filter(|mount| mount.kind == types::mount::MountKind::Image);
-        let images = mounted
-            .map(|mount| Ok((mount.target.clone(), self.image(&mount.source)?.id.clone())))
-            .collect::<Result<_, EngineError>>()?;
+        let images = self.mounted_images(&spec)?;
         let id = new_id();
-        let is_simple =
-            wanted.files.is_empty() && self.hands.len() < IN_HAND_MAX && replaces.is_none();
+        let is_simple = wanted.files.is_empty()
+            && self.hands.len() < IN_HAND_MAX
+            && replaces.is_none()
+            && !has_hooks(project, service);
         let waiting = if is_simple {
             self.engine.begin_start(&id, &spec)
         } else {
@@ -365,13 +376,26 @@ impl Executor<'_> {
             self.engine.put_files(&id, &wanted.files)?;
             None
         };
-        self.ids
-            .entry(service.to_owned())
-            .or_default()
-            .push(id.clone());
-        self.hands
-            .insert((service.to_owned(), number), Hand { id, made, waiting });
+        let ids = self.ids.entry(service.to_owned()).or_default();
+        // What is waited for is the new one, while the old one still runs.
+        ids.retain(|known| Some(known.as_str()) != replaces);
+        ids.push(id.clone());
+        let key = (service.to_owned(), number);
+        self.made.insert(key.clone(), id.clone());
+        self.hands.insert(key, Hand { id, made, waiting });
         Ok(())
+    }
+
+    /// Ids of images that a container mounts, by where.
+    fn mounted_images(
+        &self,
+        spec: &types::container::ContainerSpec,
+    ) -> Result<BTreeMap<String, String>, EngineError> {
+        let mounts = spec.mounts.iter();
+        mounts
+            .filter(|mount| mount.kind == types::mount::MountKind::Image)
+            .map(|mount| Ok((mount.target.clone(), self.image(&mount.source)?.id.clone())))
+            .collect()
     }
 
     fn image(&self, name: &str) -> Result<&ServiceImage, EngineError> {
@@ -420,6 +444,12 @@ impl Executor<'_> {
         id: Option<&String>,
     ) -> Result<Option<Flight>, EngineError> {
         let key = (service.to_owned(), number);
+        let project = self.request.project;
+        if has_hooks(project, service) && self.prepared.insert(service.to_owned()) {
+            let id = self.id_of(service, number, id);
+            self.engine
+                .run_pre_start(project, service, &id, self.request.images)?;
+        }
         let starting = match (id, self.hands.remove(&key)) {
             (
                 None,
@@ -470,46 +500,11 @@ impl Executor<'_> {
         }
     }
 
-    fn remove(&mut self, id: &str) -> Result<(), EngineError> {
+    /// A container that goes is waited for no more.
+    fn forget(&mut self, id: &str) {
         for ids in self.ids.values_mut() {
             ids.retain(|known| known != id);
         }
-        let inherited = self.inherited_volumes(id);
-        match self.engine.begin_remove(id, true) {
-            Ok(removal) => {
-                let removal = removal.with_volumes(self.request.remove_volumes);
-                self.engine.finish_remove(match self.request.for_good {
-                    true => removal.for_good(),
-                    false => removal,
-                })?;
-            }
-            Err(EngineError::NoSuchContainer(_)) => {}
-            Err(error) => return Err(error),
-        }
-        for volume in inherited {
-            // Another container may still have it.
-            let _ = self.engine.remove_volume(&volume);
-        }
-        Ok(())
-    }
-
-    /// Anonymous volumes that a container has of the one before it, and that nobody else removes.
-    fn inherited_volumes(&self, id: &str) -> Vec<String> {
-        if !self.request.remove_volumes {
-            return Vec::new();
-        }
-        let Ok(stored) = self.engine.container(id) else {
-            return Vec::new();
-        };
-        let volumes = stored.record.volumes.into_iter();
-        let is_anonymous = |name: &String| {
-            let volume = self.engine.store().volume(name);
-            volume.is_ok_and(|volume| volume.anonymous)
-        };
-        let named = volumes
-            .filter(|volume| !volume.anonymous)
-            .map(|volume| volume.name);
-        named.filter(is_anonymous).collect()
     }
 
     /// Waits until something that was begun has ended, and ends it.
@@ -617,6 +612,20 @@ impl Executor<'_> {
                 "service {:?} didn't complete successfully: exit {}",
                 condition.service, state.exit_code
             ))),
+            ConditionKind::Ready if has_ended => Err(EngineError::conflict(format!(
+                "container {name} exited ({})",
+                state.exit_code
+            ))),
+            ConditionKind::Ready => {
+                match state.health.as_ref().map(|health| health.status.as_str()) {
+                    Some("unhealthy") => Err(EngineError::conflict(format!(
+                        "container {name} is unhealthy"
+                    ))),
+                    Some("healthy") => Ok(true),
+                    None => Ok(!has_check(&stored) && state.status == Status::Running),
+                    _ => Ok(false),
+                }
+            }
             ConditionKind::Healthy if has_ended => {
                 fail(format!("container {name} exited ({})", state.exit_code))
             }
@@ -632,6 +641,12 @@ impl Executor<'_> {
             }
         }
     }
+}
+
+/// Whether containers run before a service's own start.
+fn has_hooks(project: &Project, service: &str) -> bool {
+    let service = project.services.get(service);
+    service.is_some_and(|service| !service.pre_start.is_empty())
 }
 
 enum Advance {

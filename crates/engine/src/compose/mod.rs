@@ -9,6 +9,7 @@ pub mod apply;
 mod files;
 mod hooks;
 mod injected;
+mod pre_start;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,12 @@ pub fn label<'a>(stored: &'a StoredContainer, key: &str) -> &'a str {
         .labels
         .get(key)
         .map_or("", String::as_str)
+}
+
+/// Whether a container is none of a service's own: one of `compose run`, or of a hook.
+pub fn is_oneoff(stored: &StoredContainer) -> bool {
+    label(stored, labels::ONEOFF).eq_ignore_ascii_case("true")
+        || !label(stored, labels::HOOK).is_empty()
 }
 
 impl Engine {
@@ -209,7 +216,7 @@ fn observed(stored: &StoredContainer) -> ObservedContainer {
         name: record.name.clone(),
         service: label(stored, labels::SERVICE).to_owned(),
         number: label(stored, labels::NUMBER).parse().unwrap_or_default(),
-        is_oneoff: label(stored, labels::ONEOFF).eq_ignore_ascii_case("true"),
+        is_oneoff: is_oneoff(stored),
         config_hash: label(stored, labels::CONFIG_HASH).to_owned(),
         image_id: record.image_id.clone(),
         status: stored.state.status,

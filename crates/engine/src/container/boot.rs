@@ -48,7 +48,7 @@ impl Engine {
 fn is_wanted(policy: RestartKind, state: &ContainerState, boot_id: &str) -> bool {
     let policy = match policy {
         RestartKind::Always => true,
-        RestartKind::UnlessStopped => !state.stopped_by_user,
+        RestartKind::UnlessStopped | RestartKind::OnUnhealthy => !state.stopped_by_user,
         RestartKind::No | RestartKind::OnFailure => false,
     };
     policy && !state.status.is_live() && !state.started_at.is_empty() && state.boot_id != boot_id

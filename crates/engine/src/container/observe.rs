@@ -160,9 +160,10 @@ impl Engine {
         let wanted = match stored.record.spec.restart.kind {
             RestartKind::No => false,
             // An unknown end counts as a failure.
-            RestartKind::Always | RestartKind::UnlessStopped | RestartKind::OnFailure => {
-                !stored.state.stopped_by_user
-            }
+            RestartKind::Always
+            | RestartKind::UnlessStopped
+            | RestartKind::OnUnhealthy
+            | RestartKind::OnFailure => !stored.state.stopped_by_user,
         };
         if same_boot && wanted {
             self.spawn_monitor(&stored.record, None)?;

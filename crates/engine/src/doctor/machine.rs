@@ -61,7 +61,7 @@ impl Engine {
         let wants = |stored: &storage::containers::StoredContainer| {
             use types::container::RestartKind;
             let kind = stored.record.spec.restart.kind;
-            matches!(kind, RestartKind::Always | RestartKind::UnlessStopped)
+            !matches!(kind, RestartKind::No | RestartKind::OnFailure)
         };
         let count = self
             .containers()

@@ -1,5 +1,6 @@
 //! Processes in the container besides its first: health probes, and those of `exec`.
 
+use types::container::RestartKind;
 use types::state::Probe;
 
 use super::Monitor;
@@ -56,7 +57,23 @@ impl Monitor {
         state::save(&self.job, &self.state);
         if changed {
             state::announce(&self.job, &format!("health_status: {status}"), &[]);
+            if status == "unhealthy" && self.job.restart.kind == RestartKind::OnUnhealthy {
+                self.end_the_unhealthy();
+            }
         }
+    }
+
+    /// Ends the container as a stop would, but for that the user did not want it: the policy starts
+    /// it again.
+    fn end_the_unhealthy(&mut self) {
+        let Some(container) = &self.container else {
+            return;
+        };
+        let _ = sys::process::signal(&container.pidfd, self.job.stop_signal);
+        self.announce_kill(self.job.stop_signal);
+        let grace_ns = self.job.stop_timeout_s.max(0).saturating_mul(1_000_000_000);
+        self.kill_at_ns =
+            (self.job.stop_timeout_s >= 0).then(|| sys::journal::now_ns().saturating_add(grace_ns));
     }
 
     pub(super) fn probe_printed(&mut self, index: usize) {

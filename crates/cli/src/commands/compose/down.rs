@@ -93,8 +93,19 @@ fn remove_rest(
     images: &[String],
 ) -> ExitCode {
     let mut failed = false;
-    for name in volumes {
-        let removed = engine.remove_volume(name);
+    // Each waits for the disk a few times.
+    let removed: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = volumes
+            .iter()
+            .map(|name| scope.spawn(move || engine.remove_volume(name)))
+            .collect();
+        let gone = || Err(EngineError::conflict("a removal failed"));
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| gone()))
+            .collect()
+    });
+    for (name, removed) in volumes.iter().zip(removed) {
         failed |= told("Volume", name, removed, invocation);
     }
     for name in images {

@@ -76,7 +76,10 @@ fn wanted(project: &Project) -> Result<BTreeMap<String, Option<Platform>>, Failu
             let contexts = build.additional_contexts.0.values();
             contexts.filter_map(|context| context.strip_prefix("service:"))
         });
-        for image in mounted.chain(contexts.map(|service| image_name(project, service))) {
+        let hooks = service.pre_start.iter().map(|hook| hook.image.clone());
+        let hooks = hooks.filter(|image| !image.is_empty());
+        let contexts = contexts.map(|service| image_name(project, service));
+        for image in mounted.chain(contexts).chain(hooks) {
             all.entry(image).or_insert_with(|| platform.clone());
         }
         all.insert(image_name(project, name), platform);

@@ -21,6 +21,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use engine::compose::container::labels;
+pub(super) use engine::compose::is_oneoff;
 use engine::compose::{ComposeError, HostFiles, Loaded, Options, Project, Request, label};
 use engine::{Engine, EngineError, StoredContainer};
 
@@ -220,10 +221,6 @@ pub(super) fn containers(
                 .any(|service| service == label(stored, labels::SERVICE))
     });
     Ok(all)
-}
-
-pub(super) fn is_oneoff(stored: &StoredContainer) -> bool {
-    label(stored, labels::ONEOFF).eq_ignore_ascii_case("true")
 }
 
 pub(super) fn no_such_service(project: &Project, name: &str) -> Failure {

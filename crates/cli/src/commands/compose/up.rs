@@ -179,6 +179,7 @@ fn plan_options(invocation: &Invocation) -> PlanOptions {
         remove_orphans: is_set("remove-orphans"),
         no_start: is_set("no-start"),
         renew_volumes: is_set("renew-anon-volumes"),
+        rolling: is_set("rolling"),
     }
 }
 
