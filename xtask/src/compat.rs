@@ -90,6 +90,23 @@ pub(crate) fn page(tables: &str) -> anyhow::Result<String> {
     ))
 }
 
+/// The sections of Compose's commands alone, for the page about Compose files.
+pub(crate) fn compose_sections(tables: &str) -> anyhow::Result<(String, String)> {
+    let ours = read_ours(tables);
+    let recorded = house::read(Path::new(DOCKERS))?;
+    let proofs = proofs(&ours)?;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut body = String::new();
+    for theirs in read_theirs(&recorded) {
+        if theirs.name.starts_with("compose ") {
+            section(&mut body, &theirs, &ours, &proofs, &mut counts);
+        }
+    }
+    let counted = counts.iter().map(|(word, count)| format!("{count} {word}"));
+    let counted: Vec<String> = counted.collect();
+    Ok((body, counted.join(", ")))
+}
+
 /// The page without the names of tests, which change more often than what it says.
 pub(crate) fn without_tests(page: &str) -> String {
     let cut = |line: &str| match line.starts_with('|') {
@@ -323,7 +340,7 @@ fn parsed_flags(ours: &Ours, found: &mut Proofs) -> anyhow::Result<()> {
 }
 
 /// `fn name()`, or `name: r#"` of a macro.
-fn test_name(line: &str) -> Option<&str> {
+pub(crate) fn test_name(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let is_word = |text: &str| {
         text.contains('_')
@@ -348,6 +365,16 @@ fn read_line(line: &str, test: &str, ours: &Ours, found: &mut Proofs) {
     let separators = [';', '|', '&', '(', ')', '`', '\n', '{', '}', '"'];
     for call in line.split(separators) {
         let words: Vec<&str> = call.split_whitespace().collect();
+        // The tests of Compose call it so.
+        if let Some(at) = words.iter().position(|word| *word == "c") {
+            let is_first = at == 0 || matches!(words[at - 1], "!" | "if" | "waits");
+            if is_first && (test.starts_with("compose::") || test.contains("::compose_")) {
+                let call: Vec<&str> = std::iter::once("compose")
+                    .chain(words[at + 1..].iter().copied())
+                    .collect();
+                read_call(&call, test, ours, found);
+            }
+        }
         let Some(at) = words
             .iter()
             .position(|word| matches!(*word, "caisson" | "docker"))

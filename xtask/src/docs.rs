@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::compat;
+use crate::compat_compose;
 use crate::house::{cargo, release_binary, root};
 use crate::tidy::promises;
 
@@ -26,6 +27,8 @@ const PAGES: [(&str, &str); 2] = [
 
 /// Docker's commands, one by one.
 const COMMANDS: &str = "docs/compat-cli.md";
+/// Compose's keys and commands, one by one.
+const COMPOSE: &str = "docs/compat-compose.md";
 
 /// Makes or checks all pages; builds the release binary first.
 pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
@@ -40,13 +43,16 @@ pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
     for (form, file) in PAGES {
         pages.push((file.into(), generated(form)?));
     }
-    pages.push((COMMANDS.into(), compat::page(&generated("--tables")?)?));
+    let tables = generated("--tables")?;
+    pages.push((COMMANDS.into(), compat::page(&tables)?));
+    pages.push((COMPOSE.into(), compat_compose::page(&tables)?));
     let mut stale = Vec::new();
     for (file, text) in pages {
         let path = root().join(&file);
         let is_fresh = std::fs::read_to_string(&path).is_ok_and(|found| {
             // Which test uses a flag changes with every test; what becomes of the flag does not.
-            let may_lag = mode == Mode::Check && file.as_os_str() == COMMANDS;
+            let names_tests = [COMMANDS, COMPOSE].map(std::ffi::OsStr::new);
+            let may_lag = mode == Mode::Check && names_tests.contains(&file.as_os_str());
             found == text
                 || (may_lag && compat::without_tests(&found) == compat::without_tests(&text))
         });

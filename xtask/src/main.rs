@@ -10,6 +10,7 @@
 
 mod bench;
 mod compat;
+mod compat_compose;
 mod dist;
 mod docs;
 mod fuzz;
