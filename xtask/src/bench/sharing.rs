@@ -43,6 +43,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         ("curl", "curl"),
         ("skopeo", "skopeo"),
         ("docker-registry", "docker-registry"),
+        ("python3", "python3"),
     ])?;
     let directory = bench.scratch.join("sharing");
     std::fs::create_dir_all(&directory)?;
@@ -199,11 +200,8 @@ fn push_and_pull(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
     let ours = bench.row(&job, "caisson", &own, None);
     bench.row(&job, "skopeo", &copied, Some(ours));
     bench.row("the same push again", "caisson", &again, None);
-    pulls(
-        bench,
-        &name,
-        &format!("pull of {size} MiB into a store without it"),
-    )
+    let job = format!("pull of {size} MiB into a store without it");
+    pulls(bench, &name, &job, directory)
 }
 
 /// A docker-registry that has nothing yet.
@@ -222,29 +220,88 @@ fn theirs_anew(directory: &Path, round: usize) -> anyhow::Result<Registry> {
     start("docker-registry", EMPTY, &mut command)
 }
 
-fn pulls(bench: &mut Bench, name: &str, job: &str) -> anyhow::Result<()> {
+/// What no pull can do without: hash, decompress, hash again and write the layers of a docker-registry, three at
+/// a time. Blobs of less than a mebibyte are no layers here.
+const FLOOR: &str = r#"
+import glob, hashlib, os, shutil, sys, zlib
+from concurrent.futures import ThreadPoolExecutor
+root, into = sys.argv[1:]
+os.mkdir(into)
+def layer(path):
+    compressed, plain, stream = hashlib.sha256(), hashlib.sha256(), zlib.decompressobj(31)
+    with open(path, 'rb') as source, open(into + '/' + path.split('/')[-2], 'wb') as target:
+        while piece := source.read(1 << 18):
+            compressed.update(piece); piece = stream.decompress(piece); plain.update(piece); target.write(piece)
+        os.fsync(target.fileno())
+blobs = glob.glob(root + '/docker/registry/v2/blobs/sha256/*/*/data')
+list(ThreadPoolExecutor(3).map(layer, [path for path in blobs if os.path.getsize(path) > 1 << 20]))
+shutil.rmtree(into)
+"#;
+
+/// A command's time, and the most memory that it had, in kB.
+fn timed_with_peak(command: &mut Command) -> anyhow::Result<(f64, u64)> {
+    let begin = Instant::now();
+    let mut process = command
+        .stdout(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let mut peak = 0;
+    let status = loop {
+        if let Some(status) = process.try_wait()? {
+            break status;
+        }
+        peak = peak.max(peak_kb(process.id()).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    if !status.success() {
+        bail!("{command:?}: {status}");
+    }
+    Ok((begin.elapsed().as_secs_f64() * 1000.0, peak))
+}
+
+fn peak_kb(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+fn pulls(bench: &mut Bench, name: &str, job: &str, directory: &Path) -> anyhow::Result<()> {
     let cold = bench.scratch.join("cold");
+    let pull_ours = |tool: &Tool| -> anyhow::Result<(f64, u64)> {
+        // Our own store has the layer under other names.
+        let mut command = tool.command(&["pull", "-q", name]);
+        let measured = timed_with_peak(command.env("CAISSON_ROOT", &cold))?;
+        std::fs::remove_dir_all(&cold)?;
+        Ok(measured)
+    };
     let pull = |tool: &Tool| -> anyhow::Result<f64> {
         let mut words = vec!["pull", "-q"];
         if tool.name.starts_with("podman") {
             words.push("--tls-verify=false");
         }
         words.push(name);
-        if tool.name == "caisson" {
-            // Our own store has the layer under other names.
-            let time = timed(tool.command(&words).env("CAISSON_ROOT", &cold))?;
-            std::fs::remove_dir_all(&cold)?;
-            return Ok(time);
-        }
         // What is not there need not be removed.
         let _ = run(&mut tool.command(&["rmi", "-f", name]));
         timed(&mut tool.command(&words))
     };
-    let mut times = Vec::new();
+    let (mut times, mut floors, mut peak) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
-        times.push(pull(&bench.ours)?);
+        let (time, most) = pull_ours(&bench.ours)?;
+        times.push(time);
+        peak = peak.max(most);
+        let into = directory.join("floor");
+        let mut floor = Command::new("python3");
+        floor
+            .args(["-c", FLOOR])
+            .arg(directory.join("theirs"))
+            .arg(into);
+        floors.push(timed(&mut floor)?);
     }
     let ours = bench.row(job, "caisson", &times, None);
+    bench.row(job, "hash, decompress and write alone", &floors, Some(ours));
+    bench.note("peak memory of that pull", "caisson", &format!("{peak} kB"));
     bench.slow_peers(job, Some(ours), pull)
 }
 
