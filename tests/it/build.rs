@@ -202,6 +202,68 @@ EOF
         [ -z "$(caisson images -q --filter dangling=true)" ] || exit 4
         build -t app:1 --output type=docker,dest=i.tar ctx && caisson rmi app:1 >/dev/null && caisson load -qi i.tar | grep -q app:1 || { cat log; exit 5; }
         build --output type=local ctx && exit 6; grep -q 'output directory is required' log"#;
+    a_cache_of_another_machine_is_hit_and_believed_no_further: r#"
+        caisson registry serve --listen 127.0.0.1:0 --root hub > hub.out 2>/dev/null & PID=$!; trap 'kill -9 $PID 2>/dev/null' EXIT
+        for i in $(seq 200); do grep -qs 'its page at' hub.out && break; sleep .05; done
+        R=$(sed -n 's|.*its page at https*://||p' hub.out); [ -n "$R" ] || exit 99
+        echo 1 > ctx/f; printf 'FROM busybox AS a\nRUN mkdir /made && cat /proc/sys/kernel/random/uuid > /made/x\nFROM busybox\nCOPY f /f\nCOPY --from=a /made /made\nRUN cat /f /made/x > /all\n' > ctx/Dockerfile
+        build -t app --cache-to type=local,dest=c,mode=max --cache-to type=registry,ref=$R/c/max,mode=max --cache-to $R/c/min ctx || { cat log; exit 2; }
+        caisson save -o base.tar busybox; one=$(id app)
+        fresh() { rm -rf second; export CAISSON_ROOT=$PWD/second; caisson load -q -i base.tar >/dev/null; }
+        for from in type=local,src=c type=registry,ref=$R/c/max; do
+            fresh; build -t app --cache-from $from ctx && [ $(missed) = 0 ] && [ $(id app) = $one ] || { cat log; exit 3; }
+            # What was taken from elsewhere is in no cache of this store.
+            [ -z "$(ls second/cache/steps | grep -v lock)" ] && build -t app ctx && [ $(missed) = 4 ] || { ls second/cache/steps; cat log; exit 4; }
+        done
+        # The steps of the image alone: the other stage is built anew, and gives something else.
+        fresh; build -t app --cache-from $R/c/min ctx && grep -q 'COPY f /f' log && [ $(missed) = 3 ] || { cat log; exit 5; }
+        # In the image itself.
+        build -t $R/app:1 --target a --cache-to type=inline --push ctx || { cat log; exit 6; }
+        fresh; build -t app --target a --cache-from $R/app:1 ctx && [ $(missed) = 0 ] || { cat log; exit 7; }
+        # Damaged, lying, or no cache: told, and done without.
+        for b in $(find c/blobs -type f); do grep -q 'caisson.cache\|schemaVersion' $b || printf x | dd of=$b bs=1 seek=60 conv=notrunc 2>/dev/null; done
+        fresh; build -t app --cache-from type=local,src=c ctx && [ $(missed) = 4 ] && grep -q 'cannot take a layer from the cache' log || { cat log; exit 8; }
+        rm -r c/blobs; ln -s / c/blobs; fresh; build -t app --cache-from type=local,src=c --cache-from $R/nothing ctx && [ $(grep -c 'cannot import the cache' log) = 2 ] && [ $(missed) = 4 ] || { cat log; exit 9; }
+        [ -z "$(ls second/tmp)" ]; rm -r second"#;
+    a_squashed_image_has_one_layer_and_the_same_files: r#"
+        mkdir ctx/d; echo 1 > ctx/d/f; printf 'FROM busybox\nCOPY d /d\nRUN echo 2 > /d/g; rm /d/f /bin/vi; ln /d/g /d/h\nWORKDIR /w\nCMD ["cat", "/d/g"]\n' > ctx/Dockerfile
+        build -t plain ctx && build --squash -t app ctx && [ $(missed) = 0 ] || { cat log; exit 2; }
+        count() { caisson inspect --format '{{len .RootFS.Layers}}' $1; }
+        [ $(count app) = $(($(count busybox) + 1)) ] && [ $(count plain) = $(($(count busybox) + 3)) ] || { count app; count plain; exit 3; }
+        [ $(caisson run --rm $N app) = 2 ] && caisson run --rm $N app sh -c '[ ! -e /d/f ] && [ ! -e /bin/vi ] && [ /d/g -ef /d/h ] && [ $PWD = /w ]' || exit 4
+        caisson run --rm $N plain find / -xdev > one; caisson run --rm $N app find / -xdev > two; cmp one two || exit 5
+        caisson save app | tar -xO --wildcards '*' 2>/dev/null | grep -aq 'd/f$' && exit 6
+        first=$(id app); build --squash -t app ctx && [ $(id app) = $first ] && caisson history app | grep -q 'merge of 3 layers'"#;
+    verify_names_what_a_step_made_different: r#"
+        printf 'FROM busybox\nRUN echo same > /same\nRUN mkdir /d && echo x > /d/a && cat /proc/sys/kernel/random/uuid > /d/b\n' > ctx/Dockerfile
+        build --verify -t app ctx && exit 2; grep -q 'not reproducible: \[3/3\] RUN mkdir /d.* gave something else the second time: "/d/b" differs in its content' log || { cat log; exit 3; }
+        # The first result is the one that stays.
+        one=$(id app); build -t app ctx && [ $(missed) = 0 ] && [ $(id app) = $one ] || exit 4
+        sed -i 's/ && cat.*//' ctx/Dockerfile; build --verify -t app ctx && grep -q 'every step gave the same twice' log || { cat log; exit 5; }
+        [ -z "$(ls root/tmp)" ]"#;
+    platforms_without_programs_are_built_together_and_pushed: r#"
+        caisson registry serve --listen 127.0.0.1:0 --root hub > hub.out 2>/dev/null & PID=$!; trap 'kill -9 $PID 2>/dev/null' EXIT
+        for i in $(seq 200); do grep -qs 'its page at' hub.out && break; sleep .05; done
+        R=$(sed -n 's|.*its page at https*://||p' hub.out); [ -n "$R" ] || exit 99
+        printf 'FROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /f\n' > ctx/Dockerfile; echo a > ctx/f-amd64; echo r > ctx/f-arm64
+        build --platform linux/amd64,linux/arm64 -t $R/both:1 --push ctx --metadata-file meta || { cat log; exit 2; }
+        caisson manifest inspect $R/both:1 > m && grep -q '"architecture": "arm64"' m && grep -q '"architecture": "amd64"' m || { cat m; exit 3; }
+        grep -q "$(curl -sI -H 'Accept: application/vnd.oci.image.index.v1+json' http://$R/v2/both/manifests/1 | tr -d '\r' | sed -n 's/^docker-content-digest: //pI')" meta || { cat meta; exit 4; }
+        for a in amd64 arm64; do caisson pull -q --platform linux/$a $R/both:1 >/dev/null && c=$(caisson create $N $R/both:1 /f) && caisson cp $c:/f got.$a && cmp got.$a ctx/f-$a || exit 5; caisson rm $c >/dev/null; done
+        caisson rmi -f $R/both:1 >/dev/null; caisson image prune -af >/dev/null; caisson builder prune -af >/dev/null; [ -z "$(find root/blobs -type f)" ] || { find root/blobs -type f; exit 6; }
+        printf 'FROM scratch\nCOPY f-arm64 /f\nRUN ["/f"]\n' > ctx/Dockerfile
+        [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || { build --platform linux/arm64 ctx && exit 7; grep -q 'cannot run programs for linux/arm64' log || { cat log; exit 8; }; }
+        build --push ctx && exit 9; grep -q 'tag is needed when pushing' log"#;
+    limits_of_the_command_line_hold_for_programs: r#"
+        printf 'FROM busybox\nRUN ulimit -n > /n; grep NoNewPrivs /proc/self/status > /p; for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do cat $f 2>/dev/null; done > /m; true\n' > ctx/Dockerfile
+        build --no-cache -t app --memory 64m --ulimit nofile=77 --security-opt no-new-privileges ctx || { cat log; exit 2; }
+        caisson run --rm $N app sh -c 'grep -q 77 /n && grep -q 67108864 /m && grep -q "1$" /p' || { caisson run --rm $N app cat /n /m /p; exit 3; }
+        build --memory 1m ctx && exit 4; grep -q 'Minimum memory limit allowed is 6MB' log || { cat log; exit 5; }
+        printf 'FROM busybox\nRUN exit 3\n' > ctx/Dockerfile; build --debug-on-failure ctx < /dev/null && exit 6; grep -q 'there is no terminal' log || { cat log; exit 7; }
+        command -v script >/dev/null || { echo "skipped: no script"; exit 0; }
+        printf 'FROM busybox\nENV A=here\nWORKDIR /w\nRUN echo left > /w/left; exit 3\n' > ctx/Dockerfile
+        printf 'echo $A $(cat left) | tr a-z A-Z; exit\n' | script -qec "caisson build --network host --debug-on-failure ctx" /dev/null > typed; grep -q 'HERE LEFT' typed || { cat typed; exit 8; }
+        [ -z "$(caisson images -q --filter dangling=true)" ] && [ -z "$(caisson ps -aq)" ]"#;
 }
 
 /// Something on a loopback of the test's own.

@@ -127,6 +127,8 @@ pub enum Mode {
 pub struct Solved<T> {
     /// What each step gave; `None` where it was not needed, or is only explained.
     pub trees: Vec<Option<T>>,
+    /// The keys of steps, as far as they are known.
+    pub keys: Vec<Option<Digest>>,
     /// What was looked at, for the next build.
     pub trace: Trace,
     /// Why steps were done, by number.
@@ -142,6 +144,8 @@ pub struct Options<'a> {
     pub width: usize,
     /// What the last build of the same files looked at.
     pub last: Option<&'a Trace>,
+    /// Others may have done what was never done here: each step's key is waited for.
+    pub asks_others: bool,
 }
 
 /// Solves a graph.
@@ -190,6 +194,12 @@ pub fn solve<W: Worker>(
             one.root = worker.identity(tree);
         }
     }
+    let keys = traced.iter().map(|one| {
+        let one = one.as_ref()?;
+        let root = one.root.as_ref()?;
+        Some(step_key(&one.definition, root, &one.selected))
+    });
+    let keys = keys.collect();
     for (number, outcome) in state.outcomes.into_iter().enumerate() {
         let (tree, cause) = match outcome {
             Some(outcome) => (outcome.tree, outcome.cause),
@@ -205,6 +215,7 @@ pub fn solve<W: Worker>(
     }
     Ok(Solved {
         trees,
+        keys,
         trace: Trace {
             steps: traced.into_iter().flatten().collect(),
         },
@@ -437,7 +448,7 @@ impl<W: Worker> Solver<'_, W> {
             let last = self.options.last.into_iter().flat_map(|last| &last.steps);
             last.into_iter().any(|old| old.definition == *definition)
         };
-        if step.ignores_cache || !was_done() {
+        if step.ignores_cache || !(self.options.asks_others || was_done()) {
             return Ok(None);
         }
         self.worker.settle(root).map(Some)

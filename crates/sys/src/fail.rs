@@ -20,12 +20,15 @@ use crate::SysError;
 
 /// All points, `room.object.step`. A test compares this table with the sources.
 pub const NAMES: &[&str] = &[
+    "engine.build.cache-fetched",
+    "engine.build.cache-packed",
     "engine.build.copied",
     "engine.build.hashed",
     "engine.build.kept",
     "engine.build.published",
     "engine.build.ran",
     "engine.build.recorded",
+    "engine.build.squashed",
     "engine.commit.layer",
     "engine.commit.recorded",
     "engine.continue.begun",

@@ -241,6 +241,7 @@ fn build(graph: &Graph, notes: &Notes, last: Option<&Trace>) -> Trace {
         mode: Mode::Build,
         width: 1,
         last,
+        asks_others: false,
     };
     solve(graph, notes, &options).unwrap().trace
 }
@@ -358,6 +359,7 @@ fn only_needed_steps_are_done_and_independent_ones_at_once() {
         mode: Mode::Build,
         width: 4,
         last: None,
+        asks_others: false,
     };
     // They wait for each other: done one after the other, this would not end.
     solve(&graph, &notes, &options).unwrap();
@@ -377,6 +379,7 @@ fn the_first_failure_ends_the_build_and_is_told() {
         mode: Mode::Build,
         width: 3,
         last: None,
+        asks_others: false,
     };
     let (id, error) = solve(&graph, &notes, &options).unwrap_err();
     assert_eq!(graph.step(id).name, "[app 4/9] RUN install");
@@ -397,6 +400,7 @@ fn an_explanation_does_nothing() {
         mode: Mode::Explain,
         width: 2,
         last: Some(&trace),
+        asks_others: false,
     };
     let solved = solve(&changed, &notes, &options).unwrap();
     assert_eq!(notes.taken(), [""; 0]);

@@ -33,11 +33,16 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("builder", Kind::Text, "Use another builder").accepted(BUILDER_ACCEPTED),
     flag(
         "cache-from",
-        Kind::Strings,
-        "Take results from another cache",
+        Kind::List,
+        "Take results from another cache (name, or type=local,src=…)",
     )
-    .refused("the cache of this store is always asked; others are not built yet"),
-    flag("cache-to", Kind::List, "Give results to another cache").refused(NOT_YET),
+    .partly("type=registry, local and inline"),
+    flag(
+        "cache-to",
+        Kind::List,
+        "Give results to another cache (type=registry,ref=…,mode=max)",
+    )
+    .partly("type=registry, local and inline"),
     flag("call", Kind::Text, "Do something else than build: check").default("build"),
     flag(
         "cgroup-parent",
@@ -59,6 +64,11 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("debug", Kind::Bool, "Show what the builder says of itself")
         .short('D')
         .accepted("there is no daemon that would have more to say"),
+    flag(
+        "debug-on-failure",
+        Kind::Bool,
+        "Open a shell in the files of a RUN that failed",
+    ),
     flag(
         "explain",
         Kind::Bool,
@@ -103,11 +113,11 @@ static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("output", Kind::List, "Put the result elsewhere")
         .short('o')
-        .partly("type=image, docker, oci, local and tar, without more than dest="),
+        .partly("type=image, registry, docker, oci, local and tar; dest=, name= and push= alone"),
     flag(
         "platform",
         Kind::Strings,
-        "Build for this platform (os[/arch[/variant]])",
+        "Build for these platforms (os[/arch[/variant]],…)",
     ),
     flag("policy", Kind::List, "Apply a policy").refused(NOT_YET),
     flag(
@@ -122,7 +132,7 @@ static BUILD_FLAGS: &[Flag] = &[
         Kind::Bool,
         "Ask the registry for base images, though they are here",
     ),
-    flag("push", Kind::Bool, "Push the image").refused("it is not built yet; use push afterwards"),
+    flag("push", Kind::Bool, "Push the image"),
     flag("quiet", Kind::Bool, "Print the image's id and nothing else").short('q'),
     flag("resource", Kind::List, "Limit resources of RUN").refused(NOT_YET),
     flag("rm", Kind::Bool, "Remove containers of steps")
@@ -136,7 +146,7 @@ static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("security-opt", Kind::List, "Set security options of RUN"),
     flag("shm-size", Kind::Bytes, "Size of /dev/shm of RUN"),
-    flag("squash", Kind::Bool, "Make one layer of all new ones").refused(NOT_YET),
+    flag("squash", Kind::Bool, "Make one layer of all new ones"),
     flag(
         "ssh",
         Kind::List,
@@ -150,6 +160,11 @@ static BUILD_FLAGS: &[Flag] = &[
     .short('t'),
     flag("target", Kind::Text, "Build this stage"),
     flag("ulimit", Kind::Ulimit, "Set a resource limit of RUN"),
+    flag(
+        "verify",
+        Kind::Bool,
+        "Build twice, and name the first path that a step made different",
+    ),
 ];
 
 static PRUNE_FLAGS: &[Flag] = &[

@@ -798,9 +798,10 @@ const OTHER_THAN_DOCKERS: &[(&str, &str)] = &[
         "one command builds, and it is buildx's, which takes several",
     ),
     (
-        "build --security-opt: list, not strings",
-        "as for run; it is refused by name",
+        "build --cache-from: list, not strings",
+        "type=local,src=x is one value, as for buildx; names between commas are several all the same",
     ),
+    ("build --security-opt: list, not strings", "as for run"),
 ];
 
 /// The recorded commands and flags of Docker's command line whose key starts with `prefix`, which

@@ -143,6 +143,16 @@ impl Stack {
         }
     }
 
+    /// What it stands on, and the layers that steps made, the topmost first.
+    pub(crate) fn parts(&self) -> (Stack, Vec<Arc<Layer>>) {
+        let (mut stack, mut layers) = (self, Vec::new());
+        while let StackKind::Layer { below, layer } = &stack.0.kind {
+            layers.push(layer.clone());
+            stack = below;
+        }
+        (stack.clone(), layers)
+    }
+
     /// The layer on top, where a step made it.
     pub(crate) fn top(&self) -> Option<&Arc<Layer>> {
         match &self.0.kind {
@@ -256,7 +266,8 @@ impl Layer {
         self.wait(|_| true)
     }
 
-    fn wait_published(&self) -> Result<Digest, EngineError> {
+    /// Its diff id; waits until it is in the store.
+    pub(crate) fn wait_published(&self) -> Result<Digest, EngineError> {
         self.wait(|state| state.is_published)
     }
 

@@ -9,6 +9,7 @@
 //! the next step runs, `files` for what a selection's digest is, and `docs/concepts/build-cache.md`.
 
 mod archive;
+mod caches;
 mod chmod;
 mod commit;
 mod context;
@@ -24,10 +25,12 @@ mod request;
 mod resolve;
 mod run;
 mod select;
+mod squash;
 mod steps;
 mod stubs;
 mod sweep;
 mod times;
+mod verify;
 mod walk;
 mod worker;
 
@@ -49,13 +52,16 @@ pub use build::graph::{NamedContext, Network};
 pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};
 pub use build::lint::Warning as LintWarning;
 pub use build::lower::{NoCache, Wishes};
+pub use caches::{CacheExport, CacheMode, CachePlace};
 pub use context::{Fetched, FetchedContext};
 pub use output::Export;
 pub use request::{
     BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted, read_beneath,
     read_limited,
 };
+pub use storage::compression::Compression;
 pub use sweep::{CachePrune, CachedStep};
+pub use verify::Unequal;
 
 use crate::Engine;
 use crate::error::EngineError;
@@ -156,6 +162,8 @@ pub struct BuildFailure {
     pub name: String,
     /// The lines of its instruction, with those around them.
     pub excerpt: String,
+    /// With `--debug-on-failure`: an image of the files that the program left, with its environment.
+    pub image: Option<types::digest::Digest>,
     /// Why.
     pub error: EngineError,
 }
@@ -196,7 +204,9 @@ impl Engine {
         };
         let trace_path = self.trace_path(request);
         let last = read_trace(&trace_path);
-        let worker = BuildWorker::new(self, observer, lease.clone(), &request.inputs, epoch);
+        emulated(&graph)?;
+        let mut worker = BuildWorker::new(self, observer, lease.clone(), &request.inputs, epoch);
+        worker.caches = self.other_caches(&request.cache_from, observer);
         let options = Options {
             mode: match request.wanted {
                 Wanted::Explanation => Mode::Explain,
@@ -204,10 +214,14 @@ impl Engine {
             },
             width: width(),
             last: last.as_ref(),
+            asks_others: !worker.caches.is_empty(),
         };
         let solved = solve::solve(&graph, &worker, &options);
         worker.end();
-        let solved = solved.map_err(|(id, error)| failure(request, &graph, id, error))?;
+        let solved = solved.map_err(|(id, error)| {
+            let image = self.failed_image(&worker, &lease);
+            failure(request, &graph, id, error, image)
+        })?;
         report.causes = solved
             .causes
             .iter()
@@ -223,11 +237,41 @@ impl Engine {
             }
         }
         if request.wants_image() {
-            self.commit_results(request, &graph, &solved, &lease, &mut report)?;
+            self.commit_results(request, &graph, (&solved, &worker), &mut report)?;
+        }
+        self.export_caches(request, &graph, &solved, &lease, observer)?;
+        if request.verifies {
+            report.unequal = self.verify(request, (&graph, &solved), epoch, observer)?;
         }
         write_trace(&trace_path, &solved.trace, last.as_ref());
         self.bound_cache(&lease);
         Ok(report)
+    }
+
+    /// Does all steps once more, apart from the first time, and compares.
+    fn verify(
+        &self,
+        request: &BuildRequest,
+        (graph, solved): (&Graph, &Solved<Tree>),
+        epoch: Option<i64>,
+        observer: &dyn BuildObserver,
+    ) -> Result<Option<Unequal>, EngineError> {
+        let note = "[internal] verify: every step once more".to_owned();
+        observer.event(BuildEvent::Note(note));
+        let lease = Arc::new(self.store().lease()?);
+        let mut worker = BuildWorker::new(self, observer, lease, &request.inputs, epoch);
+        worker.is_kept = false;
+        let again = verify::uncached(graph);
+        let options = Options {
+            mode: Mode::Build,
+            width: width(),
+            last: None,
+            asks_others: false,
+        };
+        let second = solve::solve(&again, &worker, &options);
+        worker.end();
+        let second = second.map_err(|(id, error)| failure(request, graph, id, error, None))?;
+        verify::first_difference(graph, solved, &second)
     }
 
     fn graph(
@@ -290,7 +334,45 @@ fn width() -> usize {
     (2 * processors).max(WIDTH_MIN)
 }
 
-fn failure(request: &BuildRequest, graph: &Graph, id: StepId, error: EngineError) -> EngineError {
+/// Refuses programs for processors that this machine neither has nor was taught.
+fn emulated(graph: &Graph) -> Result<(), EngineError> {
+    let host = types::platform::Platform::host().normalised();
+    let runs = graph.steps.iter().zip(graph.needed());
+    for (step, _) in runs.filter(|(_, is_needed)| *is_needed) {
+        let build::graph::Op::Run(run) = &step.op else {
+            continue;
+        };
+        let processor = run.platform.architecture.as_str();
+        let is_own = processor.is_empty()
+            || processor == host.architecture
+            || (host.architecture == "amd64" && processor == "386")
+            || (host.architecture == "arm64" && processor == "arm");
+        let name = match processor {
+            "amd64" => "x86_64",
+            "386" => "i386",
+            "arm64" => "aarch64",
+            other => other,
+        };
+        let handler = format!("/proc/sys/fs/binfmt_misc/qemu-{name}");
+        if !is_own && !std::path::Path::new(&handler).exists() {
+            return Err(EngineError::invalid(format!(
+                "{}: this machine cannot run programs for {}: it is {}, and no emulator is registered \
+                 with binfmt_misc (Debian has one in qemu-user-static). What only copies files can be \
+                 built for any platform; a stage FROM --platform=$BUILDPLATFORM runs here",
+                step.name, run.platform, host
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn failure(
+    request: &BuildRequest,
+    graph: &Graph,
+    id: StepId,
+    error: EngineError,
+    image: Option<types::digest::Digest>,
+) -> EngineError {
     let step = graph.step(id);
     let excerpt = step.place.as_ref().map(|place| {
         let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
@@ -310,6 +392,7 @@ fn failure(request: &BuildRequest, graph: &Graph, id: StepId, error: EngineError
         excerpt: excerpt
             .map(|excerpt| excerpt.to_string())
             .unwrap_or_default(),
+        image,
         error,
     }))
 }

@@ -65,6 +65,8 @@ pub struct Inputs {
     pub secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`: sockets of agents, by id.
     pub ssh: BTreeMap<String, PathBuf>,
+    /// `--debug-on-failure`: the files of a program that failed are kept.
+    pub keeps_failed: bool,
     /// `--keep-mtimes`: files have the times that they have in their contexts.
     pub keeps_mtimes: bool,
 }
@@ -90,6 +92,16 @@ pub struct BuildRequest {
     pub inputs: Inputs,
     /// `--output`; none is the image in the store.
     pub exports: Vec<super::Export>,
+    /// `--push`: the names are pushed.
+    pub pushes: bool,
+    /// `--squash`.
+    pub squashes: bool,
+    /// `--verify`.
+    pub verifies: bool,
+    /// `--cache-from`.
+    pub cache_from: Vec<super::CachePlace>,
+    /// `--cache-to`.
+    pub cache_to: Vec<super::CacheExport>,
 }
 
 impl BuildRequest {
@@ -101,7 +113,7 @@ impl BuildRequest {
                 super::Export::Image | super::Export::ImageArchive(_)
             )
         };
-        self.exports.is_empty() || self.exports.iter().any(is_image)
+        self.pushes || self.exports.is_empty() || self.exports.iter().any(is_image)
     }
 
     pub(crate) fn lowering<'a>(
@@ -128,6 +140,10 @@ pub struct BuildReport {
     pub warnings: Vec<Warning>,
     /// `--build-arg`s that nothing declares.
     pub unused_arguments: Vec<String>,
+    /// The digest of its manifest, or of the index of several; where there is one.
+    pub manifest: Option<Digest>,
+    /// With `--verify`: what was not the same twice.
+    pub unequal: Option<super::Unequal>,
     /// Steps that were done, and why.
     pub causes: Vec<(String, String)>,
 }

@@ -31,7 +31,7 @@ const OVERLAY_OPTIONS: [&str; 5] = [
 
 impl BuildWorker<'_> {
     /// A directory beneath the lease for a step, with `upper` and `work` in it.
-    fn step_directory(&self) -> Result<StepDirectory, EngineError> {
+    pub(crate) fn step_directory(&self) -> Result<StepDirectory, EngineError> {
         let name = format!("step-{}", self.number());
         let directory = self.lease.temporary().path().join(name);
         let (upper, work) = (directory.join("upper"), directory.join("work"));
@@ -73,7 +73,7 @@ impl BuildWorker<'_> {
             kind,
             _lock: locks.lock,
             _heir: locks.heir,
-            is_kept: true,
+            is_kept: self.is_kept,
         })?;
         Ok(Tree::Stack(root.with(layer)))
     }
@@ -275,6 +275,9 @@ impl BuildWorker<'_> {
         let code = self.program(work.id.0, run, &prepared)?;
         drop(held);
         if code != 0 {
+            if self.inputs.keeps_failed {
+                self.keep_failed(run, root, directory)?;
+            }
             return Err(EngineError::Step(Box::new(super::StepFailure {
                 args: run.args.clone(),
                 code,
@@ -284,6 +287,35 @@ impl BuildWorker<'_> {
         let upper = Dir::open(&directory.upper).map_err(SysError::from)?;
         stubs::remove(&upper, &below, &stubs);
         self.filled(work, root, root.clone(), directory, ("run", &[]), locks)
+    }
+
+    /// The files of a step that failed, as it left them, for whoever wants to look at them.
+    fn keep_failed(
+        &self,
+        run: &Run,
+        root: &Stack,
+        directory: StepDirectory,
+    ) -> Result<(), EngineError> {
+        let layer = self.finisher.begin(Filled {
+            path: directory.upper,
+            root: root.clone(),
+            definition: serde_json::Value::Null,
+            selected: Vec::new(),
+            description: String::new(),
+            kind: "failed",
+            _lock: None,
+            _heir: None,
+            is_kept: false,
+        })?;
+        let failed = super::worker::Failed {
+            stack: root.with(layer),
+            run: run.clone(),
+        };
+        *self
+            .failed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failed);
+        Ok(())
     }
 
     /// A subtree of a source as a directory of layers that can be mounted: what is the user's is
@@ -340,7 +372,7 @@ pub(crate) struct StepDirectory {
 
 impl BuildWorker<'_> {
     /// A root, writable, mounted nowhere.
-    fn mount_for_writing(
+    pub(crate) fn mount_for_writing(
         &self,
         stack: &Stack,
         directory: &StepDirectory,

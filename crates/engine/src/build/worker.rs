@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use build::graph::{ContextSource, ImageSource, Op, Step, StepId};
+use build::graph::{ContextSource, ImageSource, Op, Run, Step, StepId};
 use build::ignore::Matcher;
 use build::solve::{Event, Work, Worker};
 use monitor::step::Runner;
@@ -14,6 +14,7 @@ use sys::Context;
 use sys::rootfs::Dir;
 use types::digest::Digest;
 
+use super::caches::OtherCache;
 use super::copy::Times;
 use super::files::{self, Files, Owners};
 use super::layer::{Finisher, Stack};
@@ -41,6 +42,13 @@ pub(crate) enum Tree {
     /// Files of the user.
     Files(Arc<Files>),
 }
+
+/// A program that failed, and the files that it left.
+pub(crate) struct Failed {
+    pub(crate) stack: Stack,
+    pub(crate) run: Run,
+}
+
 /// Does the steps of one build.
 pub(crate) struct BuildWorker<'a> {
     pub(crate) engine: &'a Engine,
@@ -50,6 +58,12 @@ pub(crate) struct BuildWorker<'a> {
     pub(crate) inputs: &'a Inputs,
     /// `SOURCE_DATE_EPOCH`.
     pub(crate) epoch: Option<i64>,
+    /// Other caches, which are asked after the store's own.
+    pub(crate) caches: Vec<OtherCache>,
+    /// Whether what steps give may be found by later builds.
+    pub(crate) is_kept: bool,
+    /// The program that failed, where its files are wanted.
+    pub(crate) failed: Mutex<Option<Failed>>,
     runners: Mutex<Vec<Pooled>>,
     running: Mutex<HashMap<usize, OwnedFd>>,
     contexts: Mutex<BTreeMap<StepId, Arc<Files>>>,
@@ -75,6 +89,9 @@ impl<'a> BuildWorker<'a> {
             lease,
             inputs,
             epoch,
+            caches: Vec::new(),
+            is_kept: true,
+            failed: Mutex::default(),
             runners: Mutex::default(),
             running: Mutex::default(),
             contexts: Mutex::default(),
@@ -291,7 +308,22 @@ impl Worker for BuildWorker<'_> {
     }
 
     fn find(&self, root: &Tree, key: &Digest) -> Result<Option<Tree>, EngineError> {
-        self.cached(stack_of(root)?, key)
+        let root = stack_of(root)?;
+        if let Some(tree) = self.cached(root, key)? {
+            return Ok(Some(tree));
+        }
+        let mut caches = self.caches.iter();
+        let diff_id = caches.find_map(|cache| cache.find(key, &self.lease, self.observer));
+        let Some(diff_id) = diff_id else {
+            return Ok(None);
+        };
+        let store = self.engine.store();
+        let Some(id) = store.find_layer(&diff_id)? else {
+            return Ok(None);
+        };
+        let size_bytes = store.layer_info(&id)?.map_or(0, |info| info.size_bytes);
+        let layer = super::layer::Layer::stored(store.layer_path(&id), diff_id, size_bytes);
+        Ok(Some(Tree::Stack(root.with(Arc::new(layer)))))
     }
 
     fn execute(&self, work: Work<'_, Self>) -> Result<Tree, EngineError> {

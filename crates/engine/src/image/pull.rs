@@ -534,7 +534,7 @@ fn blob_record(target: &Target) -> BlobRecord {
     }
 }
 
-pub(super) fn descriptor_record(descriptor: &Descriptor) -> BlobRecord {
+pub(crate) fn descriptor_record(descriptor: &Descriptor) -> BlobRecord {
     let Descriptor {
         digest,
         size,

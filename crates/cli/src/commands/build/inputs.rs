@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use engine::Engine;
 use engine::build::{
-    BuildRequest, ContextDirectory, Export, Fetched, FetchedContext, Inputs, NamedContext, Network,
+    BuildRequest, ContextDirectory, Fetched, FetchedContext, Inputs, NamedContext, Network,
     NoCache, SecretSource, Surroundings, Wanted, Wishes,
 };
 use types::platform::Platform;
@@ -48,20 +48,13 @@ pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Resul
         ..BuildRequest::default()
     };
     for text in matches.get_list("tag") {
-        let tag = Reference::parse_normalized(text)
-            .map_err(|error| format!("invalid tag {text:?}: {error}"))?;
-        if tag.digest().is_some() {
-            return Err(format!("invalid tag {text:?}: it has a digest"));
-        }
-        build.tags.push(tag);
+        build.tags.push(tag(text)?);
     }
     for text in matches.get_list("platform") {
         let platform = Platform::parse(text).map_err(|error| format!("{text}: {error}"))?;
         build.platforms.push(platform.normalised());
     }
-    for text in matches.get_list("output") {
-        build.exports.push(output(text)?);
-    }
+    super::outputs::read(matches, &mut build)?;
     let mut fetched = Vec::new();
     let source = Source {
         context: matches.args.first().map_or("", String::as_str),
@@ -73,6 +66,7 @@ pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Resul
         named_context(engine, text, &mut build, &mut fetched)?;
     }
     build.inputs.keeps_mtimes = matches.get_bool("keep-mtimes");
+    build.inputs.keeps_failed = matches.get_bool("debug-on-failure");
     secrets(matches, &mut build.inputs)?;
     for (id, value) in given.secrets {
         let value = SecretSource::Bytes(value.into_bytes());
@@ -83,6 +77,16 @@ pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Resul
         warnings,
         _fetched: fetched,
     })
+}
+
+/// A name for an image.
+pub(super) fn tag(text: &str) -> Result<Reference, String> {
+    let tag = Reference::parse_normalized(text)
+        .map_err(|error| format!("invalid tag {text:?}: {error}"))?;
+    match tag.digest() {
+        Some(_) => Err(format!("invalid tag {text:?}: it has a digest")),
+        None => Ok(tag),
+    }
 }
 
 /// What is said of steps and result.
@@ -174,40 +178,6 @@ fn build_arguments(given: &[String]) -> BTreeMap<String, String> {
         };
     }
     all
-}
-
-/// `--output`: `type=local,dest=out`, or a directory alone, or `-` for an archive.
-fn output(text: &str) -> Result<Export, String> {
-    if text == "-" {
-        return Ok(Export::Archive(None));
-    }
-    if !text.contains('=') {
-        return Ok(Export::Directory(text.into()));
-    }
-    let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
-        fields.insert(key, value);
-    }
-    let kind = fields.remove("type").unwrap_or_default();
-    let destination = fields.remove("dest").or(fields.remove("destination"));
-    if let Some((key, _)) = fields.first_key_value() {
-        return Err(format!("--output {text}: {key} is not built yet"));
-    }
-    let file = |destination: Option<&str>| match destination {
-        None | Some("-") => None,
-        Some(path) => Some(PathBuf::from(path)),
-    };
-    match (kind, destination) {
-        ("image" | "docker", None) => Ok(Export::Image),
-        ("local", Some(path)) => Ok(Export::Directory(path.into())),
-        ("local", None) => Err("output directory is required for local exporter".into()),
-        ("tar", destination) => Ok(Export::Archive(file(destination))),
-        ("oci" | "docker", destination) => Ok(Export::ImageArchive(file(destination))),
-        (other, _) => Err(format!(
-            "--output type={other} is not built yet: it is image, docker, oci, local or tar"
-        )),
-    }
 }
 
 /// Where the Dockerfile and its context are.

@@ -1,7 +1,9 @@
 //! `build`, `builder prune`, `buildx du`.
 
 mod cache;
+mod debug;
 mod inputs;
+mod outputs;
 mod progress;
 
 use std::path::Path;
@@ -28,7 +30,9 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(style) => style,
         Err(text) => return refuse(&text),
     };
-    let request = match inputs::request(engine, matches, inputs::Given::default()) {
+    let request = debug::check(invocation)
+        .and_then(|()| inputs::request(engine, matches, inputs::Given::default()));
+    let request = match request {
         Ok(request) => request,
         Err(text) => return refuse(&text),
     };
@@ -41,6 +45,11 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(report) => finish(invocation, &request.build, &progress, &report),
         Err(error) => {
             fail(&progress, &request.build, &error);
+            if let EngineError::Build(failure) = &error
+                && let Some(image) = &failure.image
+            {
+                debug::shell(engine, invocation, image);
+            }
             ExitCode::from(FAILED)
         }
     }
@@ -123,6 +132,16 @@ fn finish(
     if is_check && !report.warnings.is_empty() {
         return ExitCode::from(FAILED);
     }
+    if let Some(unequal) = &report.unequal {
+        let path = format!("{:?}", unequal.path);
+        return refuse(&format!(
+            "not reproducible: {} gave something else the second time: {path} differs in {}",
+            unequal.step, unequal.what
+        ));
+    }
+    if request.verifies {
+        progress.note("verified: every step gave the same twice");
+    }
     ExitCode::SUCCESS
 }
 
@@ -136,6 +155,7 @@ fn write_results(path: &str, id: &str) -> Result<(), ExitCode> {
 
 fn metadata_document(request: &BuildRequest, report: &BuildReport) -> String {
     let image = report.image.as_ref().map(ToString::to_string);
+    let manifest = report.manifest.as_ref().map(ToString::to_string);
     let names: Vec<String> = request
         .tags
         .iter()
@@ -149,7 +169,7 @@ fn metadata_document(request: &BuildRequest, report: &BuildReport) -> String {
     let document = serde_json::json!({
         "caisson.build.misses": misses,
         "containerimage.config.digest": image,
-        "containerimage.digest": image,
+        "containerimage.digest": manifest.or(image.clone()),
         "image.name": names.join(","),
     });
     serde_json::to_string_pretty(&document).unwrap_or_default()

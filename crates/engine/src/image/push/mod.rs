@@ -7,12 +7,16 @@
 //! Costs: two requests where the registry's tag means the same already. Else one per blob that is
 //! there, three per blob that is not, and one per manifest. Memory: the buffers of five streams.
 
+mod layout;
 mod pack;
 mod plan;
 mod send;
 
+pub(crate) use layout::write_layout;
+pub(crate) use plan::Plan;
 use registry::Client;
 use storage::compression::Compression;
+use storage::lease::Lease;
 use storage::refs::Target;
 use types::digest::Digest;
 use types::platform::Platform;
@@ -157,6 +161,43 @@ fn push_one(
         digest,
         size,
     })
+}
+
+/// Makes what stands in a registry for layers that are no image: compressed archives, a manifest, and
+/// `config` between them.
+pub(crate) fn artifact(
+    lease: &Lease,
+    config: &[u8],
+    diff_ids: &[Digest],
+    compression: Compression,
+    observer: &dyn Observer,
+) -> Result<Plan> {
+    pack::artifact(lease, config, diff_ids, compression, observer)
+}
+
+/// Sends what was made by [`artifact`], or by [`manifest_of`].
+pub(crate) fn push_plan(
+    context: &ImageContext<'_>,
+    reference: &Reference,
+    plan: &Plan,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let client = context.client();
+    let repository = client.push_repository(reference)?;
+    send::send(context, &repository, reference, plan, observer)
+}
+
+/// Makes the manifest of an image that was made here, which is noted with it; returns its digest, its
+/// size, and all that it names.
+pub(crate) fn manifest_of(
+    lease: &Lease,
+    image: &Digest,
+    observer: &dyn Observer,
+) -> Result<(Digest, u64, Vec<Digest>)> {
+    let record = lease.store().image(image)?;
+    let plan = pack::make(lease, record, Compression::Gzip, observer)?;
+    let blobs = plan.blobs.iter().map(|blob| blob.digest.clone()).collect();
+    Ok((plan.top.digest, plan.top.bytes.len() as u64, blobs))
 }
 
 fn compression(

@@ -6,8 +6,8 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use storage::blobs::{Hasher, digest_of};
@@ -41,36 +41,12 @@ pub(super) fn make(
     observer: &dyn Observer,
 ) -> Result<Plan> {
     let store = lease.store();
-    let made: Vec<Mutex<Option<BlobRecord>>> =
-        image.layers.iter().map(|_| Mutex::default()).collect();
-    let jobs: Vec<usize> = (0..image.layers.len()).collect();
-    in_parallel(PARALLEL_LAYERS, &jobs, |&at, stop| {
-        let layer = &image.layers[at];
-        // The same layer twice is made by the first of its jobs alone.
-        let is_first = image.layers[..at]
-            .iter()
-            .all(|other| other.diff_id != layer.diff_id);
-        if is_first {
-            let blob = archive(lease, layer, compression, observer, stop)?;
-            *made[at]
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(blob);
-        }
-        Ok(())
-    })?;
-    let made: Vec<Option<BlobRecord>> = made
-        .into_iter()
-        .map(|slot| {
-            slot.into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        })
-        .collect();
-    for at in 0..image.layers.len() {
-        let first = (0..=at).find(|&other| image.layers[other].diff_id == image.layers[at].diff_id);
-        image.layers[at].blob = first.and_then(|first| made[first].clone());
+    let made = archives(lease, &image.layers, compression, observer)?;
+    for (layer, blob) in image.layers.iter_mut().zip(made) {
+        layer.blob = Some(blob);
     }
     let config_size = store.blob_size(&image.id)?;
-    let bytes = manifest(&image, config_size)?;
+    let bytes = manifest(&image.id, config_size, &image.layers)?;
     let digest = store.put_blob(lease, &bytes)?;
     let record = BlobRecord {
         digest: digest_of(&bytes),
@@ -84,6 +60,69 @@ pub(super) fn make(
         store.update_image(lease, &image)?;
         sys::fail::point("engine.push.recorded");
     }
+    Ok(plan(bytes, digest, &image.id, config_size, &image.layers))
+}
+
+/// See [`super::artifact`].
+pub(super) fn artifact(
+    lease: &Lease,
+    config: &[u8],
+    diff_ids: &[Digest],
+    compression: Compression,
+    observer: &dyn Observer,
+) -> Result<Plan> {
+    let store = lease.store();
+    let bare = |diff_id: &Digest| LayerRecord {
+        diff_id: diff_id.clone(),
+        blob: None,
+        size_bytes: 0,
+    };
+    let mut layers: Vec<LayerRecord> = diff_ids.iter().map(bare).collect();
+    let made = archives(lease, &layers, compression, observer)?;
+    for (layer, blob) in layers.iter_mut().zip(made) {
+        layer.blob = Some(blob);
+    }
+    let (id, size) = (store.put_blob(lease, config)?, config.len() as u64);
+    let bytes = manifest(&id, size, &layers)?;
+    let digest = store.put_blob(lease, &bytes)?;
+    Ok(plan(bytes, digest, &id, size, &layers))
+}
+
+/// Compressed archives of layers, in their order.
+fn archives(
+    lease: &Lease,
+    layers: &[LayerRecord],
+    compression: Compression,
+    observer: &dyn Observer,
+) -> Result<Vec<BlobRecord>> {
+    let slots: Vec<Mutex<Option<BlobRecord>>> = layers.iter().map(|_| Mutex::default()).collect();
+    let first = |at: usize| {
+        let same = |other: &LayerRecord| other.diff_id == layers[at].diff_id;
+        layers.iter().position(same).unwrap_or(at)
+    };
+    // The same layer twice is made by the first of its jobs alone.
+    let jobs: Vec<usize> = (0..layers.len()).filter(|at| first(*at) == *at).collect();
+    in_parallel(PARALLEL_LAYERS, &jobs, |&at, stop| {
+        let blob = archive(lease, &layers[at], compression, observer, stop)?;
+        *locked(&slots[at]) = Some(blob);
+        Ok(())
+    })?;
+    let made = (0..layers.len()).filter_map(|at| locked(&slots[first(at)]).clone());
+    Ok(made.collect())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is sent of a manifest.
+fn plan(
+    bytes: Vec<u8>,
+    digest: Digest,
+    config: &Digest,
+    config_size: u64,
+    layers: &[LayerRecord],
+) -> Plan {
     let mut plan = Plan {
         blobs: Vec::new(),
         below: Vec::new(),
@@ -93,18 +132,18 @@ pub(super) fn make(
             bytes,
         },
     };
-    add(&mut plan, image.id.clone(), config_size, None);
-    for layer in &image.layers {
+    add(&mut plan, config.clone(), config_size, None);
+    for layer in layers {
         if let Some(blob) = &layer.blob {
             let shown = Some(layer.diff_id.short().to_owned());
             add(&mut plan, blob.digest.clone(), blob.size, shown);
         }
     }
-    Ok(plan)
+    plan
 }
 
-fn manifest(image: &ImageRecord, config_size: u64) -> Result<Vec<u8>> {
-    let blobs = image.layers.iter().filter_map(|layer| layer.blob.as_ref());
+fn manifest(config: &Digest, config_size: u64, layers: &[LayerRecord]) -> Result<Vec<u8>> {
+    let blobs = layers.iter().filter_map(|layer| layer.blob.as_ref());
     let layers: Vec<Value> = blobs
         .map(|blob| {
             json!({ "mediaType": blob.media_type, "digest": blob.digest, "size": blob.size })
@@ -113,7 +152,7 @@ fn manifest(image: &ImageRecord, config_size: u64) -> Result<Vec<u8>> {
     let document = json!({
         "schemaVersion": 2,
         "mediaType": MEDIA_OCI_MANIFEST,
-        "config": { "mediaType": MEDIA_OCI_CONFIG, "digest": image.id, "size": config_size },
+        "config": { "mediaType": MEDIA_OCI_CONFIG, "digest": config, "size": config_size },
         "layers": layers,
     });
     let what = "a manifest";

@@ -28,7 +28,7 @@ pub(super) struct Blob {
 
 /// All that a push sends, if nothing of it is there.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub(super) blobs: Vec<Blob>,
     /// The manifests of an index.
     pub(super) below: Vec<Paper>,

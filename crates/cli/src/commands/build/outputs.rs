@@ -1,0 +1,297 @@
+//! Where results go, as the command line says it: `--output`, `--push`, `--cache-to`, `--cache-from`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use engine::build::{BuildRequest, CacheExport, CacheMode, CachePlace, Compression, Export};
+use types::digest::Digest;
+use types::reference::Reference;
+
+use crate::flags::Matches;
+
+/// `key=value,…`; each may be taken once.
+struct Fields<'a> {
+    flag: &'static str,
+    text: &'a str,
+    all: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(flag: &'static str, text: &'a str) -> Result<Self, String> {
+        let mut all = BTreeMap::new();
+        for field in text.split(',') {
+            let (key, value) = field.split_once('=').unwrap_or((field, "true"));
+            if all.insert(key.trim(), value).is_some() {
+                return Err(format!("{flag} {text}: {key} is given twice"));
+            }
+        }
+        Ok(Self { flag, text, all })
+    }
+
+    fn take(&mut self, keys: &[&'static str]) -> Option<&'a str> {
+        let found = keys.iter().filter_map(|key| self.all.remove(key));
+        found.last()
+    }
+
+    fn bool(&mut self, key: &'static str) -> Result<bool, String> {
+        match self.take(&[key]) {
+            None => Ok(false),
+            Some(value) => types::go_syntax::parse_bool(value)
+                .map_err(|_| format!("{} {}: {key} is true or false", self.flag, self.text)),
+        }
+    }
+
+    /// What was not taken is not known.
+    fn end(self) -> Result<(), String> {
+        match self.all.first_key_value() {
+            Some((key, _)) => Err(format!(
+                "{} {}: {key} is not built yet",
+                self.flag, self.text
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads all of them into the request.
+pub(super) fn read(matches: &Matches, build: &mut BuildRequest) -> Result<(), String> {
+    build.pushes = matches.get_bool("push");
+    for text in matches.get_list("output") {
+        let export = output(text, build)?;
+        build.exports.push(export);
+    }
+    if build.pushes && build.tags.is_empty() {
+        return Err("tag is needed when pushing to registry".into());
+    }
+    if build.platforms.len() > 1 {
+        let is_image = |export: &Export| *export == Export::Image;
+        if !build.exports.iter().all(is_image) {
+            return Err(
+                "--output for several platforms at once is not built yet: it is image or registry"
+                    .into(),
+            );
+        }
+    }
+    for text in matches.get_list("cache-from") {
+        build.cache_from.extend(cache_from(text)?);
+    }
+    for text in matches.get_list("cache-to") {
+        build.cache_to.push(cache_to(text)?);
+    }
+    build.squashes = matches.get_bool("squash");
+    build.verifies = matches.get_bool("verify");
+    Ok(())
+}
+
+/// `--output`: `type=local,dest=out`, or a directory alone, or `-` for an archive.
+fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
+    if text == "-" {
+        return Ok(Export::Archive(None));
+    }
+    if !text.contains('=') {
+        return Ok(Export::Directory(text.into()));
+    }
+    let mut fields = Fields::read("--output", text)?;
+    let kind = fields.take(&["type"]).unwrap_or_default();
+    let destination = fields.take(&["dest", "destination"]);
+    let file = |destination: Option<&str>| match destination {
+        None | Some("-") => None,
+        Some(path) => Some(PathBuf::from(path)),
+    };
+    let export = match (kind, destination) {
+        ("image" | "docker" | "registry", None) => {
+            if let Some(name) = fields.take(&["name"]) {
+                build.tags.push(super::inputs::tag(name)?);
+            }
+            build.pushes |= fields.bool("push")? || kind == "registry";
+            Export::Image
+        }
+        ("local", Some(path)) => Export::Directory(path.into()),
+        ("local", None) => return Err("output directory is required for local exporter".into()),
+        ("tar", destination) => Export::Archive(file(destination)),
+        ("oci" | "docker", destination) => Export::ImageArchive(file(destination)),
+        (other, _) => {
+            return Err(format!(
+                "--output type={other} is not built yet: it is image, registry, docker, oci, local \
+                 or tar"
+            ));
+        }
+    };
+    fields.end()?;
+    Ok(export)
+}
+
+fn reference(flag: &str, text: &str) -> Result<Reference, String> {
+    let parsed = Reference::parse_normalized(text);
+    let parsed = parsed.map_err(|error| format!("{flag} {text}: {error}"))?;
+    Ok(parsed.with_default_tag())
+}
+
+fn registry(fields: &mut Fields<'_>) -> Result<CachePlace, String> {
+    let name = fields.take(&["ref"]);
+    let name = name.ok_or_else(|| format!("{} {}: ref= is missing", fields.flag, fields.text))?;
+    Ok(CachePlace::Registry(reference(fields.flag, name)?))
+}
+
+fn directory(fields: &mut Fields<'_>, key: &'static str) -> Result<CachePlace, String> {
+    let path = fields.take(&[key]);
+    let path = path.ok_or_else(|| format!("{} {}: {key}= is missing", fields.flag, fields.text))?;
+    let digest = fields.take(&["digest"]).map(Digest::parse).transpose();
+    Ok(CachePlace::Directory {
+        path: std::path::absolute(path).map_err(|error| format!("{path}: {error}"))?,
+        tag: fields.take(&["tag"]).unwrap_or_default().to_owned(),
+        digest: digest.map_err(|error| format!("{} {}: {error}", fields.flag, fields.text))?,
+    })
+}
+
+fn unknown(flag: &str, kind: &str) -> String {
+    match kind {
+        "gha" | "s3" | "azblob" => format!(
+            "{flag} type={kind} is not built yet: caches are in registries (type=registry) and \
+             directories (type=local)"
+        ),
+        _ => format!("{flag}: there are no caches of type {kind:?}"),
+    }
+}
+
+/// `--cache-from`: a name of a registry, or several, or `type=…`.
+fn cache_from(text: &str) -> Result<Vec<CachePlace>, String> {
+    let flag = "--cache-from";
+    if !text.contains('=') {
+        let names = text.split(',').filter(|name| !name.is_empty());
+        return names
+            .map(|name| Ok(CachePlace::Registry(reference(flag, name)?)))
+            .collect();
+    }
+    let mut fields = Fields::read(flag, text)?;
+    let place = match fields.take(&["type"]).unwrap_or_default() {
+        // What stands in an image is found by the image's name.
+        "registry" | "inline" => registry(&mut fields)?,
+        "local" => directory(&mut fields, "src")?,
+        other => return Err(unknown(flag, other)),
+    };
+    fields.end()?;
+    Ok(vec![place])
+}
+
+/// `--cache-to`: a name of a registry, or `type=…`.
+fn cache_to(text: &str) -> Result<CacheExport, String> {
+    let flag = "--cache-to";
+    let mut export = CacheExport {
+        place: CachePlace::Inline,
+        mode: CacheMode::Min,
+        compression: Compression::Gzip,
+        ignores_errors: false,
+    };
+    if !text.contains('=') && text != "inline" {
+        export.place = CachePlace::Registry(reference(flag, text)?);
+        return Ok(export);
+    }
+    let mut fields = Fields::read(flag, text)?;
+    let kind = match text {
+        "inline" => fields.take(&["inline"]).map(|_| "inline"),
+        _ => fields.take(&["type"]),
+    };
+    export.place = match kind.unwrap_or_default() {
+        "registry" => registry(&mut fields)?,
+        "local" => directory(&mut fields, "dest")?,
+        "inline" => CachePlace::Inline,
+        other => return Err(unknown(flag, other)),
+    };
+    export.mode = match (fields.take(&["mode"]), &export.place) {
+        (None | Some("min"), _) => CacheMode::Min,
+        (Some("max"), CachePlace::Inline) => {
+            return Err(
+                "--cache-to type=inline has mode=min alone: an image has its own layers and no \
+                 others"
+                    .into(),
+            );
+        }
+        (Some("max"), _) => CacheMode::Max,
+        (Some(other), _) => return Err(format!("{flag} {text}: mode {other} is min or max")),
+    };
+    export.compression = match fields.take(&["compression"]) {
+        None | Some("gzip") => Compression::Gzip,
+        Some("zstd") => Compression::Zstd,
+        Some(other) => {
+            return Err(format!(
+                "{flag} {text}: compression {other} is gzip or zstd"
+            ));
+        }
+    };
+    export.ignores_errors = fields.bool("ignore-error")?;
+    // There is one form, and it is this one.
+    for key in ["oci-mediatypes", "image-manifest"] {
+        if fields.take(&[key]).is_some_and(|value| value == "false") {
+            return Err(format!("{flag} {text}: {key}=false is not built yet"));
+        }
+    }
+    fields.end()?;
+    Ok(export)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_named_as_for_buildkit_or_refused_by_name() {
+        let from = |text: &str| {
+            cache_from(text).map(|places| {
+                let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+                places.join(" ")
+            })
+        };
+        assert_eq!(from("me/app,me/base:2").unwrap(), "me/app:latest me/base:2");
+        assert_eq!(
+            from("type=registry,ref=h:5000/c").unwrap(),
+            "h:5000/c:latest"
+        );
+        assert_eq!(from("type=local,src=/c,tag=x").unwrap(), "/c");
+        let to =
+            cache_to("type=local,dest=/c,mode=max,compression=zstd,ignore-error=true").unwrap();
+        assert_eq!(
+            (to.mode, to.compression, to.ignores_errors),
+            (CacheMode::Max, Compression::Zstd, true)
+        );
+        assert_eq!(cache_to("type=inline").unwrap().place, CachePlace::Inline);
+        assert_eq!(cache_to("me/c").unwrap().place.to_string(), "me/c:latest");
+        for (text, part) in [
+            ("type=gha", "not built yet"),
+            ("type=registry", "ref= is missing"),
+            ("type=local,dest=x,mode=mid", "min or max"),
+            ("type=inline,mode=max", "mode=min alone"),
+            ("type=local,dest=x,level=3", "level is not built yet"),
+            ("type=local,dest=x,dest=y", "given twice"),
+            ("type=what", "no caches of type"),
+        ] {
+            let error = cache_to(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        assert!(cache_from("type=local,src=x,digest=sha256:../x").is_err());
+    }
+
+    #[test]
+    fn outputs_push_where_they_say_so() {
+        let read = |text: &str| {
+            let mut build = BuildRequest::default();
+            output(text, &mut build).map(|export| (export, build.pushes, build.tags.len()))
+        };
+        assert_eq!(read("type=registry").unwrap(), (Export::Image, true, 0));
+        assert_eq!(
+            read("type=image,push=true,name=me/x").unwrap(),
+            (Export::Image, true, 1)
+        );
+        assert_eq!(
+            read("type=image,push=false").unwrap(),
+            (Export::Image, false, 0)
+        );
+        assert_eq!(read("out").unwrap().0, Export::Directory("out".into()));
+        assert!(
+            read("type=image,compression=estargz")
+                .unwrap_err()
+                .contains("compression")
+        );
+        assert!(read("type=local").unwrap_err().contains("required"));
+    }
+}
