@@ -191,17 +191,7 @@ impl Engine {
         if request.wanted == Wanted::Check {
             return Ok(report);
         }
-        let epoch = match lowered.epoch {
-            Some(Epoch::Seconds(seconds)) => Some(seconds),
-            Some(Epoch::Context) => {
-                let context = request.inputs.contexts.get("");
-                let time = context.and_then(|context| context.commit_s);
-                Some(time.ok_or_else(|| {
-                    EngineError::invalid("SOURCE_DATE_EPOCH=context needs a git context")
-                })?)
-            }
-            None => None,
-        };
+        let epoch = epoch(&lowered, request)?;
         let trace_path = self.trace_path(request);
         let last = read_trace(&trace_path);
         emulated(&graph)?;
@@ -326,6 +316,21 @@ impl Engine {
             platforms.join(",").as_bytes(),
         ]);
         self.store().path("cache/traces").join(digest.hex())
+    }
+}
+
+/// `SOURCE_DATE_EPOCH`.
+fn epoch(lowered: &Lowered, request: &BuildRequest) -> Result<Option<i64>, EngineError> {
+    match lowered.epoch {
+        Some(Epoch::Seconds(seconds)) => Ok(Some(seconds)),
+        Some(Epoch::Context) => {
+            let context = request.inputs.contexts.get("");
+            let time = context.and_then(|context| context.commit_s);
+            time.map(Some).ok_or_else(|| {
+                EngineError::invalid("SOURCE_DATE_EPOCH=context needs a git context")
+            })
+        }
+        None => Ok(None),
     }
 }
 
