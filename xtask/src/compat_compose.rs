@@ -185,7 +185,7 @@ fn lines_of_tests() -> anyhow::Result<Vec<(String, String)>> {
 /// Whether a line has a key, and after the key above it.
 fn is_used(key: &str, line: &str) -> bool {
     // `include` is a key of rules for watching too.
-    if key.starts_with("include") && !line.contains("include: [") {
+    if key.starts_with("include.") && !line.contains("include: [{") {
         return false;
     }
     let mut rest = line;
