@@ -20,7 +20,7 @@ use crate::nft::Table;
 use crate::nft::elements::{Elements, EndpointRules, PublishedPort};
 use crate::ports::{self, HoldError};
 use crate::route::{self, InsideSpec, NamespaceError};
-use crate::shortcut::{self, Door, Place};
+use crate::shortcut::{self, Door, Place, Way};
 use crate::subnet::HostAddress;
 use crate::sysctl;
 use crate::{NetlinkError, Socket};
@@ -152,6 +152,7 @@ impl Endpoint {
         inner: &Socket,
         namespace: BorrowedFd<'_>,
     ) -> Result<(), AttachError> {
+        let way = self.short_way(route);
         let spec = VethSpec {
             host: &self.veth,
             bridge: &self.network.bridge,
@@ -159,6 +160,7 @@ impl Endpoint {
             namespace,
             mac: self.mac,
             mtu: self.network.mtu,
+            program: way.as_ref().map(|(way, _)| way.program()),
         };
         link::create_veth(route, &spec).map_err(|error| match error {
             LinkError::BridgeFull(_) => AttachError::Full(self.network.name.clone()),
@@ -175,8 +177,14 @@ impl Endpoint {
                 gateways: &self.gateways,
             },
         )?;
-        // Without it, it works as well.
-        let _ = self.open_shortcut(route);
+        if let Some((way, address)) = way {
+            let door = Door {
+                veth: link::index(route, &self.veth)?,
+                mac: self.mac,
+                address,
+            };
+            let _ = way.open(&door);
+        }
         if self.sysctls.is_empty() {
             return Ok(());
         }
@@ -187,25 +195,19 @@ impl Endpoint {
         Ok(route::within(namespace, set)??)
     }
 
-    fn open_shortcut(&self, socket: &Socket) -> Result<(), NetlinkError> {
-        let ipv4 = self.addresses.iter().find_map(|one| match one.address {
+    /// The short way past the bridge, and the address that may take it. Without it, it works as well.
+    fn short_way(&self, socket: &Socket) -> Option<(Way, Ipv4Addr)> {
+        let address = self.addresses.iter().find_map(|one| match one.address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-        let Some(address) = ipv4.filter(|_| self.network.has_shortcut) else {
-            return Ok(());
-        };
-        let door = Door {
-            veth: link::index(socket, &self.veth)?,
-            mac: self.mac,
-            address,
-        };
+        let address = address.filter(|_| self.network.has_shortcut)?;
         let place = Place {
-            bridge: link::index(socket, &self.network.bridge)?,
+            bridge: link::index(socket, &self.network.bridge).ok()?,
             mac: self.network.mac(),
             has_icc: self.network.has_icc,
         };
-        Ok(shortcut::open(&place, &door)?)
+        Some((shortcut::of(&place).ok()?, address))
     }
 
     fn close_shortcut(&self, socket: &Socket) {

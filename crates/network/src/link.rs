@@ -238,6 +238,8 @@ pub struct VethSpec<'a> {
     pub mac: Mac,
     /// The MTU of both ends.
     pub mtu: u32,
+    /// What the container's packets meet first ([`crate::shortcut`]).
+    pub program: Option<BorrowedFd<'a>>,
 }
 
 /// Makes a veth pair: the host's end up on its bridge, the other down inside the namespace. Two
@@ -272,6 +274,11 @@ pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError
     socket
         .exchange(batch)
         .map_err(|error| bridge_full(error, spec.bridge))?;
+    if let Some(program) = spec.program {
+        // Before the link is up: afterwards the kernel waits for packets on their way, 10 to 30 ms. A
+        // kernel without such programs goes without.
+        let _ = attach(socket, index(socket, spec.host)?, program);
+    }
     let mut batch = Batch::new();
     if sysctl::filters_bridged_frames() {
         push_hairpin(&mut batch, host);
@@ -294,6 +301,51 @@ pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError
         LinkError::from(error)
     })?;
     Ok(())
+}
+
+/// Attaches a program to what arrives by a link. It goes with the link.
+///
+/// # Errors
+/// `ENOENT` where the kernel has no such thing, `EEXIST` where one is there already.
+pub fn attach(socket: &Socket, index: u32, program: BorrowedFd<'_>) -> Result<(), NetlinkError> {
+    const RTM_NEWQDISC: u16 = 36;
+    const RTM_NEWTFILTER: u16 = 44;
+    const TCA_KIND: u16 = 1;
+    const TCA_OPTIONS: u16 = 2;
+    const TCA_BPF_FD: u16 = 6;
+    const TCA_BPF_NAME: u16 = 7;
+    const TCA_BPF_FLAGS: u16 = 8;
+    /// The program's answer is the verdict.
+    const ACT_DIRECT: u32 = 1;
+    const CLSACT_HANDLE: u32 = 0xffff_0000;
+    const CLSACT: u32 = 0xffff_fff1;
+    const CLSACT_INGRESS: u32 = 0xffff_fff2;
+    // The first priority, and every protocol in the network's order.
+    let every_protocol = 1 << 16 | u32::from(3u16.to_be());
+    let header = |handle: u32, parent: u32, info: u32| {
+        let mut header = [0; 20];
+        for (at, value) in [(4, index), (8, handle), (12, parent), (16, info)] {
+            header[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        header
+    };
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
+    let step = || Step::new("attach a program to link", index.to_string());
+    let mut batch = Batch::new();
+    let qdisc = header(CLSACT_HANDLE, CLSACT, 0);
+    batch.push((RTM_NEWQDISC, flags), &qdisc, step(), |qdisc| {
+        qdisc.put_text(TCA_KIND, "clsact");
+    });
+    let filter = header(0, CLSACT_INGRESS, every_protocol);
+    batch.push((RTM_NEWTFILTER, flags), &filter, step(), |filter| {
+        filter.put_text(TCA_KIND, "bpf");
+        filter.nest(TCA_OPTIONS, |options| {
+            options.put_u32(TCA_BPF_FD, program.as_raw_fd() as u32);
+            options.put_text(TCA_BPF_NAME, "caisson");
+            options.put_u32(TCA_BPF_FLAGS, ACT_DIRECT);
+        });
+    });
+    socket.exchange(batch).map(drop)
 }
 
 /// The kernel's number of a link; any socket will do.

@@ -13,11 +13,10 @@
 //! way: nothing here is needed, so no failure here is one.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
 use sys::SysError;
-use sys::bpf::traffic::{self, Program, Side};
+use sys::bpf::traffic::{self, Side};
 use sys::process::BpfInstruction;
 
 use crate::mac::Mac;
@@ -54,35 +53,49 @@ pub fn is_prepared(bridge: u32) -> bool {
     matches!(find(bridge), Ok(Some(_)))
 }
 
-/// Opens the short way for a container; its bridge gets the program with the first.
+/// A bridge's program and its table.
+#[derive(Debug)]
+pub struct Way {
+    program: OwnedFd,
+    doors: OwnedFd,
+}
+
+/// The short way of a bridge, which gets its program with the first that asks.
 ///
 /// # Errors
 /// The kernel's answer: it has no such programs, or not for us.
-pub fn open(place: &Place, door: &Door) -> Result<(), SysError> {
-    let found = match find(place.bridge)? {
-        None => {
-            prepare(place)?;
-            // Of two that were made at once, all take the first.
-            find(place.bridge)?
-        }
-        found => found,
-    };
-    let Some((program, doors)) = found else {
-        return Ok(());
-    };
-    let attached = match traffic::attach(&program.fd, door.veth, Side::Ingress) {
-        Err(error) if error.errno == Errno::EXIST => Ok(()),
-        other => other,
-    };
-    let mut value = [0; 8];
-    value[..4].copy_from_slice(&door.veth.to_ne_bytes());
-    value[4..].copy_from_slice(&door.address.octets());
-    let opened = attached.and_then(|()| traffic::set(&doors, &key(door.mac), &value));
-    if opened.is_err() {
-        // One that was forgotten to be closed would lead astray.
-        let _ = traffic::remove(&doors, &key(door.mac));
+pub fn of(place: &Place) -> Result<Way, SysError> {
+    if let Some(way) = find(place.bridge)? {
+        return Ok(way);
     }
-    opened
+    let doors = traffic::new_table(NAME, (8, 8), DOORS_MAX)?;
+    let program = traffic::load(NAME, &program(place, doors.as_raw_fd()))?;
+    traffic::attach(&program, place.bridge, Side::Egress)?;
+    // Of two that were made at once, all take the first.
+    Ok(find(place.bridge)?.unwrap_or(Way { program, doors }))
+}
+
+impl Way {
+    /// What belongs to the host's end of a container's pair ([`crate::link::attach`]).
+    pub fn program(&self) -> BorrowedFd<'_> {
+        self.program.as_fd()
+    }
+
+    /// Opens it for a container.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn open(&self, door: &Door) -> Result<(), SysError> {
+        let mut value = [0; 8];
+        value[..4].copy_from_slice(&door.veth.to_ne_bytes());
+        value[4..].copy_from_slice(&door.address.octets());
+        let opened = traffic::set(&self.doors, &key(door.mac), &value);
+        if opened.is_err() {
+            // One that was forgotten to be closed would lead astray.
+            let _ = traffic::remove(&self.doors, &key(door.mac));
+        }
+        opened
+    }
 }
 
 /// Forgets a container. One that is not forgotten costs an entry: frames to it are dropped, until
@@ -92,24 +105,19 @@ pub fn open(place: &Place, door: &Door) -> Result<(), SysError> {
 /// The kernel's answer.
 pub fn close(bridge: u32, mac: Mac) -> Result<(), SysError> {
     match find(bridge)? {
-        Some((_, doors)) => traffic::remove(&doors, &key(mac)),
+        Some(way) => traffic::remove(&way.doors, &key(mac)),
         None => Ok(()),
     }
 }
 
-fn prepare(place: &Place) -> Result<(), SysError> {
-    let doors = traffic::new_table(NAME, (8, 8), DOORS_MAX)?;
-    let program = traffic::load(NAME, &program(place, doors.as_raw_fd()))?;
-    traffic::attach(&program, place.bridge, Side::Egress)
-}
-
-/// The program of a bridge and its table.
-fn find(bridge: u32) -> Result<Option<(Program, OwnedFd)>, SysError> {
+fn find(bridge: u32) -> Result<Option<Way>, SysError> {
     for number in traffic::programs(bridge, Side::Egress)? {
         let program = traffic::program(number)?;
         if let (NAME, [table]) = (program.name.as_str(), &program.tables[..]) {
-            let doors = traffic::table(*table)?;
-            return Ok(Some((program, doors)));
+            return Ok(Some(Way {
+                doors: traffic::table(*table)?,
+                program: program.fd,
+            }));
         }
     }
     Ok(None)

@@ -2,7 +2,7 @@
 //!
 //! Everything is measured on this machine: the clients on the host or in another container.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -39,13 +39,6 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         ("ip", "iproute2"),
     ])?;
     let image = image()?;
-    let tree = bench.scratch.join("web");
-    std::fs::create_dir_all(&tree)?;
-    run(Command::new("tar")
-        .arg("-C")
-        .arg(&tree)
-        .arg("-xf")
-        .arg(&image))?;
     let image = image.display().to_string();
     let tools: Vec<Tool> = std::iter::once(&bench.ours)
         .chain(&bench.peers)
@@ -54,7 +47,7 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     for tool in &tools {
         run(&mut tool.command(&["import", &image, "web:latest"]))?;
     }
-    http(bench, &tools, &tree)?;
+    http(bench, &tools)?;
     bulk(bench, &tools)?;
     names(bench, &tools)?;
     ports(bench)
@@ -77,9 +70,9 @@ fn image() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Each tool's published port as a share of the same server on the host's network.
-fn http(bench: &mut Bench, tools: &[Tool], tree: &Path) -> anyhow::Result<()> {
-    bare_dnat(tree)?;
+/// Each tool's published port as a share of the same server on the host's network, and what a bare rule
+/// reaches with the same server, which is confined like ours.
+fn http(bench: &mut Bench, tools: &[Tool]) -> anyhow::Result<()> {
     for (way, words, path) in WAYS {
         let job = format!("HTTP over a published port, {way}: share of host network");
         for tool in tools {
@@ -87,10 +80,16 @@ fn http(bench: &mut Bench, tools: &[Tool], tree: &Path) -> anyhow::Result<()> {
             bench.note(&job, tool.name, &share);
         }
         let host = bench.ours.clone();
-        let share = with_host(&host, || compare(DNAT_URL, words, path))?;
-        bench.note(&job, "a bare DNAT rule to a network namespace", &share);
+        for (bare, what) in [
+            (Bare::Pair, "a bare DNAT rule and one pair of interfaces"),
+            (Bare::Bridge, "the same with a bridge between"),
+        ] {
+            make_bare(&host, bare)?;
+            let share = with_host(&host, || compare(DNAT_URL, words, path));
+            end_bare(&host);
+            bench.note(&job, what, &share?);
+        }
     }
-    end_bare_dnat();
     Ok(())
 }
 
@@ -185,39 +184,83 @@ fn requests_per_second(url: &str, words: &[&str]) -> anyhow::Result<f64> {
     bail!("nobody answers at {url}")
 }
 
-/// The least that a published port can cost: one pair of interfaces, one rule.
-fn bare_dnat(tree: &Path) -> anyhow::Result<()> {
-    end_bare_dnat();
+/// What a bare way into a container consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bare {
+    /// One pair of interfaces.
+    Pair,
+    /// A bridge of which it is a port.
+    Bridge,
+}
+
+/// The least that a published port can cost: one pair of interfaces, one rule. The server is in a
+/// container of ours without a network, so that all that differs is the way there.
+fn make_bare(tool: &Tool, bare: Bare) -> anyhow::Result<()> {
+    end_bare(tool);
+    let name = format!("{NAME}-bare");
+    let server = "iperf3 -s -D -p 5301; exec nginx -g 'daemon off;'";
+    run(&mut tool.command(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        &name,
+        "web",
+        "sh",
+        "-c",
+        server,
+    ]))?;
+    let process = tool.line(&["inspect", "-f", "{{.State.Pid}}", &name])?;
+    let outside = match bare {
+        Bare::Pair => "cbench0",
+        Bare::Bridge => "cbench1",
+    };
+    let bridge = match bare {
+        Bare::Pair => "",
+        Bare::Bridge => "ip link add cbench0 type bridge; ip link set cbench1 master cbench0 up",
+    };
     let script = format!(
-        r#"set -e; ip netns add cbench; ip link add cbench0 type veth peer name eth0 netns cbench
+        r#"set -e; ip link add {outside} type veth peer name eth0 netns {process}; {bridge}
         ip addr add 10.213.0.1/24 dev cbench0; ip link set cbench0 up; echo 1 > /proc/sys/net/ipv4/conf/cbench0/route_localnet
-        ip -n cbench addr add 10.213.0.2/24 dev eth0; ip -n cbench link set eth0 up; ip -n cbench link set lo up; ip -n cbench route add default via 10.213.0.1
+        within="nsenter -t {process} -n"; $within ip addr add 10.213.0.2/24 dev eth0; $within ip link set eth0 up; $within ip route add default via 10.213.0.1
         nft 'add table ip cbench; add chain ip cbench o {{ type nat hook output priority -100; }}; add rule ip cbench o ip daddr 127.0.0.1 tcp dport 18082 dnat to 10.213.0.2:80
-             add chain ip cbench p {{ type nat hook postrouting priority 100; }}; add rule ip cbench p oifname cbench0 masquerade'
-        ip netns exec cbench chroot {tree} nginx; ip netns exec cbench chroot {tree} iperf3 -s -D -p 5301"#,
-        tree = tree.display()
+             add rule ip cbench o ip daddr 127.0.0.1 tcp dport 18084 dnat to 10.213.0.2:5301
+             add chain ip cbench p {{ type nat hook postrouting priority 100; }}; add rule ip cbench p oifname cbench0 masquerade'"#,
     );
     run(Command::new("bash").args(["-c", &script]))
 }
 
-fn end_bare_dnat() {
-    let script = "ip netns pids cbench 2>/dev/null | xargs -r kill; nft delete table ip cbench; ip netns del cbench";
+fn end_bare(tool: &Tool) {
+    let _ = tool
+        .command(&["rm", "-f", &format!("{NAME}-bare")])
+        .status();
+    // The pair's name is free once its namespace is gone.
+    let script = "nft delete table ip cbench; ip link del cbench0; for i in $(seq 50); do ip link show cbench0 || ip link show cbench1 || break; sleep .1; done";
     let _ = Command::new("bash")
         .args(["-c", script])
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
 }
 
 /// Gigabits per second from a container to another, and from this host through a published port.
 fn bulk(bench: &mut Bench, tools: &[Tool]) -> anyhow::Result<()> {
-    let unpacked = bench.scratch.join("web");
-    bare_dnat(&unpacked)?;
-    let bare = median(&repeat(|| gigabits(bare_client()))?);
-    end_bare_dnat();
+    let ours = bench.ours.clone();
+    make_bare(&ours, Bare::Pair)?;
+    let client = |address: &str, port: &str| {
+        let mut command = Command::new("iperf3");
+        command.args(["-c", address, "-p", port, "-t", "1", "-J"]);
+        command
+    };
+    let bare = repeat(|| gigabits(client("10.213.0.2", "5301")));
+    let through = repeat(|| gigabits(client("127.0.0.1", "18084")));
+    end_bare(&ours);
+    let text = format!("{:.1}; {:.1}", median(&bare?), median(&through?));
     bench.note(
         "bulk TCP, Gbit/s",
-        "a bare veth pair",
-        &format!("{bare:.1}"),
+        "a bare veth pair; a bare DNAT rule to it",
+        &text,
     );
     for tool in tools {
         let text = or_left_out(tool, bulk_of(tool))?;
@@ -259,12 +302,6 @@ fn bulk_of(tool: &Tool) -> anyhow::Result<String> {
 
 fn repeat(measure: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<Vec<f64>> {
     (0..ROUNDS).map(|_| measure()).collect()
-}
-
-fn bare_client() -> Command {
-    let mut command = Command::new("iperf3");
-    command.args(["-c", "10.213.0.2", "-p", "5301", "-t", "1", "-J"]);
-    command
 }
 
 fn gigabits(mut command: Command) -> anyhow::Result<f64> {

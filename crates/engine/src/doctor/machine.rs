@@ -266,6 +266,7 @@ pub(super) fn links() -> Option<Finding> {
         namespace: own.as_fd(),
         mac,
         mtu: network::bridge::MTU_DEFAULT,
+        program: None,
     };
     match network::link::create_veth(&socket, &spec) {
         Ok(()) => None,

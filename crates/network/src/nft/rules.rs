@@ -43,8 +43,9 @@ fn push_raw(batch: &mut Batch, place: (Family, &str)) {
     for ip_end in [End::Destination, End::Source] {
         push_rule(batch, place, "raw", |rule| {
             rule.only_family(Ip::V4);
-            rule.not_input("lo");
+            // First what nearly no packet passes, and costs less than an interface's name.
             rule.only_loopback(ip_end);
+            rule.not_input("lo");
             rule.drop();
         });
     }

@@ -126,6 +126,7 @@ fn a_taken_name_is_refused_and_its_owner_untouched() {
             namespace: std::os::fd::AsFd::as_fd(&namespace),
             mac: Mac([2, 0, 0, 0, 0, 2]),
             mtu: 1500,
+            program: None,
         };
         let error = network::link::create_veth(&route, &spec).unwrap_err();
         assert_eq!(error.to_string(), "cannot create link v1-2: File exists");
@@ -319,6 +320,7 @@ fn a_bridge_that_has_no_port_left_says_so() {
                 namespace: std::os::fd::AsFd::as_fd(&namespace),
                 mac: Mac([2, 0, 0, 0, 0, 2]),
                 mtu: 1500,
+                program: None,
             };
             match network::link::create_veth(&route, &spec) {
                 Ok(()) => made += 1,

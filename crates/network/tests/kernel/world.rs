@@ -203,6 +203,7 @@ pub(crate) fn container(route: &Socket, (bridge, number): (&str, u8), host: u8) 
         namespace: namespace.as_fd(),
         mac,
         mtu: 1400,
+        program: None,
     };
     create_veth(route, &spec).unwrap();
     let addresses = vec![
@@ -292,7 +293,12 @@ impl World {
             mac: container.rules.mac,
             address,
         };
-        shortcut::open(&place, &door).is_ok()
+        let Ok(way) = shortcut::of(&place) else {
+            return false;
+        };
+        network::link::attach(&self.route, door.veth, way.program()).unwrap();
+        way.open(&door).unwrap();
+        true
     }
 
     /// Closes it.

@@ -29,8 +29,6 @@ const PROGRAMS_MAX: u32 = 16;
 /// Where a program sees packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// What arrives by the interface.
-    Ingress = 46,
     /// What leaves by it.
     Egress = 47,
 }
