@@ -258,6 +258,7 @@ EOF
         printf 'FROM busybox\nRUN ulimit -n > /n; grep NoNewPrivs /proc/self/status > /p; for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do cat $f 2>/dev/null; done > /m; true\n' > ctx/Dockerfile
         build --no-cache -t app --memory 64m --ulimit nofile=77 --security-opt no-new-privileges ctx || { cat log; exit 2; }
         caisson run --rm $N app sh -c 'grep -q 77 /n && grep -q 67108864 /m && grep -q "1$" /p' || { caisson run --rm $N app cat /n /m /p; exit 3; }
+        printf 'FROM busybox\nRUN --device=none.such/x=y true\n' > d; build -t d -f d ctx || { cat log; exit 9; }; sed -i 's/=y/=y,required/' d; build -f d ctx && exit 10; grep -q 'none.such/x=y' log || { cat log; exit 11; }
         build --memory 1m ctx && exit 4; grep -q 'Minimum memory limit allowed is 6MB' log || { cat log; exit 5; }
         printf 'FROM busybox\nRUN exit 3\n' > ctx/Dockerfile; build --debug-on-failure ctx < /dev/null && exit 6; grep -q 'there is no terminal' log || { cat log; exit 7; }
         command -v script >/dev/null || { echo "skipped: no script"; exit 0; }

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use storage::containers::ContainerRecord;
 use sys::Context;
-use types::container::{ContainerSpec, NetworkAttachment};
+use types::container::{ContainerSpec, DeviceRequest, NetworkAttachment};
 
 use super::layer::Stack;
 use super::worker::BuildWorker;
@@ -89,7 +89,8 @@ impl BuildWorker<'_> {
         prepared: &Prepared,
     ) -> Result<i32, EngineError> {
         pooled.count += 1;
-        let record = record(run, &format!("{}-{}", pooled.id, pooled.count));
+        let mut record = record(run, &format!("{}-{}", pooled.id, pooled.count));
+        record.spec.resources.device_requests = self.devices(run);
         if run.network == Network::Default && pooled.attachment.is_none() {
             let mut owner = record.clone();
             owner.id.clone_from(&pooled.id);
@@ -133,6 +134,24 @@ impl BuildWorker<'_> {
             let _ = pump.join();
             code
         })
+    }
+
+    /// `RUN --device`. One that is not required is left out where this machine does not have it.
+    fn devices(&self, run: &Run) -> Vec<DeviceRequest> {
+        let directories = self.engine.config().cdi_spec_dirs.as_deref();
+        let all = run.devices.iter().map(|device| {
+            let request = DeviceRequest {
+                driver: "cdi".to_owned(),
+                device_ids: vec![device.name.clone()],
+                ..DeviceRequest::default()
+            };
+            (device.is_required, request)
+        });
+        all.filter(|(is_required, request)| {
+            *is_required || crate::cdi::resolve(std::slice::from_ref(request), directories).is_ok()
+        })
+        .map(|(_, request)| request)
+        .collect()
     }
 
     fn started(
