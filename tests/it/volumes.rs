@@ -75,10 +75,10 @@ lines! {
         for kind in tar tar.gz tar.zst tar.xz; do
             caisson volume import back < v.$kind && [ "$(TZ=UTC stat -c '%u %g %a %y' $(caisson volume inspect -f '{{.Mountpoint}}' back) | cut -c1-30)" = '33 44 2751 2001-02-03 04:05:06' ] && caisson volume rm back || exit 3
         done
-        mkdir deep; (cd deep; for i in $(seq 1500); do mkdir d && cd ./d; done; echo y > f); tar -C deep -cf deep.tar .
+        down() { local path=$(printf "$1/%.0s" $(seq $2)); mkdir -p $path && cd $path; }; mkdir deep; (cd deep; down d 1500; echo y > f); tar -C deep -cf deep.tar .
         caisson volume import -i deep.tar deep && caisson volume clone deep two && caisson volume snapshot two s && caisson volume export two | tar -t | tail -1 | grep -q 'd/f$' || exit 4
         caisson volume import -i deep.tar deep 2> e && exit 5; grep -q 'is there already' e || exit 6
-        (cd deep; for i in $(seq 600); do mkdir dddddddd && cd ./dddddddd; done); tar -C deep -cf far.tar . ; caisson volume import -i far.tar far && caisson volume export far | tar -t | tail -1 | grep -q 'dddddddd/$' || exit 7
+        (cd deep; down dddddddd 400; down dddddddd 200); tar -C deep -cf far.tar . ; caisson volume import -i far.tar far && caisson volume export far | tar -t | tail -1 | grep -q 'dddddddd/$' || exit 7
         head -c 100 v.tar.xz | caisson volume import torn 2> e && exit 9; cat e; rm -rf deep; [ "$(caisson volume ls -q | tr '\n' ' ')" = 'data deep far two ' ] && [ -z "$(ls root/tmp)" ]"#;
     what_a_killed_copy_left_goes_with_the_next_command: r#"
         caisson run --rm $N -v data:/d busybox sh -c 'for i in $(seq 3000); do echo $i > /d/$i; done'; dir=root/volumes/data; caisson volume snapshot data one >/dev/null
