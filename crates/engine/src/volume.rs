@@ -98,6 +98,11 @@ impl Engine {
         taken.extend(other_targets(record));
         for target in record.spec.volumes.clone() {
             let target = types::lexical_path::clean(&target);
+            if target == "/" {
+                return Err(EngineError::invalid(
+                    "the image wants a volume on '/': destination can't be '/'",
+                ));
+            }
             if taken.insert(target.clone()) {
                 uses.push(VolumeUse {
                     target,

@@ -71,6 +71,22 @@ pub fn decode<'a>(
     Ok((compression, decode_as(compression, whole)?))
 }
 
+/// A source that gives at least one byte.
+///
+/// # Errors
+/// Where it has none: a pipe whose writer failed. An archive of nothing has an end marker still.
+pub fn filled(mut source: impl Read + Send) -> io::Result<impl Read + Send> {
+    let mut first = Vec::with_capacity(1);
+    source.by_ref().take(1).read_to_end(&mut first)?;
+    match first.is_empty() {
+        true => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "it is empty (0 bytes): what was to write it may have failed",
+        )),
+        false => Ok(io::Cursor::new(first).chain(source)),
+    }
+}
+
 /// The decoder of a known compression.
 pub fn decode_as<'a>(
     compression: Compression,

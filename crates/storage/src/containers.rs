@@ -171,7 +171,7 @@ impl Store {
         record: &ContainerRecord,
         durability: Durability,
     ) -> Result<Lock> {
-        let half_made = self.tmp_named(&record.id, 0o711)?;
+        let half_made = self.tmp_named(&record.id)?;
         sys::fail::result("storage.container.made")?;
         let directory = atomic::open_directory(half_made.path())?;
         for (name, mode) in [("upper", 0o755), ("work", 0o700)] {

@@ -140,7 +140,7 @@ impl Store {
     /// [`NetworkError::NameTaken`].
     pub fn create_network(&self, record: &NetworkRecord, _lock: &Lock) -> Result<()> {
         check_network_name(&record.name)?;
-        let half_made = self.tmp_named(&record.id, 0o700)?;
+        let half_made = self.tmp_named(&record.id)?;
         let directory = atomic::open_directory(half_made.path())?;
         let bytes = serde_json::to_vec(record).expect("invariant: records have JSON forms");
         atomic::write_new_at(&directory, RECORD, &bytes, Durability::Synced)?;

@@ -36,21 +36,29 @@ const MARKER_BYTES_MAX: u64 = 4096;
 /// Attempts to make a temporary directory while others sweep; each loss is a race lost.
 const TEMPORARY_ATTEMPTS_MAX: usize = 16;
 
-/// The directories of a store and their modes. Users must not reach a layer's setuid programs.
-const LAYOUT: [(&str, u32); 12] = [
-    ("blobs", 0o700),
-    ("blobs/sha256", 0o700),
-    ("refs", 0o700),
-    ("images", 0o700),
-    ("layers", 0o700),
-    ("diffids", 0o700),
-    ("containers", 0o711),
-    ("names", 0o700),
-    ("volumes", 0o711),
-    ("networks", 0o700),
-    ("cache", 0o700),
-    ("tmp", 0o700),
+/// The directories of a store.
+const LAYOUT: [&str; 12] = [
+    "blobs",
+    "blobs/sha256",
+    "refs",
+    "images",
+    "layers",
+    "diffids",
+    "containers",
+    "names",
+    "volumes",
+    "networks",
+    "cache",
+    "tmp",
 ];
+
+/// Of all of them: other users must not reach the setuid programs of layers, containers and volumes.
+/// Nothing in a container needs to pass: what it sees is mounted.
+const MODE: u32 = 0o700;
+/// Those that earlier releases let everybody pass through.
+const ONCE_OPEN: [&str; 2] = ["containers", "volumes"];
+/// The mode's bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
 
 /// File systems that cannot hold a store: no overlay on them, or no whiteouts and trusted xattrs.
 const UNSUPPORTED: [(u32, &str, &str); 6] = [
@@ -94,14 +102,17 @@ impl Store {
             trash: crate::trash::TrashLimits::default(),
         };
         match atomic::read_limited(&store.root.join(MARKER), MARKER_BYTES_MAX) {
-            Ok(bytes) => store.check(&bytes)?,
+            Ok(bytes) => {
+                store.check(&bytes)?;
+                store.close_to_others();
+            }
             Err(error) if error.errno == Errno::NOENT => store.create()?,
             Err(error) => return Err(error.into()),
         }
-        match rustix::fs::mkdir(&store.run_root, Mode::from_raw_mode(0o711)) {
+        match rustix::fs::mkdir(&store.run_root, Mode::from_raw_mode(MODE)) {
             // A read-only or full run root must not stop a command that only reads.
             Ok(()) | Err(Errno::EXIST | Errno::ROFS | Errno::NOSPC) => {}
-            Err(Errno::NOENT) => make_directory(&store.run_root, 0o711)?,
+            Err(Errno::NOENT) => make_directory(&store.run_root, MODE)?,
             Err(errno) => {
                 let object = store.run_root.display().to_string();
                 return Err(SysError::new("create", object, errno).into());
@@ -139,7 +150,7 @@ impl Store {
     pub(crate) fn tmp_unchecked(&self) -> Result<TemporaryDirectory> {
         let parent = self.path("tmp");
         for _ in 0..TEMPORARY_ATTEMPTS_MAX {
-            if let Some(made) = self.try_tmp(&random_name(), 0o700)? {
+            if let Some(made) = self.try_tmp(&random_name())? {
                 return Ok(made);
             }
         }
@@ -148,10 +159,10 @@ impl Store {
     }
 
     /// A temporary directory with a name that nobody else has.
-    pub(crate) fn tmp_named(&self, name: &str, mode: u32) -> Result<TemporaryDirectory> {
+    pub(crate) fn tmp_named(&self, name: &str) -> Result<TemporaryDirectory> {
         self.make_room();
         for _ in 0..TEMPORARY_ATTEMPTS_MAX {
-            if let Some(made) = self.try_tmp(name, mode)? {
+            if let Some(made) = self.try_tmp(name)? {
                 return Ok(made);
             }
             // A sweeper saw it before it was locked, and is removing it.
@@ -161,9 +172,9 @@ impl Store {
     }
 
     /// `None` where it is there already, or a sweeper was faster than its lock.
-    fn try_tmp(&self, name: &str, mode: u32) -> Result<Option<TemporaryDirectory>> {
+    fn try_tmp(&self, name: &str) -> Result<Option<TemporaryDirectory>> {
         let path = self.path("tmp").join(name);
-        match rustix::fs::mkdir(&path, Mode::from_raw_mode(mode)) {
+        match rustix::fs::mkdir(&path, Mode::from_raw_mode(MODE)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Ok(None),
             Err(errno) => {
@@ -238,12 +249,23 @@ impl Store {
         check_filesystem(&self.root)
     }
 
+    /// On a read-only disk they stay as they are.
+    fn close_to_others(&self) {
+        for name in ONCE_OPEN {
+            let path = self.root.join(name);
+            let stat = rustix::fs::stat(&path);
+            if stat.is_ok_and(|stat| stat.st_mode & OTHERS != 0) {
+                let _ = rustix::fs::chmod(&path, Mode::from_raw_mode(MODE));
+            }
+        }
+    }
+
     /// Two commands may do this at once: every step may find the other's result.
     fn create(&self) -> Result<()> {
-        make_directory(&self.root, 0o711)?;
+        make_directory(&self.root, MODE)?;
         check_filesystem(&self.root)?;
-        for (name, mode) in LAYOUT {
-            make_directory(&self.root.join(name), mode)?;
+        for name in LAYOUT {
+            make_directory(&self.root.join(name), MODE)?;
         }
         sys::fail::point("storage.marker.write");
         let marker = Marker {
@@ -437,7 +459,7 @@ pub(crate) mod tests {
             scratch.store.run_root().to_owned(),
         );
         assert!(Store::open(&root, &run).is_ok());
-        for (name, _) in LAYOUT {
+        for name in LAYOUT {
             assert!(root.join(name).is_dir(), "{name}");
         }
         let marker = root.join(MARKER);

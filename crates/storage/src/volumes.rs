@@ -147,7 +147,6 @@ impl Store {
             return Ok(false);
         }
         let half_made = self.tmp()?;
-        rustix::fs::chmod(half_made.path(), Mode::from_raw_mode(0o711)).on("make", "volume")?;
         let directory = atomic::open_directory(half_made.path())?;
         let bytes = serde_json::to_vec(record).expect("invariant: records have JSON forms");
         fill(&half_made.path().join(DATA))?;
@@ -188,6 +187,7 @@ impl Store {
             std::fs::create_dir(data).on("make", data.display())?;
             let root = sys::rootfs::Dir::open(data).map_err(SysError::from)?;
             let damaged = |source| VolumeError::Archive(TarError::Read { at: 0, source }.into());
+            let source = crate::compression::filled(source).map_err(damaged)?;
             let (_, source) = crate::compression::decode(source).map_err(damaged)?;
             unpack(source, &root, &options).map_err(VolumeError::Archive)?;
             Ok(rustix::fs::syncfs(&root).on("sync", data.display())?)

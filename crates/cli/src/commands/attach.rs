@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use engine::protocol::{Attach, Kind};
-use engine::{Connection, Engine, EngineError};
+use engine::{Connection, Engine, EngineError, StoredContainer};
 use types::state::Status;
 
 use super::container::each;
@@ -111,43 +111,76 @@ pub(crate) fn attach(engine: &Engine, invocation: &Invocation) -> ExitCode {
         errors::complain("the input device is not a TTY");
         return ExitCode::from(1);
     }
-    let signals = streams::take_signals();
-    let connected = engine
-        .connect_running(&stored.record.id)
-        .and_then(|(_, connection)| {
-            let attach = Attach {
-                stdin,
-                stdout: true,
-                stderr: true,
-                owner: false,
-            };
-            connection.send(Kind::Attach, &attach)?;
-            if spec.tty {
-                let [rows, columns] = terminal::size();
-                connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
-            }
-            Ok(connection)
-        });
-    let mut connection: Connection = match connected {
-        Ok(connection) => connection,
-        Err(error) => {
-            errors::report(invocation.program, &error);
-            return ExitCode::from(1);
+    let join = Join {
+        stored: &stored,
+        stdin,
+        is_owner: false,
+        proxy_signals: matches.get_bool("sig-proxy"),
+        keys,
+    };
+    join.run(engine, invocation, |join| {
+        let (_, connection) = engine.connect_running(&join.stored.record.id)?;
+        join.ask(&connection)?;
+        Ok(connection)
+    })
+}
+
+/// What joining a container's streams needs.
+struct Join<'a> {
+    stored: &'a StoredContainer,
+    stdin: bool,
+    /// Whether the streams end with this command.
+    is_owner: bool,
+    /// Of a container without a terminal.
+    proxy_signals: bool,
+    keys: Option<Vec<u8>>,
+}
+
+impl Join<'_> {
+    fn ask(&self, connection: &Connection) -> Result<(), EngineError> {
+        let attach = Attach {
+            stdin: self.stdin,
+            stdout: true,
+            stderr: true,
+            owner: self.is_owner,
+        };
+        connection.send(Kind::Attach, &attach)?;
+        if self.stored.record.spec.tty {
+            let [rows, columns] = terminal::size();
+            connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
         }
-    };
-    let raw = if spec.tty && stdin {
-        terminal::RawMode::enter()
-    } else {
-        None
-    };
-    let proxy = matches.get_bool("sig-proxy") && !spec.tty;
-    let outcome = streams::attached(
-        &mut connection,
-        session(spec.tty, stdin, proxy, keys),
-        signals.as_ref(),
-    );
-    drop(raw);
-    end_session(engine, invocation, &stored.record.id, outcome)
+        Ok(())
+    }
+
+    fn run(
+        mut self,
+        engine: &Engine,
+        invocation: &Invocation,
+        connect: impl FnOnce(&Self) -> Result<Connection, EngineError>,
+    ) -> ExitCode {
+        let tty = self.stored.record.spec.tty;
+        let signals = streams::take_signals();
+        let mut connection = match connect(&self) {
+            Ok(connection) => connection,
+            Err(error) => {
+                errors::report(invocation.program, &error);
+                return ExitCode::from(1);
+            }
+        };
+        let raw = match tty && self.stdin {
+            true => terminal::RawMode::enter(),
+            false => None,
+        };
+        let session = session(
+            tty,
+            self.stdin,
+            self.proxy_signals && !tty,
+            self.keys.take(),
+        );
+        let outcome = streams::attached(&mut connection, session, signals.as_ref());
+        drop(raw);
+        end_session(engine, invocation, &self.stored.record.id, outcome)
+    }
 }
 
 pub(crate) fn start(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -188,13 +221,12 @@ fn start_attached(
         Ok(keys) => keys,
         Err(code) => return code,
     };
-    let fail = |error: &EngineError| {
-        errors::report(invocation.program, error);
-        ExitCode::from(1)
-    };
     let stored = match engine.container(key) {
         Ok(stored) => stored,
-        Err(error) => return fail(&error),
+        Err(error) => {
+            errors::report(invocation.program, &error);
+            return ExitCode::from(1);
+        }
     };
     let spec = &stored.record.spec;
     let stdin = interactive && spec.open_stdin;
@@ -202,34 +234,25 @@ fn start_attached(
         errors::complain("the input device is not a TTY");
         return ExitCode::from(1);
     }
-    let signals = streams::take_signals();
-    let attach = Attach {
+    // One that runs already is joined, as by attach.
+    let is_running = stored.state.status == Status::Running;
+    let join = Join {
+        stored: &stored,
         stdin,
-        stdout: true,
-        stderr: true,
-        owner: true,
+        is_owner: !is_running,
+        proxy_signals: true,
+        keys,
     };
-    let started = engine::connection_pair().and_then(|(ours, theirs)| {
-        let connection = Connection::from_socket(ours);
-        connection.send(Kind::Attach, &attach)?;
-        if spec.tty {
-            let [rows, columns] = terminal::size();
-            connection.send(Kind::Resize, &engine::protocol::Resize { rows, columns })?;
+    join.run(engine, invocation, |join| {
+        if is_running {
+            let (_, connection) = engine.connect_running(&join.stored.record.id)?;
+            join.ask(&connection)?;
+            return Ok(connection);
         }
-        engine.start(&stored.record.id, Some(&theirs))?;
+        let (ours, theirs) = engine::connection_pair()?;
+        let connection = Connection::from_socket(ours);
+        join.ask(&connection)?;
+        engine.start(&join.stored.record.id, Some(&theirs))?;
         Ok(connection)
-    });
-    let mut connection = match started {
-        Ok(connection) => connection,
-        Err(error) => return fail(&error),
-    };
-    let raw = if spec.tty && stdin {
-        terminal::RawMode::enter()
-    } else {
-        None
-    };
-    let session = session(spec.tty, stdin, !spec.tty, keys);
-    let outcome = streams::attached(&mut connection, session, signals.as_ref());
-    drop(raw);
-    end_session(engine, invocation, &stored.record.id, outcome)
+    })
 }

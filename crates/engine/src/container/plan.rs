@@ -491,34 +491,23 @@ fn default_mounts(
         mount("/sys", "sysfs", sys),
         mount("/sys/fs/cgroup", "cgroup", cgroup),
     ];
+    // It shows the queues of the IPC namespace that the container is in.
+    all.push(mount(
+        "/dev/mqueue",
+        "mqueue",
+        &["nosuid", "noexec", "nodev"],
+    ));
     match spec.ipc_mode.as_str() {
-        "host" => {
-            all.push(bind(Path::new("/dev/mqueue"), "/dev/mqueue", &["bind"]));
-            all.push(bind(Path::new("/dev/shm"), "/dev/shm", &["bind"]));
-        }
+        "host" => all.push(bind(Path::new("/dev/shm"), "/dev/shm", &["bind"])),
         mode if mode.starts_with("container:") => {
-            all.push(mount(
-                "/dev/mqueue",
-                "mqueue",
-                &["nosuid", "noexec", "nodev"],
-            ));
             let pid = host.joined.ipc.unwrap_or(0);
             all.push(Mount {
                 source: format!("/proc/{pid}/ns/mnt"),
                 ..mount("/dev/shm", "foreign", &[])
             });
         }
-        "none" => all.push(mount(
-            "/dev/mqueue",
-            "mqueue",
-            &["nosuid", "noexec", "nodev"],
-        )),
+        "none" => {}
         _ => {
-            all.push(mount(
-                "/dev/mqueue",
-                "mqueue",
-                &["nosuid", "noexec", "nodev"],
-            ));
             let size = format!("size={shm_bytes}");
             all.push(mount(
                 "/dev/shm",
@@ -585,8 +574,6 @@ fn mounts(
             asked.push(mount.clone());
         }
     }
-    // Parents before what is below them.
-    asked.sort_by_key(|mount| Path::new(&mount.destination).components().count());
     for (index, one) in asked.iter().enumerate() {
         if asked[..index]
             .iter()
@@ -598,6 +585,7 @@ fn mounts(
             )));
         }
     }
+    let files = network_files(spec, host, &asked);
     let covers = |destination: &str| asked.iter().any(|mount| mount.destination == destination);
     let mut all: Vec<Mount> = default_mounts(spec, host, security)
         .into_iter()
@@ -605,21 +593,28 @@ fn mounts(
         // Under a /dev of the user's nothing of ours is mounted.
         .filter(|default| !(default.destination.starts_with("/dev/") && covers("/dev")))
         .collect();
-    for (file, destination) in [
+    asked.extend(files);
+    // Parents before what is below them.
+    asked.sort_by_key(|mount| Path::new(&mount.destination).components().count());
+    all.extend(asked);
+    Ok(all)
+}
+
+/// The files that say where the container is, but for those that something else is mounted on.
+fn network_files(spec: &ContainerSpec, host: &HostFacts, asked: &[Mount]) -> Vec<Mount> {
+    let options: &[&str] = match spec.read_only {
+        true => &["rbind", "ro", "rprivate"],
+        false => &["rbind", "rprivate"],
+    };
+    [
         ("resolv.conf", "/etc/resolv.conf"),
         ("hostname", "/etc/hostname"),
         ("hosts", "/etc/hosts"),
-    ] {
-        if !covers(destination) {
-            all.push(bind(
-                &host.directory.join(file),
-                destination,
-                &["rbind", "rprivate"],
-            ));
-        }
-    }
-    all.extend(asked);
-    Ok(all)
+    ]
+    .into_iter()
+    .filter(|(_, destination)| !asked.iter().any(|mount| mount.destination == *destination))
+    .map(|(file, destination)| bind(&host.directory.join(file), destination, options))
+    .collect()
 }
 
 fn volume_mount(one: &VolumeUse, volumes: &Path) -> Mount {

@@ -307,8 +307,24 @@ impl Engine {
         Ok(plan::JoinedPids {
             network: self.joined_pid(network, "network")?,
             pid: self.joined_pid(&spec.pid_mode, "PID")?,
-            ipc: self.joined_pid(&spec.ipc_mode, "IPC")?,
+            ipc: self.joined_ipc(&spec.ipc_mode)?,
         })
+    }
+
+    /// Only a container that says so shares its shared memory.
+    fn joined_ipc(&self, mode: &str) -> Result<Option<i32>, EngineError> {
+        let pid = self.joined_pid(mode, "IPC")?;
+        let Some(key) = mode.strip_prefix("container:") else {
+            return Ok(pid);
+        };
+        let other = self.container(key)?.record;
+        match other.spec.ipc_mode.as_str() {
+            "" | "private" | "none" => Err(EngineError::conflict(format!(
+                "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                other.id
+            ))),
+            _ => Ok(pid),
+        }
     }
 
     fn joined_pid(&self, mode: &str, what: &str) -> Result<Option<i32>, EngineError> {

@@ -62,42 +62,46 @@ pub enum ChangeError {
 
 type Result<T> = std::result::Result<T, ChangeError>;
 
+/// Those that change a configuration and nothing else.
+const INSTRUCTIONS: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
 /// Applies instructions in order.
 ///
 /// # Errors
 /// The first instruction that cannot be read; `config` then holds those before it.
 pub fn apply(config: &mut ContainerDefaults, changes: &[String]) -> Result<()> {
+    let mut has_command = false;
     for change in changes {
         if change.len() > INSTRUCTION_BYTES_MAX {
             return Err(ChangeError::TooLong);
         }
         for line in change.lines().map(str::trim) {
             if !line.is_empty() && !line.starts_with('#') {
-                apply_line(config, line)?;
+                apply_line(config, line, &mut has_command)?;
             }
         }
     }
     Ok(())
 }
 
-fn apply_line(config: &mut ContainerDefaults, line: &str) -> Result<()> {
+/// `has_command`: whether one of these instructions gave the command.
+fn apply_line(config: &mut ContainerDefaults, line: &str, has_command: &mut bool) -> Result<()> {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let name = name.to_ascii_uppercase();
     let rest = rest.trim();
-    let known = matches!(
-        name.as_str(),
-        "CMD"
-            | "ENTRYPOINT"
-            | "ENV"
-            | "EXPOSE"
-            | "HEALTHCHECK"
-            | "LABEL"
-            | "ONBUILD"
-            | "STOPSIGNAL"
-            | "USER"
-            | "VOLUME"
-            | "WORKDIR"
-    );
+    let known = INSTRUCTIONS.contains(&name.as_str());
     if !known {
         return Err(ChangeError::Unknown(name));
     }
@@ -105,11 +109,17 @@ fn apply_line(config: &mut ContainerDefaults, line: &str) -> Result<()> {
         return Err(ChangeError::Missing(name));
     }
     match name.as_str() {
-        "CMD" => config.cmd = Some(command(rest)),
+        "CMD" => {
+            config.cmd = Some(command(rest));
+            *has_command = true;
+        }
         "ENTRYPOINT" => {
             config.entrypoint = Some(command(rest));
             // As in a Dockerfile, a new entry point takes the image's command away.
-            config.cmd = config.cmd.take().filter(|_| rest.is_empty());
+            config.cmd = config
+                .cmd
+                .take()
+                .filter(|_| rest.is_empty() || *has_command);
         }
         "ENV" => {
             for (key, value) in pairs(&name, rest)? {
@@ -362,6 +372,19 @@ mod tests {
         let health = config.healthcheck.unwrap();
         assert_eq!(health.test, strings(&["CMD-SHELL", "curl -f http://x"]));
         assert_eq!((health.interval, health.retries), (5_000_000_000, 3));
+    }
+
+    #[test]
+    fn an_entry_point_takes_away_the_command_of_the_image_alone() {
+        let mut config = ContainerDefaults {
+            cmd: Some(strings(&["of the image"])),
+            ..ContainerDefaults::default()
+        };
+        apply(&mut config, &strings(&["ENTRYPOINT [\"b\"]"])).unwrap();
+        assert_eq!(config.cmd, None);
+        let both = strings(&["CMD [\"a\"]", "ENTRYPOINT [\"b\"]"]);
+        apply(&mut config, &both).unwrap();
+        assert_eq!(config.cmd, Some(strings(&["a"])));
     }
 
     #[test]

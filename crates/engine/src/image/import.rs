@@ -144,6 +144,10 @@ pub(crate) fn record(lease: &Lease, config: &ImageConfig, layers: Layers) -> Res
 }
 
 fn import_layer(lease: &Lease, source: impl Read + Send) -> Result<Digest> {
+    let source = storage::compression::filled(source).map_err(|error| {
+        let what = error.to_string();
+        ImageError::Archive { what }
+    })?;
     let path = lease.temporary().path().join("import");
     std::fs::create_dir(&path).on("create", path.display())?;
     let mode = std::fs::Permissions::from_mode(0o755);
