@@ -132,24 +132,53 @@ impl Log {
         if self.batch.is_empty() {
             return;
         }
-        let limit = self.options.file_bytes_max;
-        if limit > 0 && self.size_bytes > 0 && self.size_bytes + self.batch.len() as u64 > limit {
-            self.rotate();
-        }
-        if self.file.is_none() {
-            let _ = self.reopen();
-        }
-        if let Some(file) = &mut self.file {
-            if file.write_all(&self.batch).is_ok() {
-                self.size_bytes += self.batch.len() as u64;
-            } else {
-                // A torn last entry would spoil the next one: begin it on a line of its own.
-                let _ = file.write_all(b"\n");
+        let batch = std::mem::take(&mut self.batch);
+        let mut rest = &batch[..];
+        while !rest.is_empty() {
+            let mut fitting = self.fitting(rest);
+            if fitting == 0 {
+                self.rotate();
+                // Where a file cannot be put aside, it grows beyond its limit one entry at a time.
+                fitting = self.fitting(rest).max(first_entry(rest));
             }
+            let (now, after) = rest.split_at(fitting);
+            self.append(now);
+            rest = after;
         }
+        self.batch = batch;
         self.batch.clear();
         self.batch.shrink_to(LINE_BYTES_MAX);
         self.free_a_piece();
+    }
+
+    /// How much of `entries`, in whole ones, still goes into this file; an empty file takes one at least.
+    /// A burst of output is many entries, and the limit holds for each of them.
+    fn fitting(&self, entries: &[u8]) -> usize {
+        let limit = self.options.file_bytes_max;
+        let room = limit.saturating_sub(self.size_bytes);
+        if limit == 0 || entries.len() as u64 <= room {
+            return entries.len();
+        }
+        // Only the end of an entry is a newline: those in its text are escaped.
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        match entries[..room].iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None if self.size_bytes > 0 => 0,
+            None => first_entry(entries),
+        }
+    }
+
+    fn append(&mut self, entries: &[u8]) {
+        if self.file.is_none() {
+            let _ = self.reopen();
+        }
+        let Some(file) = &mut self.file else { return };
+        if file.write_all(entries).is_ok() {
+            self.size_bytes += entries.len() as u64;
+        } else {
+            // A torn last entry would spoil the next one: begin it on a line of its own.
+            let _ = file.write_all(b"\n");
+        }
     }
 
     fn free_a_piece(&mut self) {
@@ -191,6 +220,11 @@ impl Log {
             });
         let _ = self.reopen();
     }
+}
+
+fn first_entry(entries: &[u8]) -> usize {
+    let end = entries.iter().position(|byte| *byte == b'\n');
+    end.map_or(entries.len(), |at| at + 1)
 }
 
 fn append_entry(batch: &mut Vec<u8>, line: &[u8], stream: Stream, now: &str) {
@@ -327,6 +361,31 @@ mod tests {
             "line 99\n"
         );
         assert!(std::fs::metadata(directory.join("log.1")).unwrap().len() <= 500);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_burst_keeps_the_limit_with_every_entry() {
+        let directory = directory("burst");
+        let options = LogOptions {
+            disabled: false,
+            file_bytes_max: 1000,
+            files_max: 4,
+        };
+        let mut log = Log::open(&directory, options).unwrap();
+        let burst: String = (0..3000).map(|number| format!("line {number}\n")).collect();
+        log.write(Stream::Output, burst.as_bytes(), "t");
+        // One entry that is larger than a file shall be has a file of its own.
+        log.write(Stream::Output, &[b'x'; 2000], "t");
+        log.write(Stream::Output, b"\nafter\n", "t");
+        let sizes = ["log.3", "log.2", "log.1", "log"].map(|name| {
+            let path = directory.join(name);
+            (std::fs::metadata(&path).unwrap().len(), entries(&path))
+        });
+        assert!(sizes[0].0 <= 1000 && sizes[0].0 > 900, "{}", sizes[0].0);
+        assert_eq!(sizes[1].1.last().unwrap().log, "line 2999\n");
+        assert_eq!(sizes[2].1.len(), 1);
+        assert_eq!(sizes[3].1[0].log, "after\n");
         std::fs::remove_dir_all(directory).unwrap();
     }
 }
