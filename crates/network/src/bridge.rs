@@ -181,6 +181,49 @@ impl NetworkPlan {
         Ok(())
     }
 
+    /// Clears this network's place of what another network of ours left: a store that was deleted or
+    /// unmounted has nobody to take down its bridge, and a new one at its path has the same name for it.
+    /// A bridge that has ports, or whose owner is in `known`, is in use and stays.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn clear_place(
+        &self,
+        firewall: &Firewall,
+        known: &[NetworkPlan],
+    ) -> Result<(), BridgeError> {
+        let route = Socket::route()?;
+        let Some(link) = listing::link(&route, &self.bridge)? else {
+            return Ok(());
+        };
+        let is_left = link.kind == "bridge"
+            && link.alias.starts_with(OWNER_PREFIX)
+            && link.alias != self.owner()
+            && known.iter().all(|other| link.alias != other.owner());
+        let is_port = |other: &listing::Link| other.master == Some(link.index);
+        if !is_left || listing::links(&route)?.iter().any(is_port) {
+            return Ok(());
+        }
+        let netfilter = Socket::netfilter()?;
+        let table = Table::new(&firewall.table)?;
+        if known.iter().all(|other| other.index().is_none()) {
+            // Ports of its containers may still be in there, and nothing of ours is.
+            table.remove(&netfilter)?;
+        } else {
+            let addresses = listing::addresses(&route)?.into_iter();
+            let subnets: Vec<Prefix> = addresses
+                .filter(|on| on.index == link.index)
+                .map(|on| on.address.network())
+                .collect();
+            let mut elements = Elements::new();
+            elements.whole_network(&self.bridge, &subnets);
+            table.take_out(&netfilter, &elements)?;
+        }
+        way::close_way(&netfilter, &self.bridge)?;
+        link::delete(&route, &self.bridge)?;
+        Ok(())
+    }
+
     /// Removes its bridge and its elements; those that are not there are fine. An interface that
     /// has the bridge's name and is not this network's is left alone.
     ///

@@ -119,7 +119,9 @@ pub enum LinkError {
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     /// The bridge's name belongs to something else.
-    #[error("the interface {name} exists already and is not ours ({kind})")]
+    #[error(
+        "the interface {name} exists already and is not ours ({kind}); if nothing needs it any more: ip link delete {name}"
+    )]
     NotOurs {
         /// The name.
         name: InterfaceName,

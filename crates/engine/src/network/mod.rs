@@ -137,6 +137,15 @@ impl Engine {
         let fail = |error: &dyn std::error::Error| {
             text(&format!("bring up network {}", record.name), error)
         };
+        if record.name == DEFAULT {
+            let others = self.store().networks()?.into_iter();
+            let others: Vec<NetworkPlan> = others
+                .filter(|other| other.id != record.id && !other.bridge.is_empty())
+                .filter_map(|other| self.network_plan(&other).ok())
+                .collect();
+            let cleared = plan.clear_place(&self.firewall(), &others);
+            cleared.map_err(|error| fail(&error))?;
+        }
         plan.up(&self.firewall()).map_err(|error| fail(&error))?;
         sys::fail::point("engine.network.up");
         if let Some(parent) = marker.parent() {
