@@ -15,6 +15,7 @@
 //!   Connect an endpoint · Disconnect {network}
 //!   Rename {name}                                       events and name servers know it by that name
 //!   Detach                                              its user typed the keys; nothing is answered
+//!   List                                                Processes {exec_ids} that run now
 //!   Wait                                                Ended when the container ends for good
 //! ```
 //! Version 1. A monitor answers a version that it does not know with `Failed`.
@@ -66,6 +67,7 @@ pub enum Kind {
     Disconnect = b'D',
     Rename = b'R',
     Detach = b'T',
+    List = b'J',
     Wait = b'Q',
     Output = b'1',
     ErrorOutput = b'2',
@@ -73,6 +75,7 @@ pub enum Kind {
     Started = b'+',
     Failed = b'-',
     Done = b'=',
+    Processes = b'j',
 }
 
 impl Kind {
@@ -94,6 +97,7 @@ impl Kind {
             K::Disconnect,
             K::Rename,
             K::Detach,
+            K::List,
             K::Wait,
             K::Output,
             K::ErrorOutput,
@@ -101,6 +105,7 @@ impl Kind {
             K::Started,
             K::Failed,
             K::Done,
+            K::Processes,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -225,6 +230,16 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
+/// The most ids that one answer lists: they fit into a packet.
+pub const EXEC_IDS_MAX: usize = 512;
+
+/// The processes of `exec` that run, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processes {
+    /// Their ids.
+    pub exec_ids: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,5 +251,13 @@ mod tests {
         assert_eq!(split(&[2, b'1']), None);
         assert_eq!(split(&[1, b'?']), None);
         assert_eq!(split(&[]), None);
+    }
+
+    #[test]
+    fn the_longest_list_of_processes_fits_into_a_packet() {
+        let exec_ids = vec!["0".repeat(64); EXEC_IDS_MAX];
+        let bytes = json_packet(Kind::Processes, &Processes { exec_ids });
+        assert!(bytes.len() <= PACKET_BYTES_MAX, "{}", bytes.len());
+        assert_eq!(split(&bytes).map(|(kind, _)| kind), Some(Kind::Processes));
     }
 }

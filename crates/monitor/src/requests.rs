@@ -58,6 +58,7 @@ impl Monitor {
                     state::announce(&self.job, "attach", &[]);
                 }
             }
+            Kind::List => self.list(index),
             Kind::Wait => self.clients[index].waits = true,
             Kind::Resize => {
                 if let (Some(size), Some(container)) = (parse::<Resize>(body), &self.container) {
@@ -311,6 +312,19 @@ impl Monitor {
                 client: (!request.detached).then_some(number),
             },
         });
+    }
+
+    fn list(&mut self, index: usize) {
+        let commands = self
+            .processes
+            .iter()
+            .filter(|process| matches!(process.purpose, Purpose::Command { .. }));
+        let exec_ids = commands
+            .map(|process| process.id.clone())
+            .take(protocol::EXEC_IDS_MAX)
+            .collect();
+        let answer = protocol::Processes { exec_ids };
+        self.clients[index].send(protocol::json_packet(Kind::Processes, &answer));
     }
 
     fn done(&mut self, index: usize) {

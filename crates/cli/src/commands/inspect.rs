@@ -182,7 +182,7 @@ pub(crate) fn container(engine: &Engine, stored: &StoredContainer, with_size: bo
             data: Some(data),
         },
         sizes: with_size.then(|| engine.container_sizes(stored)),
-        exec_ids: &[],
+        exec_ids: &engine.exec_ids(stored),
         host: &HostView {
             default_runtime: "caisson".into(),
             default_cgroupns: if engine.has_unified_cgroups() {

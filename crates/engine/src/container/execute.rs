@@ -6,12 +6,19 @@ use monitor::client::{Connection, Packet, failure};
 use monitor::protocol::{self, Execute, Kind};
 use runtime::UserRequest;
 use runtime::spec::{Capabilities, ConsoleSize};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::facts;
 use super::plan::{self, set_variable};
 use super::stop::{MONITORS_MAX, SUCCESSOR_PAUSE};
 use crate::Engine;
 use crate::error::EngineError;
+
+/// How long a monitor may take to list its processes.
+const LIST_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
 
 /// What shall run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +71,27 @@ impl Engine {
         Err(EngineError::conflict(format!(
             "the monitor of container {key} is killed again and again"
         )))
+    }
+
+    /// Ids of the processes of `exec` that run in a container. A monitor that does not answer soon, or
+    /// that of an older release, lists none: whoever only looks shall not wait for it.
+    pub fn exec_ids(&self, stored: &storage::containers::StoredContainer) -> Vec<String> {
+        if !stored.state.status.is_live() {
+            return Vec::new();
+        }
+        let run_directory = self.store().container_run_directory(&stored.record.id);
+        let ask = || {
+            let mut connection = Connection::open(&run_directory).ok()?;
+            connection.send(Kind::List, &()).ok()?;
+            let mut fds = [PollFd::new(&connection, PollFlags::IN)];
+            if !matches!(poll(&mut fds, Some(&LIST_PATIENCE)), Ok(1..)) {
+                return None;
+            }
+            let packet = connection.receive().ok()??;
+            let listed: protocol::Processes = serde_json::from_slice(&packet.body).ok()?;
+            Some(listed.exec_ids)
+        };
+        ask().unwrap_or_default()
     }
 
     /// `None`: the monitor was killed before it read what it was asked; a successor can be asked.
