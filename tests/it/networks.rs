@@ -54,6 +54,12 @@ hosts! {
         serve --name web -p 8080:80 && caisson network connect in web && caisson network connect two web; ask 127.0.0.1 8080 && ask ::1 8080 || exit 2
         caisson network disconnect bridge web && caisson exec web ip r | grep -q 'default via 172.18.0.1' && ask 127.0.0.1 8080 && ask ::1 8080 || exit 3
         caisson network connect bridge web && caisson network disconnect two web && caisson exec web ip r | grep -q 'default via 172.17.0.1' && ask 127.0.0.1 8080"#;
+    a_new_store_takes_over_what_an_old_one_left_at_its_path: r#"
+        serve --name web -p 8080:80; nft list ruleset | grep -q 8080 || exit 2
+        mkdir old; mount --bind old $CAISSON_ROOT; caisson import $IMAGE busybox >/dev/null; caisson run --rm busybox true 2> e; [ $? = 125 ] && grep -q 'if nothing needs it any more: ip link delete cs0-' e || exit 3
+        gone() { caisson rm -f web >/dev/null; until_true '! ip -o link | grep -q "master cs0-"'; }
+        umount $CAISSON_ROOT; gone; mount --bind old $CAISSON_ROOT; serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 4
+        gone; umount $CAISSON_ROOT; serve --name web -p 8080:80; ask 127.0.0.1 8080"#;
     a_taken_port_is_named_and_leaves_nothing: r#"
         serve --name web -p 8080:80
         caisson run --name two -p 8080:80 busybox true 2> e; [ $? = 125 ] && grep -q '0.0.0.0:8080' e && grep -q 'already' e || exit 2

@@ -52,6 +52,21 @@ EOP"#;
         says "$D container $(id ended) is not paused" unpause ended
         says "$D container $(id runs) is not paused" unpause runs
         says "$D cannot kill container: nope: No such container: nope" kill nope
+        HELP="
+
+Run 'docker run --help' for more information"
+        CODE=127 says "docker: $D error gathering device information while adding custom device \"/dev/nosuch\": no such file or directory$HELP" run $N --device /dev/nosuch busybox true
+        CODE=127 says "docker: failed to create the container ID file: open /nosuch/x: no such file or directory$HELP" run $N --cidfile /nosuch/x busybox true
+        CODE=125 says "docker: container ID file found, make sure the other container isn't running or delete f$HELP" run $N --cidfile f busybox true
+        printf 'A=\377\n' > env; CODE=125 says "docker: invalid env file (env): invalid utf8 bytes at line 1: [65 61 255]$HELP" run $N --env-file env busybox true
+        echo '[]' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: invalid length 1, expected an object with defaultAction at line 1 column 2$HELP" run $N --security-opt seccomp=sec busybox true
+        caisson volume create vv >/dev/null
+        for c in 'network ls:network.networkContext' 'volume ls:formatter.volumeContext' 'history busybox:image.historyContext' 'stats --no-stream:container.statsContext'; do
+            says "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *${c#*:}" ${c%:*} --format '{{.Nope}}'
+        done
+        says 'failed to save image: invalid output path: stat /nosuch: no such file or directory' save -o /nosuch/x busybox
+        says 'failed to export container: cannot write to a directory' export -o /tmp ended
+        says "read $PWD: is a directory; an archive of it is imported by: tar -C $PWD -c . | caisson import -" import $PWD
         says "$D No such container: nope
 Error: failed to start containers: nope" start nope
         says "$D No such container: nope

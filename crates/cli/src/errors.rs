@@ -49,6 +49,37 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
     }
 }
 
+/// The code of a `run` or `create` that did not come to its command. As in Docker's client, what the
+/// text says of files counts, even where it is not the command's.
+pub(crate) fn run_code(error: &EngineError) -> u8 {
+    match error {
+        EngineError::Start(failure) if failure.kind != FailureKind::Setup => {
+            u8::try_from(error.start_code()).unwrap_or(125)
+        }
+        _ => run_code_of_text(&chain(error)),
+    }
+}
+
+fn run_code_of_text(text: &str) -> u8 {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["executable file not found", "no such file or directory"]) {
+        127
+    } else if says(&["permission denied", "is a directory"]) {
+        126
+    } else {
+        125
+    }
+}
+
+/// What `run` and `create` themselves find wrong, in Docker's form and with its code.
+pub(crate) fn refuse_run(program: Program, command: &str, text: &str) -> u8 {
+    let name = program.name();
+    complain(&format!(
+        "{name}: {text}\n\nRun '{name} {command} --help' for more information"
+    ));
+    run_code_of_text(text)
+}
+
 /// [`report`] for `exec`.
 pub(crate) fn report_exec(program: Program, error: &EngineError) {
     if program == Program::Docker && is_about_command(error) {
@@ -88,4 +119,15 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The cause of an input or output error in Go's words: `no such file or directory`.
+pub(crate) fn cause(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_ascii_lowercase().to_string() + characters.as_str(),
+        None => String::new(),
+    }
 }

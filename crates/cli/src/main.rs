@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         return code;
     }
     engine::outlive_file_size_limit();
-    match flags::parse(&argv) {
+    let code = match flags::parse(&argv) {
         Outcome::Run(invocation) => commands::dispatch(&invocation),
         Outcome::Print(text) => {
             commands::print(&text);
@@ -38,5 +38,6 @@ fn main() -> ExitCode {
             errors::complain(&failure.text);
             ExitCode::from(failure.exit_code)
         }
-    }
+    };
+    streams::code_with_losses(code)
 }

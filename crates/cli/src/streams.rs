@@ -5,11 +5,14 @@
 //! monitor takes it: otherwise both sides could wait for each other.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use engine::protocol::{self, Ended, Kind, Resize, Signal};
 use engine::{Connection, EngineError};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::errors;
 use crate::terminal::{self, DetachKeys, Typed};
 
 const SIGNAL_CHILD: i32 = 17;
@@ -168,7 +171,30 @@ fn receive(connection: &mut Connection) -> Result<Option<Outcome>, EngineError> 
     Ok((!is_read).then_some(Outcome::Interrupted(SIGNAL_PIPE)))
 }
 
-/// Writes everything; false where nobody reads it any more. Other failures lose the bytes.
+/// What of the output could not be written first, and why: `/dev/stdout: no space left on device`.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Notes that output is lost. A reader that has gone is none.
+pub(crate) fn note_lost(name: &str, error: &std::io::Error) {
+    if error.kind() != std::io::ErrorKind::BrokenPipe {
+        let _ = LOST.set(format!("{name}: {}", errors::cause(error)));
+    }
+}
+
+/// The code of a command that came to `code`: one whose output is lost has not succeeded, and says so.
+pub(crate) fn code_with_losses(code: ExitCode) -> ExitCode {
+    let Some(lost) = LOST.get() else {
+        return code;
+    };
+    errors::complain(&format!("write {lost}"));
+    match code == ExitCode::SUCCESS {
+        true => ExitCode::FAILURE,
+        false => code,
+    }
+}
+
+/// Writes everything; false where nobody reads it any more. Other failures lose the bytes, and are
+/// told by [`code_with_losses`].
 pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
@@ -177,7 +203,16 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
             Err(rustix::io::Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
             }
-            Err(errno) => return errno != rustix::io::Errno::PIPE,
+            Err(errno) => {
+                let is_error = std::os::fd::AsRawFd::as_raw_fd(&fd) == 2;
+                let name = if is_error {
+                    "/dev/stderr"
+                } else {
+                    "/dev/stdout"
+                };
+                note_lost(name, &errno.into());
+                return errno != rustix::io::Errno::PIPE;
+            }
         }
     }
     true

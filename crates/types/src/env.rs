@@ -12,6 +12,8 @@ use crate::go_syntax::quote;
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// The largest file looked at.
 pub const ENV_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// So many bytes of a line that is no text are shown.
+const SHOWN_BYTES_MAX: usize = 256;
 /// The value of an extra host that stands for the host itself.
 pub const HOST_GATEWAY: &str = "host-gateway";
 
@@ -25,11 +27,16 @@ pub enum EnvError {
     #[error("file is larger than {ENV_FILE_BYTES_MAX} bytes")]
     FileTooLarge,
     /// A line of more than [`LINE_BYTES_MAX`].
-    #[error("line {0}: token too long: more than {LINE_BYTES_MAX} bytes")]
+    #[error("bufio.Scanner: token too long: line {0} has more than {LINE_BYTES_MAX} bytes")]
     LineTooLong(usize),
     /// A line that is no text.
-    #[error("invalid utf8 bytes at line {0}")]
-    InvalidUtf8(usize),
+    #[error("invalid utf8 bytes at line {line}: {bytes}")]
+    InvalidUtf8 {
+        /// Its number.
+        line: usize,
+        /// Its bytes as Go shows them, cut where they are many.
+        bytes: String,
+    },
     /// A NUL byte, which no environment can hold.
     #[error("line {0}: NUL byte")]
     NulByte(usize),
@@ -92,7 +99,10 @@ fn for_each_line(content: &[u8], mut each: impl FnMut(&str)) -> Result<(), EnvEr
         if bytes.len() > LINE_BYTES_MAX {
             return Err(EnvError::LineTooLong(number));
         }
-        let line = std::str::from_utf8(bytes).map_err(|_| EnvError::InvalidUtf8(number))?;
+        let line = std::str::from_utf8(bytes).map_err(|_| EnvError::InvalidUtf8 {
+            line: number,
+            bytes: shown_bytes(bytes),
+        })?;
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -110,6 +120,16 @@ fn for_each_line(content: &[u8], mut each: impl FnMut(&str)) -> Result<(), EnvEr
         each(line);
     }
     Ok(())
+}
+
+/// `[65 61 255]`, at most [`SHOWN_BYTES_MAX`] of them.
+fn shown_bytes(bytes: &[u8]) -> String {
+    let shown = bytes.iter().take(SHOWN_BYTES_MAX).map(u8::to_string);
+    let shown = shown.collect::<Vec<_>>().join(" ");
+    match bytes.len() > SHOWN_BYTES_MAX {
+        true => format!("[{shown} …]"),
+        false => format!("[{shown}]"),
+    }
 }
 
 /// Reads the value of `-e`: `KEY=VALUE` as it is, a bare `KEY` with the host's value, or bare
@@ -230,11 +250,11 @@ mod tests {
             (&b"=x"[..], "no variable name on line '=x'"),
             (b"A B=1", "variable 'A B' contains whitespaces"),
             (b"A =1", "variable 'A ' contains whitespaces"),
-            (b"A=1\nB=\xff", "invalid utf8 bytes at line 2"),
+            (b"A=1\nB=\xff", "invalid utf8 bytes at line 2: [66 61 255]"),
             (b"A=1\nB=\0", "line 2: NUL byte"),
             (
                 long.as_bytes(),
-                "line 1: token too long: more than 65536 bytes",
+                "bufio.Scanner: token too long: line 1 has more than 65536 bytes",
             ),
         ] {
             assert_eq!(parse(content).unwrap_err(), want);

@@ -10,7 +10,7 @@ use engine::{Engine, EngineError};
 use types::reference::Reference;
 use types::units::human_size_with_precision;
 
-use super::{fail_text, print_line};
+use super::{print_line, refuse_text};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::terminal;
@@ -69,7 +69,7 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
                 .map_err(CopyError::from)
         }
         (Side::Stream, Side::Container(key, path)) => engine
-            .copy_to(&key, &path, true, std::io::stdin().lock())
+            .copy_archive_to(&key, &path, std::io::stdin())
             .map(|()| None)
             .map_err(CopyError::from),
         (Side::Container(key, path), Side::Host(local)) => {
@@ -331,6 +331,9 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
             "cowardly refusing to save to a terminal. Use the -o flag or redirect",
         );
     }
+    if let Err(text) = check_output(path) {
+        return refuse_text(invocation, &format!("failed to export container: {text}"));
+    }
     let result = if path.is_empty() {
         engine.export(key, &mut std::io::stdout().lock())
     } else {
@@ -338,13 +341,32 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(EngineError::Invalid(text)) if text.starts_with("open ") => {
-            fail_text(invocation, &text)
-        }
         Err(error) => {
             errors::report(invocation.program, &error);
             ExitCode::from(1)
         }
+    }
+}
+
+/// Whether an archive can be written there, in Docker's words where not. No path is standard output.
+pub(crate) fn check_output(path: &str) -> Result<(), String> {
+    let target = Path::new(path);
+    if target.is_dir() {
+        return Err("cannot write to a directory".into());
+    }
+    let Some(parent) = target.parent().filter(|it| !it.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    let invalid = |cause: &str| {
+        Err(format!(
+            "invalid output path: stat {}: {cause}",
+            parent.display()
+        ))
+    };
+    match std::fs::metadata(parent) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => invalid("not a directory"),
+        Err(error) => invalid(&errors::cause(&error)),
     }
 }
 
@@ -353,7 +375,9 @@ pub(crate) fn to_file(
     path: &str,
     write: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let fail = |error: std::io::Error| EngineError::invalid(format!("open {path}: {error}"));
+    let fail = |error: std::io::Error| {
+        EngineError::invalid(format!("open {path}: {}", errors::cause(&error)))
+    };
     let target = Path::new(path);
     // A device or a pipe is written to directly.
     if target.exists() && !target.is_file() {
@@ -392,5 +416,22 @@ mod tests {
         assert_eq!(side("/a:b"), Side::Host("/a:b".into()));
         assert_eq!(side("-"), Side::Stream);
         assert_eq!(side("file"), Side::Host("file".into()));
+    }
+
+    #[test]
+    fn an_archive_goes_where_there_is_a_place_for_a_file() {
+        let of = |path: &str| check_output(path).err().unwrap_or_default();
+        assert_eq!(of(""), "");
+        assert_eq!(of("file"), "");
+        assert_eq!(of("/dev/null"), "");
+        assert_eq!(of("/proc"), "cannot write to a directory");
+        assert_eq!(
+            of("/nosuch/x"),
+            "invalid output path: stat /nosuch: no such file or directory"
+        );
+        assert_eq!(
+            of("/dev/null/x"),
+            "invalid output path: stat /dev/null: not a directory"
+        );
     }
 }

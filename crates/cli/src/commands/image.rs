@@ -16,9 +16,9 @@ use types::platform::Platform;
 use types::reference::Reference;
 use types::timestamp::Timestamp;
 
-use super::copy::to_file;
+use super::copy::{check_output, to_file};
 use super::progress::{Progress, Stream};
-use super::{fail_text, print, print_line};
+use super::{fail_text, print, print_line, refuse_text};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -145,7 +145,10 @@ fn fetch(
         &progress,
     )?;
     match pulled.note {
-        Some(note) => errors::complain(&note),
+        Some(note) => {
+            errors::complain(&note);
+            progress.finish_builtin(&pulled.report);
+        }
         None => progress.finish(&pulled.report),
     }
     Ok(())
@@ -382,7 +385,7 @@ pub(crate) fn history(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => fail_text(invocation, &error.to_string()),
+        Err(error) => refuse_text(invocation, &error.to_string()),
     }
 }
 
@@ -452,13 +455,13 @@ fn input(path: &str) -> Result<Box<dyn Read + Send>, String> {
     if path.is_empty() || path == "-" {
         return Ok(Box::new(std::io::stdin()));
     }
-    let file = std::fs::File::open(path).map_err(|error| {
-        let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => "no such file or directory".to_string(),
-            _ => error.to_string(),
-        };
-        format!("open {path}: {reason}")
-    })?;
+    let opened = std::fs::File::open(path);
+    let file = opened.map_err(|error| format!("open {path}: {}", errors::cause(&error)))?;
+    if file.metadata().is_ok_and(|found| found.is_dir()) {
+        return Err(format!(
+            "read {path}: is a directory; an archive of it is imported by: tar -C {path} -c . | caisson import -"
+        ));
+    }
     Ok(Box::new(file))
 }
 
@@ -529,6 +532,9 @@ pub(crate) fn save(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(platform) => image::save::SaveOptions { platform },
         Err(code) => return code,
     };
+    if let Err(text) = check_output(path) {
+        return refuse_text(invocation, &format!("failed to save image: {text}"));
+    }
     let write = |sink: &mut dyn std::io::Write| -> Result<(), EngineError> {
         let silent = engine::observer::Silent;
         image::save::save(&engine.images(), &matches.args, &options, sink, &silent)?;

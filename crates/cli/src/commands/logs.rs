@@ -47,11 +47,16 @@ pub(crate) fn logs(engine: &Engine, invocation: &Invocation) -> ExitCode {
             .and_then(|()| if follow { out.flush() } else { Ok(()) })
         {
             Ok(()) => Next::More,
-            // Nobody reads any more.
-            Err(_) => Next::Stop,
+            // Nobody reads any more, or nothing more can be written.
+            Err(error) => {
+                streams::note_lost("/dev/stdout", &error);
+                Next::Stop
+            }
         }
     });
-    let _ = out.flush();
+    if let Err(error) = out.flush() {
+        streams::note_lost("/dev/stdout", &error);
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -8,7 +8,7 @@ use types::filter::Filters;
 use types::timestamp::Timestamp;
 
 use super::list::published;
-use super::{fail_text, is_printed, print};
+use super::{fail_text, is_printed, print, refuse_text};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -161,7 +161,7 @@ pub(crate) fn diff(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => fail_text(invocation, &error.to_string()),
+        Err(error) => refuse_text(invocation, &error.to_string()),
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn image_diff(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => fail_text(invocation, &error.to_string()),
+        Err(error) => refuse_text(invocation, &error.to_string()),
     }
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn stats(engine: &Engine, invocation: &Invocation) -> ExitCode {
             Ok(text) if once || !flags.escape_control => is_printed(&text),
             // Home, and clear what the last picture left.
             Ok(text) => is_printed(&format!("\u{1b}[H\u{1b}[J{text}")),
-            Err(error) => return fail_text(invocation, &error.to_string()),
+            Err(error) => return refuse_text(invocation, &error.to_string()),
         };
         if once || !is_read {
             return ExitCode::SUCCESS;

@@ -37,6 +37,7 @@ use crate::errors;
 use crate::flags::generate::{Form, pages};
 use crate::flags::parse::Program;
 use crate::flags::{Invocation, Verb};
+use crate::streams;
 
 /// Writes to standard output. A reader that has gone is no error: `caisson ps | head -1`.
 pub(crate) fn print(text: &str) {
@@ -47,7 +48,9 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn is_printed(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    !printed.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let Err(error) = printed else { return true };
+    streams::note_lost("/dev/stdout", &error);
+    error.kind() != std::io::ErrorKind::BrokenPipe
 }
 
 /// Prints a line.
@@ -199,6 +202,12 @@ fn completion(invocation: &Invocation) -> ExitCode {
 /// Says what is wrong with a request, as an error of the engine; exit code 1.
 pub(crate) fn fail_text(invocation: &Invocation, text: &str) -> ExitCode {
     errors::report(invocation.program, &engine::EngineError::invalid(text));
+    ExitCode::from(1)
+}
+
+/// Says what the command line itself finds wrong with a request; exit code 1.
+pub(crate) fn refuse_text(invocation: &Invocation, text: &str) -> ExitCode {
+    errors::refuse(invocation.program, text);
     ExitCode::from(1)
 }
 

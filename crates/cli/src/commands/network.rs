@@ -12,7 +12,7 @@ use types::filter::Filters;
 use types::go_syntax::parse_bool;
 
 use super::list::time_ns;
-use super::{fail_text, print, print_line};
+use super::{fail_text, print, print_line, refuse_text};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -152,7 +152,7 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => fail_text(invocation, &error.to_string()),
+        Err(error) => refuse_text(invocation, &error.to_string()),
     }
 }
 

@@ -70,6 +70,19 @@ impl Progress {
         self.say(&text);
     }
 
+    /// The last line of a pull that came to the image in this binary: no registry has a digest of it.
+    pub(crate) fn finish_builtin(&self, report: &PullReport) {
+        if self.stream == Stream::Error {
+            // `run`, where the note is enough.
+            return;
+        }
+        let name = report.reference.familiar();
+        self.say(&match report.outcome {
+            PullOutcome::UpToDate => format!("Status: Image is up to date for {name}\n"),
+            PullOutcome::Downloaded => format!("Status: Built-in image taken for {name}\n"),
+        });
+    }
+
     fn pulled(&self, progress: LayerProgress) -> Option<String> {
         Some(match progress {
             LayerProgress::Waiting => "Pulling fs layer".to_string(),

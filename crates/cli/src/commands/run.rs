@@ -24,7 +24,16 @@ pub(crate) fn with_caller<T>(read: impl FnOnce(&Caller<'_>) -> T) -> T {
         |_| "/".to_string(),
         |path| path.to_string_lossy().into_owned(),
     );
-    let variable = |name: &str| std::env::var(name).ok();
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(_)) => {
+            errors::complain(&format!(
+                "WARNING: the variable {name} is left out: its value is not valid UTF-8"
+            ));
+            None
+        }
+    };
     read(&Caller {
         working_directory: &working_directory,
         variable: &variable,
@@ -75,17 +84,18 @@ fn make(
 ) -> Result<Made, ExitCode> {
     let refuse = |error: &EngineError| {
         errors::report_run(invocation.program, error);
-        ExitCode::from(125)
+        ExitCode::from(errors::run_code(error))
     };
+    let command = invocation.command.path.last().copied().unwrap_or("run");
+    // The command's own words, not the engine's.
+    let refuse_id_file =
+        |text: &str| ExitCode::from(errors::refuse_run(invocation.program, command, text));
     if let Some(path) = &request.cidfile
         && std::path::Path::new(path).exists()
     {
-        // The command's own words, not the engine's.
-        errors::complain(&format!(
-            "{}: container ID file found, make sure the other container isn't running or delete {path}",
-            invocation.program.name()
-        ));
-        return Err(ExitCode::from(125));
+        return Err(refuse_id_file(&format!(
+            "container ID file found, make sure the other container isn't running or delete {path}"
+        )));
     }
     let resolve = |name: &str| image::resolve_for_run(engine, request, name);
     let resolved = resolve(&request.spec.image).map_err(|error| refuse(&error))?;
@@ -114,9 +124,10 @@ fn make(
             .and_then(|mut file| file.write_all(made.record.id.as_bytes()));
         if let Err(error) = written {
             discard(engine, made);
-            return Err(refuse(&EngineError::conflict(format!(
-                "failed to create the container ID file: {path}: {error}"
-            ))));
+            return Err(refuse_id_file(&format!(
+                "failed to create the container ID file: open {path}: {}",
+                errors::cause(&error)
+            )));
         }
     }
     Ok(made)
@@ -171,7 +182,7 @@ fn not_started(
     if request.rm {
         discard(engine, made);
     }
-    ExitCode::from(u8::try_from(error.start_code()).unwrap_or(125))
+    ExitCode::from(errors::run_code(error))
 }
 
 fn foreground(

@@ -76,7 +76,7 @@ fn list(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => super::fail_text(invocation, &error.to_string()),
+        Err(error) => super::refuse_text(invocation, &error.to_string()),
     }
 }
 

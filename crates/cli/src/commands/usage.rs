@@ -8,7 +8,7 @@ use engine::{Engine, EngineError};
 use types::digest::Digest;
 use types::timestamp::Timestamp;
 
-use super::{fail_text, list, print};
+use super::{list, print, refuse_text};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::rows::Clock;
@@ -35,7 +35,7 @@ pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => fail_text(invocation, &error.to_string()),
+        Err(error) => refuse_text(invocation, &error.to_string()),
     }
 }
 

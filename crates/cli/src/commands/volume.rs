@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use types::filter::Filters;
 use types::timestamp::Timestamp;
 
-use super::{fail_text, print, print_line};
+use super::{fail_text, print, print_line, refuse_text};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -136,7 +136,7 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print(&text);
             ExitCode::SUCCESS
         }
-        Err(error) => fail_text(invocation, &error.to_string()),
+        Err(error) => refuse_text(invocation, &error.to_string()),
     }
 }
 
@@ -280,6 +280,9 @@ pub(crate) fn export(engine: &Engine, invocation: &Invocation) -> ExitCode {
             invocation,
             "cannot write an archive to a terminal: use -o FILE or redirect",
         );
+    }
+    if let Err(text) = super::copy::check_output(output) {
+        return refuse_text(invocation, &format!("failed to export volume: {text}"));
     }
     let written = match output {
         "" => engine.export_volume(name, &mut std::io::stdout().lock()),

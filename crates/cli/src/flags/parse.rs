@@ -201,14 +201,19 @@ fn texts(program: Program, argv: &[OsString]) -> Result<Vec<&str>, Failure> {
         "the kernel passes fewer arguments"
     );
     argv.iter()
-        .map(|argument| {
+        .enumerate()
+        .map(|(index, argument)| {
             argument.to_str().ok_or_else(|| {
                 let shown = argument.to_string_lossy();
-                usage_failure(format!(
-                    "{}: argument \"{}\" is not valid UTF-8",
-                    program.name(),
-                    shown
-                ))
+                // The command is not known yet, and the codes of `run` are its container's.
+                let runs = argv[..index].iter().any(|word| word == "run");
+                Failure {
+                    text: format!(
+                        "{}: argument \"{shown}\" is not valid UTF-8",
+                        program.name()
+                    ),
+                    exit_code: if runs { EXIT_FLAG } else { EXIT_USAGE },
+                }
             })
         })
         .collect()

@@ -9,6 +9,7 @@ use types::env::{
 };
 
 use super::{Caller, FlagError};
+use crate::errors::cause;
 use crate::flags::Matches;
 
 /// `--env-file`, then `--env`, as the container's own variables.
@@ -59,15 +60,4 @@ pub(super) fn read_bounded(file: File, bytes_max: usize) -> io::Result<Vec<u8>> 
     let mut content = Vec::new();
     file.take(bytes_max as u64).read_to_end(&mut content)?;
     Ok(content)
-}
-
-/// The cause of an input or output error in Go's words: `no such file or directory`.
-pub(super) fn cause(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_ascii_lowercase().to_string() + characters.as_str(),
-        None => String::new(),
-    }
 }

@@ -6,7 +6,8 @@ use types::container::ContainerSpec;
 use types::go_syntax::{parse_bool, quote};
 
 use super::FlagError;
-use super::environment::{cause, read_bounded};
+use super::environment::read_bounded;
+use crate::errors::cause;
 use crate::flags::Matches;
 
 /// The largest seccomp profile looked at; Docker's own has 12 KiB.

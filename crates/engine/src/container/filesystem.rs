@@ -273,6 +273,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Unpacks an archive that a user has, compressed or not, into a directory of a container.
+    ///
+    /// # Errors
+    /// As [`Engine::copy_to`], and where the first bytes cannot be read.
+    pub fn copy_archive_to(
+        &self,
+        key: &str,
+        directory: &str,
+        source: impl Read + Send,
+    ) -> Result<(), EngineError> {
+        let (_, archive) =
+            storage::compression::decode(source).map_err(|error| text("read archive", &error))?;
+        self.copy_to(key, directory, true, archive)
+    }
+
     /// What a path of a container is.
     ///
     /// # Errors

@@ -211,6 +211,7 @@ impl Engine {
                 job.attachment = Some(attachment);
                 warnings = told;
             }
+            warnings.extend(oom_score_warning(record.spec.oom_score_adj));
             let places = self.places(&record.id);
             files::write(&job.directory, record, &job.launch, &places, &links)?;
         }
@@ -396,6 +397,26 @@ struct Given {
     attachment: Option<network::attachment::Attachment>,
     adopt: bool,
     warnings: Vec<String>,
+}
+
+/// Lowering the score needs CAP_SYS_RESOURCE; the kernel is asked on ourselves, and the start goes on
+/// without what it refuses, as with limits.
+fn oom_score_warning(wanted: i32) -> Option<String> {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let own = std::fs::read_to_string(SCORE).ok()?;
+    // 0 is what everybody has who asks for nothing.
+    if wanted == 0 || wanted >= own.trim().parse().ok()? {
+        return None;
+    }
+    match std::fs::write(SCORE, wanted.to_string()) {
+        Ok(()) => {
+            let _ = std::fs::write(SCORE, own.trim());
+            None
+        }
+        Err(_) => Some(format!(
+            "--oom-score-adj {wanted} is not in force: lowering the score needs CAP_SYS_RESOURCE"
+        )),
+    }
 }
 
 fn libc_sigterm() -> i32 {

@@ -23,7 +23,7 @@ pub enum ProfileError {
     TooLarge(usize),
     /// Not JSON, or not of the form. Docker's words.
     #[error("Decoding seccomp profile failed: {0}")]
-    Decode(#[source] serde_json::Error),
+    Decode(serde_json::Error),
     /// Docker's words.
     #[error(
         "both 'architectures' and 'archMap' are specified in the seccomp profile, use either \
@@ -320,7 +320,7 @@ fn condition(argument: &ArgumentDocument) -> Result<Condition, ProfileError> {
 
 /// The document; members that we do not know (comments, a listener's path) have no effect on a filter.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object with defaultAction")]
 struct Document {
     #[serde(default)]
     default_action: String,

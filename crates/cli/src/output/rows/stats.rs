@@ -76,6 +76,10 @@ pub(crate) fn list(rows: &[StatsRow], flags: ListFlags<'_>) -> Result<String, Fo
         titles: TITLES,
         escape_control: flags.escape_control,
     };
+    if rows.is_empty() {
+        // As Docker: a field that there is not is told though no container runs.
+        render(layout, [row(&StatsRow::default(), true)].into_iter())?;
+    }
     render(layout, rows.iter().map(|stats| row(stats, !flags.no_trunc)))
 }
 
