@@ -376,6 +376,12 @@ mod tests {
 
     #[test]
     fn an_entry_point_takes_away_the_command_of_the_image_alone() {
+        let strings = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
         let mut config = ContainerDefaults {
             cmd: Some(strings(&["of the image"])),
             ..ContainerDefaults::default()
