@@ -67,6 +67,12 @@ lines! {
     a_variable_that_is_no_text_is_told: r#"export BAD=$'\xff'; echo BAD > env; for f in '-e BAD' '--env-file env'; do caisson run --rm $N $f busybox sh -c '[ -z "$BAD" ]' 2> e || exit 2; grep -qx 'WARNING: the variable BAD is left out: its value is not valid UTF-8' e || exit 3; done
         caisson run $N busybox $'\xff' 2> e; [ $? = 125 ] || exit 4; caisson ps $'\xff' 2> e; [ $? = 1 ]"#;
     hello_world_is_pulled_without_a_network: "unshare -n caisson pull hello-world > o 2>e; grep -qx 'Status: Built-in image taken for hello-world:latest' o || exit 2; unshare -n caisson pull hello-world 2>e | grep -qx 'Status: Image is up to date for hello-world:latest'";
+    a_parent_of_control_groups_goes_with_what_was_made_for_it: r#"P=walk-$$; there() { find /sys/fs/cgroup -maxdepth 3 -name "$P-$1" -type d | grep -c .; }
+        left() { for i in $(seq 50); do [ $(there $1) = $2 ] && return; sleep .1; done; find /sys/fs/cgroup -name "$P-$1"; false; }
+        caisson run -d $N --name p1 --cgroup-parent /$P-a/in busybox sleep 99 >/dev/null; [ $(there a) -gt 0 ] || exit 2
+        caisson run --rm $N --cgroup-parent /$P-a busybox true; [ $(there a) -gt 0 ] || exit 3
+        caisson rm -f p1 >/dev/null; left a 0 || exit 4; caisson run --rm $N --cgroup-parent /$P-a busybox true; left a 0 || exit 5
+        M=$(grep -m1 -E '^[^ ]+ (/sys/fs/cgroup[^ ]*) cgroup2? .*' /proc/mounts | cut -d' ' -f2); mkdir $M/$P-b; caisson run --rm $N --cgroup-parent /$P-b busybox true; left b 1; r=$?; rmdir $M/$P-b; exit $r"#;
     wait_prints_the_code: "caisson run -d $N --name ww busybox sh -c 'sleep .3; exit 9'; caisson wait ww | grep -qx 9";
     exec_has_streams_terminal_and_code: "caisson run -d $N --name ee busybox sleep 100; echo abc | caisson exec -i ee cat | grep -qx abc && script -qec 'caisson exec -ti ee tty' /dev/null | grep -q pts && { caisson exec ee sh -c 'exit 7'; [ $? = 7 ]; } && caisson exec -d ee touch /done && sleep .5 && caisson exec ee ls /done";
     signals_are_passed_on: "caisson run --rm --name sp $N busybox sh -c 'trap \"echo got; exit 4\" TERM; echo ready; while :; do sleep .1; done' > o & p=$!; for i in $(seq 50); do grep -q ready o && break; sleep .1; done; kill -TERM $p; wait $p; r=$?; grep -q got o && [ $r = 4 ]";

@@ -32,6 +32,12 @@ impl Monitor {
         sys::fail::point("monitor.farewell.unlocked");
         if let Some(mut container) = self.ended.take() {
             let _ = container.cgroup.remove();
+            let group = &self.job.launch.cgroup;
+            if group.parent_is_named {
+                // Nobody else would ever remove it.
+                let layout = runtime::cgroup::Layout::detect();
+                let _ = layout.and_then(|layout| layout.remove_made_parent(&group.parent));
+            }
         }
         sys::fail::point("monitor.farewell.released");
         let mut next = self.job.reap_arguments.clone();

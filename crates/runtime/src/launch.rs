@@ -65,6 +65,9 @@ pub struct UserRequest {
 pub struct CgroupRequest {
     /// Directory beneath each hierarchy's root.
     pub parent: String,
+    /// A user named it: what was made of it for this container goes with its group.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parent_is_named: bool,
     /// Name in it.
     pub id: String,
     /// Limits.

@@ -165,6 +165,7 @@ fn cgroup(record: &ContainerRecord, host: &HostFacts, security: &SecurityOptions
         } else {
             spec.cgroup_parent.clone()
         },
+        parent_is_named: !spec.cgroup_parent.is_empty(),
         id: record.id.clone(),
         resources: spec.resources.clone(),
         device_rules: host

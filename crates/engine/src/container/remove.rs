@@ -286,6 +286,9 @@ impl Engine {
             parent => parent.to_string(),
         };
         remove_group(&parent, &record.id);
+        if !record.spec.cgroup_parent.is_empty() {
+            let _ = Layout::detect().and_then(|layout| layout.remove_made_parent(&parent));
+        }
     }
 }
 

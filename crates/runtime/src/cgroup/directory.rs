@@ -7,6 +7,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use sys::{Context, SysError};
 
+/// The attribute of a group above those of containers that we made, and so may remove.
+const MADE_MARK: &str = "trusted.caisson.made";
 /// The longest file that is read; a pid takes at most 8 bytes, so that it holds over 100,000.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Groups within groups that are looked at; a container with its own groups makes them.
@@ -57,6 +59,17 @@ impl Directory {
     /// Removes the empty group at `relative`.
     pub(super) fn remove(&self, relative: &str) -> Result<(), Errno> {
         rustix::fs::unlinkat(&self.fd, relative, AtFlags::REMOVEDIR)
+    }
+
+    /// Notes on this group that we made it. Kernels and users without such notes have none.
+    pub(super) fn mark_made(&self) {
+        let _ = rustix::fs::fsetxattr(&self.fd, MADE_MARK, b"1", rustix::fs::XattrFlags::empty());
+    }
+
+    /// Whether we noted that.
+    pub(super) fn is_marked_made(&self) -> bool {
+        let mut value = [0u8; 1];
+        rustix::fs::fgetxattr(&self.fd, MADE_MARK, &mut value).is_ok()
     }
 
     pub(super) fn error(&self, op: &'static str, file: &str, errno: Errno) -> SysError {

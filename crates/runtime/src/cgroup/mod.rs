@@ -303,6 +303,27 @@ impl Layout {
         Ok(is_gone)
     }
 
+    /// Removes a parent that a user named, and what is above it, from every hierarchy: as far as it is
+    /// empty and was made by us for a container.
+    ///
+    /// # Errors
+    /// A parent that is no path of plain names.
+    pub fn remove_made_parent(&self, parent: &str) -> Result<(), CgroupError> {
+        let parent = clean(parent)?;
+        for hierarchy in &self.hierarchies {
+            let ends: Vec<&str> = prefixes(&parent).collect();
+            for end in ends.into_iter().rev() {
+                let group = hierarchy.root.open_at(end);
+                if !group.is_ok_and(|group| group.is_marked_made())
+                    || hierarchy.root.remove(end).is_err()
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Each limit that was asked for needs a controller.
     fn require_controllers(&self, limits: &Limits) -> Result<(), CgroupError> {
         let has = |v1: &str, v2: &str| {
@@ -460,6 +481,9 @@ fn make_parents(hierarchy: &Hierarchy, path: &str) -> Result<(), CgroupError> {
     for end in prefixes(path) {
         match hierarchy.root.make(end) {
             Ok(()) => {
+                if let Ok(group) = hierarchy.root.open_at(end) {
+                    group.mark_made();
+                }
                 if !hierarchy.unified && hierarchy.has("cpuset") {
                     inherit_cpusets(hierarchy, end)?;
                     // Groups beneath start with the parent's processors and nodes by themselves.
