@@ -58,6 +58,8 @@ Run 'docker run --help' for more information"
         CODE=127 says "docker: $D error gathering device information while adding custom device \"/dev/nosuch\": no such file or directory$HELP" run $N --device /dev/nosuch busybox true
         CODE=127 says "docker: failed to create the container ID file: open /nosuch/x: no such file or directory$HELP" run $N --cidfile /nosuch/x busybox true
         CODE=125 says "docker: container ID file found, make sure the other container isn't running or delete f$HELP" run $N --cidfile f busybox true
+        says "container ID file found, make sure the other container isn't running or delete f" create $N --cidfile f busybox true
+        docker create --pull never nosuch 2> e; [ $? = 1 ] && grep -qx "$D No such image: nosuch:latest" e || exit 3
         printf 'A=\377\n' > env; CODE=125 says "docker: invalid env file (env): invalid utf8 bytes at line 1: [65 61 255]$HELP" run $N --env-file env busybox true
         echo '[]' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: invalid length 1, expected an object with defaultAction at line 1 column 2$HELP" run $N --security-opt seccomp=sec busybox true
         caisson volume create vv >/dev/null

@@ -29,7 +29,7 @@ pub(crate) fn refuse(program: Program, text: &str) {
     }
 }
 
-/// [`report`] for `run` and `create`, whose errors Docker begins with its own name.
+/// [`report`] for `run`, whose errors Docker begins with its own name.
 pub(crate) fn report_run(program: Program, error: &EngineError) {
     // What Docker's layers add to a command that cannot be started; scripts know the whole line.
     const NOT_STARTED: &str = "failed to create task for container: failed to create shim task: OCI \
@@ -49,7 +49,7 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
     }
 }
 
-/// The code of a `run` or `create` that did not come to its command. As in Docker's client, what the
+/// The code of a `run` that did not come to its command. As in Docker's client, what the
 /// text says of files counts, even where it is not the command's.
 pub(crate) fn run_code(error: &EngineError) -> u8 {
     match error {
@@ -71,11 +71,11 @@ fn run_code_of_text(text: &str) -> u8 {
     }
 }
 
-/// What `run` and `create` themselves find wrong, in Docker's form and with its code.
-pub(crate) fn refuse_run(program: Program, command: &str, text: &str) -> u8 {
+/// What `run` itself finds wrong, in Docker's form and with its code.
+pub(crate) fn refuse_run(program: Program, text: &str) -> u8 {
     let name = program.name();
     complain(&format!(
-        "{name}: {text}\n\nRun '{name} {command} --help' for more information"
+        "{name}: {text}\n\nRun '{name} run --help' for more information"
     ));
     run_code_of_text(text)
 }
@@ -129,5 +129,34 @@ pub(crate) fn cause(error: &std::io::Error) -> String {
     match characters.next() {
         Some(first) => first.to_ascii_lowercase().to_string() + characters.as_str(),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_run_follows_the_text_as_in_dockers_client() {
+        for (text, code) in [
+            (
+                "error gathering device information: no such file or directory",
+                127,
+            ),
+            ("exec: \"x\": executable file not found in $PATH", 127),
+            ("open /x: permission denied", 126),
+            ("open /x: is a directory", 126),
+            ("bind source path does not exist: /x", 125),
+        ] {
+            assert_eq!(run_code_of_text(text), code, "{text}");
+        }
+        let failure = |kind| {
+            EngineError::Start(engine::Failure {
+                kind,
+                text: "permission denied".into(),
+            })
+        };
+        assert_eq!(run_code(&failure(FailureKind::NotFound)), 127);
+        assert_eq!(run_code(&failure(FailureKind::NotExecutable)), 126);
     }
 }

@@ -13,7 +13,7 @@ use super::attach::{end_session, session};
 use super::{image, print_line};
 use crate::client_config::ClientConfig;
 use crate::errors;
-use crate::flags::Invocation;
+use crate::flags::{Invocation, Verb};
 use crate::run_flags::{self, Caller, FlagError, RunRequest};
 use crate::streams;
 use crate::terminal;
@@ -82,14 +82,23 @@ fn make(
     request: &RunRequest,
     id: String,
 ) -> Result<Made, ExitCode> {
+    let runs = invocation.command.verb == Verb::Run;
     let refuse = |error: &EngineError| {
+        if !runs {
+            errors::report(invocation.program, error);
+            return ExitCode::from(1);
+        }
         errors::report_run(invocation.program, error);
         ExitCode::from(errors::run_code(error))
     };
-    let command = invocation.command.path.last().copied().unwrap_or("run");
     // The command's own words, not the engine's.
-    let refuse_id_file =
-        |text: &str| ExitCode::from(errors::refuse_run(invocation.program, command, text));
+    let refuse_id_file = |text: &str| match runs {
+        true => ExitCode::from(errors::refuse_run(invocation.program, text)),
+        false => {
+            errors::refuse(invocation.program, text);
+            ExitCode::from(1)
+        }
+    };
     if let Some(path) = &request.cidfile
         && std::path::Path::new(path).exists()
     {

@@ -88,7 +88,7 @@ impl FlagError {
         };
         let text = match self {
             Self::Usage(text) => format!("{name}: {text}"),
-            Self::Engine(text) if starts_containers => format!("{name}: {of_daemon}{text}"),
+            Self::Engine(text) if command == "run" => format!("{name}: {of_daemon}{text}"),
             Self::Engine(text) => match program {
                 Program::Docker => format!("{of_daemon}{text}"),
                 Program::Caisson => format!("{name}: {text}"),
@@ -97,13 +97,18 @@ impl FlagError {
             Self::NotYet(text) => format!("{name}: {text}"),
         };
         let text = match self {
-            Self::Usage(_) | Self::Engine(_) if starts_containers => {
+            Self::Usage(_) if starts_containers => {
                 format!("{text}\n\nRun '{name} {command} --help' for more information")
+            }
+            Self::Engine(_) if command == "run" => {
+                format!("{text}\n\nRun '{name} run --help' for more information")
             }
             _ => text,
         };
         let exit_code = match self {
             Self::Plain(_) => 1,
+            // Docker's `create` passes on what its daemon says.
+            Self::Engine(_) if command == "create" => 1,
             _ if starts_containers => 125,
             _ => 1,
         };
