@@ -9,6 +9,7 @@ mod adversity;
 mod attacks;
 mod browser;
 mod build;
+mod builds;
 mod compose;
 mod crash;
 mod guides;

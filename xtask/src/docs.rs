@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 
 use crate::compat;
 use crate::compat_compose;
+use crate::compat_dockerfile;
 use crate::house::{cargo, release_binary, root};
 use crate::tidy::promises;
 
@@ -30,6 +31,9 @@ const COMMANDS: &str = "docs/compat-cli.md";
 /// Compose's keys and commands, one by one.
 const COMPOSE: &str = "docs/compat-compose.md";
 
+/// The Dockerfile language, word by word.
+const DOCKERFILE: &str = "docs/compat-dockerfile.md";
+
 /// Makes or checks all pages; builds the release binary first.
 pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
     let status = cargo()
@@ -46,12 +50,14 @@ pub(crate) fn command(mode: Mode) -> anyhow::Result<()> {
     let tables = generated("--tables")?;
     pages.push((COMMANDS.into(), compat::page(&tables)?));
     pages.push((COMPOSE.into(), compat_compose::page(&tables)?));
+    let words = generated("--dockerfile")?;
+    pages.push((DOCKERFILE.into(), compat_dockerfile::page(&words)?));
     let mut stale = Vec::new();
     for (file, text) in pages {
         let path = root().join(&file);
         let is_fresh = std::fs::read_to_string(&path).is_ok_and(|found| {
             // Which test uses a flag changes with every test; what becomes of the flag does not.
-            let names_tests = [COMMANDS, COMPOSE].map(std::ffi::OsStr::new);
+            let names_tests = [COMMANDS, COMPOSE, DOCKERFILE].map(std::ffi::OsStr::new);
             let may_lag = mode == Mode::Check && names_tests.contains(&file.as_os_str());
             found == text
                 || (may_lag && compat::without_tests(&found) == compat::without_tests(&text))

@@ -11,6 +11,7 @@
 mod bench;
 mod compat;
 mod compat_compose;
+mod compat_dockerfile;
 mod dist;
 mod docs;
 mod fuzz;

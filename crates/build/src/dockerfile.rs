@@ -18,6 +18,7 @@ pub(crate) mod suggest;
 pub mod syntax;
 #[cfg(test)]
 mod tests;
+pub mod vocabulary;
 pub mod words;
 
 pub use error::DockerfileError;

@@ -28,6 +28,7 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arguments::PREDEFINED;
 pub use chmod::ChmodError;
 pub use copy::split_pivot;
 pub use ports::ExposeError;

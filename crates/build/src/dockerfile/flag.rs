@@ -1,6 +1,7 @@
 //! Flags of instructions: `--name=value` behind the name.
 
 use super::error::FlagProblem;
+use super::keyword::Keyword;
 
 /// What a flag takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,44 @@ pub(super) enum Takes {
 
 /// Names of an instruction's flags.
 pub(super) type Known = &'static [(&'static str, Takes)];
+
+/// The flags that an instruction knows.
+pub(super) fn known(keyword: Keyword) -> Known {
+    match keyword {
+        Keyword::From => &[("platform", Takes::Text)],
+        Keyword::Add => &[
+            ("chown", Takes::Text),
+            ("chmod", Takes::Text),
+            ("link", Takes::Boolean),
+            ("keep-git-dir", Takes::Boolean),
+            ("checksum", Takes::Text),
+            ("unpack", Takes::Boolean),
+            ("exclude", Takes::Texts),
+        ],
+        Keyword::Copy => &[
+            ("chown", Takes::Text),
+            ("from", Takes::Text),
+            ("chmod", Takes::Text),
+            ("link", Takes::Boolean),
+            ("exclude", Takes::Texts),
+            ("parents", Takes::Boolean),
+        ],
+        Keyword::Run => &[
+            ("mount", Takes::Texts),
+            ("network", Takes::Text),
+            ("security", Takes::Text),
+            ("device", Takes::Texts),
+        ],
+        Keyword::Healthcheck => &[
+            ("interval", Takes::Text),
+            ("timeout", Takes::Text),
+            ("start-period", Takes::Text),
+            ("start-interval", Takes::Text),
+            ("retries", Takes::Text),
+        ],
+        _ => &[],
+    }
+}
 
 /// The flags that an instruction has.
 pub(super) struct Flags {

@@ -60,7 +60,7 @@ pub enum MountKind {
     Ssh,
 }
 
-const KINDS: [(&str, MountKind); 5] = [
+pub(super) const KINDS: [(&str, MountKind); 5] = [
     ("bind", MountKind::Bind),
     ("cache", MountKind::Cache),
     ("tmpfs", MountKind::Tmpfs),
@@ -89,13 +89,13 @@ pub enum Sharing {
     Locked,
 }
 
-const SHARINGS: [(&str, Sharing); 3] = [
+pub(super) const SHARINGS: [(&str, Sharing); 3] = [
     ("shared", Sharing::Shared),
     ("private", Sharing::Private),
     ("locked", Sharing::Locked),
 ];
 
-const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",

@@ -9,7 +9,7 @@ use super::command::{
     Instruction, Pair, Run, RunNetwork, RunSecurity, Sources, Stage,
 };
 use super::error::{DockerfileError, FlagProblem, Problem};
-use super::flag::{Flags, Known, Takes};
+use super::flag::{self, Flags};
 use super::heredoc::Heredoc;
 use super::keyword::{KEYWORDS, Keyword};
 use super::mount::{Device, MountFault, MountFlag};
@@ -100,7 +100,7 @@ fn from(statement: Statement) -> Result<Stage, DockerfileError> {
         }
         _ => return Err(DockerfileError::at(Problem::From, origin, "")),
     };
-    let flags = flags(&statement, &[("platform", Takes::Text)])?;
+    let flags = flags(&statement, Keyword::From)?;
     Ok(Stage {
         as_written,
         name,
@@ -200,7 +200,8 @@ fn exactly_one(keyword: Keyword, statement: &Statement) -> Result<String, Docker
     }
 }
 
-fn flags(statement: &Statement, known: Known) -> Result<Flags, DockerfileError> {
+fn flags(statement: &Statement, keyword: Keyword) -> Result<Flags, DockerfileError> {
+    let known = flag::known(keyword);
     Flags::parse(&statement.flags, known).map_err(|fault| {
         let error = fail(fault.problem.into(), statement, &fault.written);
         match fault.unknown {
@@ -324,18 +325,7 @@ fn sources(keyword: Keyword, statement: &Statement) -> Result<Sources, Dockerfil
 
 fn add(statement: &Statement) -> Result<Add, DockerfileError> {
     let sources = sources(Keyword::Add, statement)?;
-    let flags = flags(
-        statement,
-        &[
-            ("chown", Takes::Text),
-            ("chmod", Takes::Text),
-            ("link", Takes::Boolean),
-            ("keep-git-dir", Takes::Boolean),
-            ("checksum", Takes::Text),
-            ("unpack", Takes::Boolean),
-            ("exclude", Takes::Texts),
-        ],
-    )?;
+    let flags = flags(statement, Keyword::Add)?;
     Ok(Add {
         sources,
         chown: flags.text("chown").unwrap_or_default(),
@@ -350,17 +340,7 @@ fn add(statement: &Statement) -> Result<Add, DockerfileError> {
 
 fn copy(statement: &Statement) -> Result<Copy, DockerfileError> {
     let sources = sources(Keyword::Copy, statement)?;
-    let flags = flags(
-        statement,
-        &[
-            ("chown", Takes::Text),
-            ("from", Takes::Text),
-            ("chmod", Takes::Text),
-            ("link", Takes::Boolean),
-            ("exclude", Takes::Texts),
-            ("parents", Takes::Boolean),
-        ],
-    )?;
+    let flags = flags(statement, Keyword::Copy)?;
     Ok(Copy {
         sources,
         from: flags.text("from").unwrap_or_default(),
@@ -373,26 +353,18 @@ fn copy(statement: &Statement) -> Result<Copy, DockerfileError> {
 }
 
 fn run(statement: &Statement) -> Result<Run, DockerfileError> {
-    let flags = flags(
-        statement,
-        &[
-            ("mount", Takes::Texts),
-            ("network", Takes::Text),
-            ("security", Takes::Text),
-            ("device", Takes::Texts),
-        ],
-    )?;
-    let flag = |problem: FlagProblem, name: &str| fail(problem.into(), statement, name);
+    let flags = flags(statement, Keyword::Run)?;
+    let wrong = |problem: FlagProblem, name: &str| fail(problem.into(), statement, name);
     let network = match flags.text("network").as_deref() {
         None | Some("default") => RunNetwork::Default,
         Some("none") => RunNetwork::None,
         Some("host") => RunNetwork::Host,
-        Some(other) => return Err(flag(FlagProblem::Network(other.to_owned()), "--network")),
+        Some(other) => return Err(wrong(FlagProblem::Network(other.to_owned()), "--network")),
     };
     let security = match flags.text("security").as_deref() {
         None | Some("sandbox") => RunSecurity::Sandbox,
         Some("insecure") => RunSecurity::Insecure,
-        Some(other) => return Err(flag(FlagProblem::Security(other.to_owned()), "--security")),
+        Some(other) => return Err(wrong(FlagProblem::Security(other.to_owned()), "--security")),
     };
     let fault = |fault: MountFault, written: &str| DockerfileError {
         did_you_mean: fault.did_you_mean.map(str::to_owned),
@@ -420,16 +392,7 @@ fn healthcheck(statement: &Statement) -> Result<Healthcheck, DockerfileError> {
     let [kind, words @ ..] = &statement.arguments[..] else {
         return Err(fail(Problem::AtLeastOne("HEALTHCHECK"), statement, ""));
     };
-    let flags = flags(
-        statement,
-        &[
-            ("interval", Takes::Text),
-            ("timeout", Takes::Text),
-            ("start-period", Takes::Text),
-            ("start-interval", Takes::Text),
-            ("retries", Takes::Text),
-        ],
-    )?;
+    let flags = flags(statement, Keyword::Healthcheck)?;
     let mut check = Healthcheck::default();
     match kind.to_uppercase().as_str() {
         "NONE" if words.is_empty() => {

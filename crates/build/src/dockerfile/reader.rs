@@ -78,6 +78,9 @@ pub(super) fn without_continuation(line: &str, escape: char) -> Option<&str> {
     (!joined.ends_with(escape)).then_some(joined)
 }
 
+/// Their names.
+pub(super) const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
+
 /// The directives at the top of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directives {

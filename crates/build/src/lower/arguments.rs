@@ -18,6 +18,29 @@ const PROXIES: [&str; 5] = [
     "NO_PROXY",
     "ALL_PROXY",
 ];
+/// Arguments that say something of the build, or to it.
+pub(crate) const PREDEFINED: [&str; 20] = [
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETOSVERSION",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "TARGETSTAGE",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDOSVERSION",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    PROXIES[0],
+    PROXIES[1],
+    PROXIES[2],
+    PROXIES[3],
+    PROXIES[4],
+    EPOCH,
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_DOCKERFILE_CHECK",
+    "BUILDKIT_SANDBOX_HOSTNAME",
+];
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Arguments that are no variables of a step.
 const NOT_IN_ENVIRONMENT: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
@@ -41,19 +64,21 @@ fn predefined(request: &Request, target_platform: &Platform) -> Vec<(&'static st
         "" => last.unwrap_or("default"),
         named => named,
     };
-    vec![
-        ("BUILDPLATFORM", platform_text(build)),
-        ("BUILDOS", build.os.clone()),
-        ("BUILDOSVERSION", build.os_version.clone()),
-        ("BUILDARCH", build.architecture.clone()),
-        ("BUILDVARIANT", build.variant.clone()),
-        ("TARGETPLATFORM", platform_text(target)),
-        ("TARGETOS", target.os.clone()),
-        ("TARGETOSVERSION", target.os_version.clone()),
-        ("TARGETARCH", target.architecture.clone()),
-        ("TARGETVARIANT", target.variant.clone()),
-        ("TARGETSTAGE", stage.to_owned()),
-    ]
+    // In the order of their names above.
+    let values = [
+        platform_text(target),
+        target.os.clone(),
+        target.os_version.clone(),
+        target.architecture.clone(),
+        target.variant.clone(),
+        stage.to_owned(),
+        platform_text(build),
+        build.os.clone(),
+        build.os_version.clone(),
+        build.architecture.clone(),
+        build.variant.clone(),
+    ];
+    PREDEFINED.into_iter().zip(values).collect()
 }
 
 impl Lowering<'_> {

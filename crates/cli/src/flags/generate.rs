@@ -23,6 +23,8 @@ pub(crate) enum Form {
     Compatibility,
     /// The tables as lines.
     Tables,
+    /// The words of the Dockerfile language as lines: kind and word.
+    Dockerfile,
     /// Completions for a shell.
     Completions(Shell),
 }
@@ -48,14 +50,15 @@ pub(crate) struct Page {
 }
 
 impl Form {
-    /// Reads the arguments of `internal docs`: `--man`, `--markdown`, `--compat`, `--tables` or
-    /// `--completions SHELL`.
+    /// Reads the arguments of `internal docs`: `--man`, `--markdown`, `--compat`, `--tables`,
+    /// `--dockerfile` or `--completions SHELL`.
     pub(crate) fn parse(arguments: &[&str]) -> Option<Self> {
         match arguments {
             ["--man"] => Some(Self::Man),
             ["--markdown"] => Some(Self::Markdown),
             ["--compat"] => Some(Self::Compatibility),
             ["--tables"] => Some(Self::Tables),
+            ["--dockerfile"] => Some(Self::Dockerfile),
             ["--completions", "bash"] => Some(Self::Completions(Shell::Bash)),
             ["--completions", "zsh"] => Some(Self::Completions(Shell::Zsh)),
             ["--completions", "fish"] => Some(Self::Completions(Shell::Fish)),
@@ -77,10 +80,19 @@ pub(crate) fn pages(form: Form) -> Vec<Page> {
         Form::Markdown => one("commands.md", markdown()),
         Form::Compatibility => one("compat.md", compatibility()),
         Form::Tables => one("tables.tsv", listing::tables()),
+        Form::Dockerfile => one("dockerfile.tsv", dockerfile()),
         Form::Completions(Shell::Bash) => one("caisson.bash", completions::bash()),
         Form::Completions(Shell::Zsh) => one("_caisson", completions::zsh()),
         Form::Completions(Shell::Fish) => one("caisson.fish", completions::fish()),
     }
+}
+
+fn dockerfile() -> String {
+    let words = engine::build::vocabulary().into_iter();
+    words.fold(String::new(), |mut out, (kind, word)| {
+        let _ = writeln!(out, "{}\t{word}", kind.name());
+        out
+    })
 }
 
 /// The visible commands, by name.

@@ -47,6 +47,7 @@ use storage::lease::Lease;
 use sys::atomic::Durability;
 
 pub use build::dockerfile::place::Lines;
+pub use build::dockerfile::vocabulary::vocabulary;
 pub use build::graph::Surroundings;
 pub use build::graph::{NamedContext, Network};
 pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};

@@ -1,0 +1,231 @@
+//! `build` of what people build: programs of a Debian with their packages, and each word of the language
+//! that no other test uses.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use testkit::{Sandbox, can_run, check_in};
+
+/// A Debian with a compiler and Python, which installs the other packages from within itself: made once
+/// on a machine, which takes a minute.
+const BASE: &str = r#"
+set -eu
+mmdebstrap --quiet --variant=minbase --format=tar --include=ca-certificates,gcc,libc6-dev,python3-minimal,libpython3-stdlib \
+    --customize-hook='chroot "$1" apt-get update -qq; chroot "$1" apt-get -yqq --download-only --no-install-recommends install curl gnupg nodejs nginx-light postgresql' \
+    --customize-hook='mkdir "$1/repo"; mv "$1"/var/cache/apt/archives/*.deb "$1/repo/"; cd "$1/repo"; for d in *.deb; do dpkg-deb -f $d; printf "Filename: ./%s\nSize: %s\nSHA256: %s\n\n" $d $(stat -c %s $d) $(sha256sum $d | cut -d" " -f1); done > Packages' \
+    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/apt/sources.list.d/*; echo "deb [trusted=yes] file:/repo ./" > "$1/etc/apt/sources.list"' \
+    bookworm "$1.$$" >&2
+mv "$1.$$" "$1"
+"#;
+
+fn base() -> &'static PathBuf {
+    static BASE_IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    BASE_IMAGE.get_or_init(|| {
+        let path = PathBuf::from("/var/tmp/caisson-it-builds-1.tar");
+        if !path.exists() {
+            let made = Command::new("bash")
+                .args(["-c", BASE, "base"])
+                .arg(&path)
+                .status();
+            assert!(made.unwrap().success(), "cannot make a base image");
+        }
+        path
+    })
+}
+
+/// `build ARGUMENTS` builds on the host's network, which is the test's own; its progress is in `log`.
+const FUNCTIONS: &str = r#"
+    ip link set lo up
+    build() { caisson build --network host "$@" 2> log; }
+    missed() { grep -c 'not cached:' log; }
+    waits() { for i in $(seq 200); do "$@" >/dev/null 2>&1 && return; sleep .1; done; echo "never: $*"; "$@"; false; }"#;
+
+fn builds(script: &str) {
+    check_in(
+        &Sandbox::new(),
+        &format!("cat > s.sh <<'EOS'\n{FUNCTIONS}\n{script}\nEOS\nunshare -n bash s.sh"),
+    );
+}
+
+#[test]
+fn programs_of_a_debian_are_built_served_and_not_built_again() {
+    if can_run() {
+        let base = base().display();
+        builds(&format!(
+            "caisson import {base} debian:12 >/dev/null || exit 99\n{DEBIAN}"
+        ));
+    }
+}
+
+/// A C program in two stages, a Python service, a course's Dockerfile, nginx, PostgreSQL.
+const DEBIAN: &str = r#"
+mkdir -p c py node web pg
+printf '#include <stdio.h>\n#include "greet.h"\nint main(void) { puts(GREETING); return 0; }\n' > c/main.c; echo '#define GREETING "from two stages"' > c/greet.h; printf 'all: greet\n' > c/Makefile
+cat > c/Dockerfile <<'EOF'
+FROM debian:12 AS build
+WORKDIR /src
+COPY *.c *.h ./
+RUN gcc -O1 -static -o /greet main.c
+FROM scratch
+COPY --from=build /greet /greet
+ENTRYPOINT ["/greet"]
+EOF
+build -t greet c || { cat log; exit 2; }
+[ "$(caisson run --rm --network none greet)" = 'from two stages' ] && [ $(caisson inspect -f '{{len .RootFS.Layers}}' greet) = 1 ] || exit 3
+sed -i 's/two stages/two steps/' c/greet.h; build -t greet c && grep -q 'not cached: greet.h changed' log && [ "$(caisson run --rm --network none greet)" = 'from two steps' ] || exit 4
+cat > py/app.py <<'EOF'
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"{os.environ['GREETING']} {os.getuid()} {self.path}\n".encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+http.server.HTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+EOF
+printf '__pycache__\n*.pyc\n' > py/.dockerignore; touch py/x.pyc
+cat > py/Dockerfile <<'EOF'
+FROM debian:12
+ARG PORT=8000
+ENV PORT=$PORT GREETING=hello PYTHONUNBUFFERED=1
+RUN useradd --uid 1000 app
+WORKDIR /srv
+COPY --chown=app:app . .
+RUN python3 -m compileall -q . && [ ! -e x.pyc ]
+USER app
+EXPOSE $PORT
+HEALTHCHECK --interval=200ms CMD python3 -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:$PORT')"
+CMD ["python3", "app.py"]
+EOF
+build --build-arg PORT=8001 -t service py || { cat log; exit 5; }
+caisson run -d --name py --network host service >/dev/null; get() { caisson exec "$1" python3 -c "import urllib.request; print(urllib.request.urlopen('$2').read().decode(), end='')"; }
+waits get py http://127.0.0.1:8001/a; [ "$(get py http://127.0.0.1:8001/a)" = 'hello 1000 /a' ] || exit 6
+waits sh -c '[ $(caisson inspect -f "{{.State.Health.Status}}" py) = healthy ]' || exit 7
+echo 'const fs = require("fs"); require("http").createServer((q, a) => { fs.appendFileSync("/app/logs/requests", q.url + "\n"); a.end("Bonjour\n"); }).listen(2368);' > node/server.js
+mkdir -p node/node_modules/m node/.git; echo node_modules > node/.dockerignore; echo .git >> node/.dockerignore
+cat > node/Dockerfile <<'EOF'
+From debian:12
+
+RUN apt-get update -yq \
+&& apt-get install curl gnupg -yq \
+&& apt-get install --no-install-recommends nodejs -yq \
+&& apt-get clean -y
+
+# ADD permet d'ajouter des fichiers
+ADD . /app/
+
+WORKDIR /app
+
+EXPOSE 2368
+
+VOLUME /app/logs
+
+CMD node server.js
+EOF
+build -t ocr node || { cat log; exit 8; }
+caisson run -d --name node --network host ocr >/dev/null; waits get py http://127.0.0.1:2368/b; [ "$(get py http://127.0.0.1:2368/c)" = Bonjour ] && caisson exec node sh -c 'grep -qx /c logs/requests && [ ! -e node_modules ] && [ ! -e .git ]' || exit 9
+echo '<h1>ours</h1>' > web/index.html
+cat > web/Dockerfile <<'EOF'
+FROM debian:12
+RUN --mount=type=tmpfs,target=/var/lib/apt/lists apt-get update -q && apt-get install -yq --no-install-recommends nginx-light
+RUN ln -sf /dev/stdout /var/log/nginx/access.log && sed -i 's/listen 80 /listen 8002 /; /\[::\]/d' /etc/nginx/sites-enabled/default
+COPY index.html /var/www/html/
+EXPOSE 8002
+STOPSIGNAL SIGQUIT
+CMD ["nginx", "-g", "daemon off;"]
+EOF
+cat > pg/init.sh <<'EOF'
+#!/bin/sh
+set -e
+B=$(echo /usr/lib/postgresql/*/bin)
+[ -s $PGDATA/PG_VERSION ] || $B/initdb -D $PGDATA -A trust >/dev/null
+exec $B/postgres -D $PGDATA "$@"
+EOF
+cat > pg/Dockerfile <<'EOF'
+FROM debian:12
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends postgresql && rm -rf /var/lib/apt/lists/*
+ENV PGDATA=/var/lib/postgresql/data
+RUN install -d -o postgres -m 700 $PGDATA
+COPY --chmod=755 init.sh /init
+USER postgres
+VOLUME $PGDATA
+ENTRYPOINT ["/init"]
+CMD ["-c", "unix_socket_directories=/tmp"]
+EOF
+caisson build --network host -t web web 2> web.log & caisson build --network host -t db pg 2> pg.log; wait $! || { cat web.log; exit 10; }
+caisson run -d --name web --network host web >/dev/null; waits get py http://127.0.0.1:8002/; [ "$(get py http://127.0.0.1:8002/)" = '<h1>ours</h1>' ] && waits sh -c 'caisson logs web | grep -q "GET / "' || exit 11
+caisson run -d --name db --network none db >/dev/null || { cat pg.log; exit 12; }
+sql() { caisson exec db psql -h /tmp -Atc "$1" postgres; }; waits sql 'select 1'; sql 'create table t (v int); insert into t values (42)' >/dev/null && [ "$(sql 'select v from t')" = 42 ] || exit 13
+# Nothing is done again.
+for d in c py node web pg; do caisson build --network host --explain $([ $d = py ] && echo --build-arg PORT=8001) $d 2> log; grep 'not cached:' log && exit 14; done
+caisson rm -fv py node web db >/dev/null"#;
+
+macro_rules! builds {
+    ($($name:ident: $script:expr;)*) => { $(#[test] fn $name() { if can_run() { builds($script); } })* };
+}
+
+builds! {
+    words_for_images_are_in_their_configuration: r#"
+        mkdir -p ctx/dir; echo a > ctx/a; echo b > ctx/dir/b; echo c > ctx/dir/c.md
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox
+MAINTAINER somebody
+SHELL ["/bin/sh", "-e", "-c"]
+RUN echo $- > /options
+ADD --chown=33:44 --chmod=600 a /owned
+ADD --link a /linked
+ADD --exclude=*.md dir /some/
+HEALTHCHECK --interval=1s --timeout=2s --start-period=3s --start-interval=4s --retries=5 CMD true
+STOPSIGNAL SIGQUIT
+EOF
+        build -t app ctx || { cat log; exit 2; }
+        [ "$(caisson inspect -f '{{json .Config.Healthcheck}}' app)" = '{"Test":["CMD-SHELL","true"],"Interval":1000000000,"Timeout":2000000000,"StartPeriod":3000000000,"StartInterval":4000000000,"Retries":5}' ] || { caisson inspect -f '{{json .Config.Healthcheck}}' app; exit 3; }
+        [ "$(caisson inspect -f '{{.Author}} {{.Config.StopSignal}} {{json .Config.Shell}}' app)" = 'somebody SIGQUIT ["/bin/sh","-e","-c"]' ] || exit 4
+        caisson run --rm $N app sh -c 'grep -q e /options && [ $(stat -c %u:%g:%a /owned) = 33:44:600 ] && [ $(cat /linked) = a ] && [ "$(ls /some)" = b ]' || exit 5
+        printf 'FROM app\nHEALTHCHECK NONE\n' > ctx/Dockerfile; build -t none ctx && [ "$(caisson inspect -f '{{json .Config.Healthcheck.Test}}' none)" = '["NONE"]' ] || { cat log; exit 6; }"#;
+    words_of_run_say_where_and_with_what_it_runs: r#"
+        mkdir -p ctx/dir; echo b > ctx/dir/b; echo s3cret > secret
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox
+RUN --network=none ! grep -v '^ *lo:\||' /proc/net/dev
+RUN --security=sandbox grep CapEff /proc/self/status > /sandbox
+RUN --security=insecure grep CapEff /proc/self/status > /insecure; ! cmp -s /sandbox /insecure
+RUN --mount=type=bind,src=dir,dst=/d,readonly [ $(cat /d/b) = b ] && ! touch /d/b 2>/dev/null
+RUN --mount=type=bind,source=dir,destination=/d,ro ! touch /d/b 2>/dev/null
+RUN --mount=type=bind,source=dir,target=/d,readwrite touch /d/b
+RUN --mount=type=tmpfs,target=/t,size=64k ! dd if=/dev/zero of=/t/f bs=1k count=128 2>/dev/null
+RUN --mount=type=secret,id=s,target=/s,mode=0440,uid=33,gid=44 [ $(stat -c %a:%u:%g /s) = 440:33:44 ]
+RUN --mount=type=cache,id=owned,target=/c,mode=0750,uid=33,gid=44 [ $(stat -c %a:%u:%g /c) = 750:33:44 ]
+EOF
+        build --secret id=s,src=secret -t app ctx || { cat log; exit 2; }
+        # At once: one sees what the other does, each has its own, one comes after the other.
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox AS one
+RUN --mount=type=cache,target=/c,sharing=shared touch /c/one; for i in $(seq 100); do [ -e /c/two ] && exit; sleep .1; done; exit 1
+RUN --mount=type=cache,target=/p,sharing=private mkdir /p/taken && sleep 1 && rmdir /p/taken
+RUN --mount=type=cache,target=/l,sharing=locked mkdir /l/taken && sleep .5 && rmdir /l/taken && touch /done
+FROM busybox AS two
+RUN --mount=type=cache,target=/c,sharing=shared touch /c/two; for i in $(seq 100); do [ -e /c/one ] && exit; sleep .1; done; exit 1
+RUN --mount=type=cache,target=/p,sharing=private mkdir /p/taken && sleep 1 && rmdir /p/taken
+RUN --mount=type=cache,target=/l,sharing=locked mkdir /l/taken && sleep .5 && rmdir /l/taken && touch /done
+FROM busybox
+COPY --from=one /done /one
+COPY --from=two /done /two
+EOF
+        build -t app ctx || { cat log; exit 3; }"#;
+    predefined_arguments_tell_of_the_build_and_to_it: r#"
+        mkdir ctx; cat > ctx/Dockerfile <<'EOF'
+FROM busybox
+ARG TARGETOS TARGETOSVERSION TARGETARCH TARGETVARIANT BUILDOS BUILDOSVERSION BUILDARCH BUILDVARIANT
+RUN echo "$TARGETOS/$TARGETARCH/$TARGETVARIANT/$TARGETOSVERSION $BUILDOS/$BUILDARCH/$BUILDVARIANT/$BUILDOSVERSION" > /platforms
+RUN echo $HTTP_PROXY $HTTPS_PROXY $FTP_PROXY $NO_PROXY $ALL_PROXY > /proxies; hostname > /name
+RUN --mount=type=cache,target=/c [ ! -e /c/f ] && touch /c/f
+EOF
+        proxies() { for p in HTTP_PROXY HTTPS_PROXY FTP_PROXY NO_PROXY ALL_PROXY; do printf ' --build-arg %s=%s%s' $p $1 ${p%_PROXY}; done; }
+        build $(proxies x) --build-arg BUILDKIT_SANDBOX_HOSTNAME=box --build-arg BUILDKIT_CACHE_MOUNT_NS=one -t app ctx || { cat log; exit 2; }
+        caisson run --rm $N app cat /platforms /proxies /name > found; printf '%s\n' "linux/amd64// linux/amd64//" 'xHTTP xHTTPS xFTP xNO xALL' box > wanted; [ $(uname -m) = x86_64 ] || sed -i 1d found wanted; cmp found wanted || { cat found; exit 3; }
+        # A proxy is no part of a step, and nowhere in the image.
+        caisson history --no-trunc app | grep xFTP && exit 4; caisson inspect app | grep xFTP && exit 5
+        build $(proxies y) --build-arg BUILDKIT_SANDBOX_HOSTNAME=box --build-arg BUILDKIT_CACHE_MOUNT_NS=one -t app ctx && [ $(missed) = 0 ] || { cat log; exit 6; }
+        # Another name, another cache.
+        build --no-cache --build-arg BUILDKIT_CACHE_MOUNT_NS=one ctx && exit 7; build --no-cache --build-arg BUILDKIT_CACHE_MOUNT_NS=two ctx || { cat log; exit 8; }"#;
+}
