@@ -311,6 +311,31 @@ const SCRIPT: &[Step] = &[
         "! caisson image inspect other 2>/dev/null",
     ),
     step(
+        "stages",
+        "mkdir -p c; echo 1 > c/f; printf 'FROM busybox\nCOPY f /f\nRUN cat /f > /g\n' > c/Dockerfile; caisson build -q $N -t stages c",
+        "caisson build -q $N -t stages c",
+        // What was finished stays in the cache.
+        "caisson run --rm $N stages cat /g && caisson build $N c > l 2>&1 && ! grep 'not cached:' l",
+    ),
+    step(
+        "squashed",
+        "caisson build -q $N --squash --cache-to type=local,dest=k -t squashed c",
+        "caisson build -q $N --squash --cache-to type=local,dest=k -t squashed c",
+        "caisson run --rm $N squashed cat /g",
+    ),
+    step(
+        "stages squashed",
+        "caisson rmi stages squashed; caisson builder prune -af; caisson build -q $N --cache-from type=local,src=k -t stages c",
+        "caisson rmi -f stages squashed 2>/dev/null; caisson builder prune -af; caisson build -q $N --cache-from type=local,src=k -t stages c",
+        "caisson run --rm $N stages cat /g",
+    ),
+    step(
+        "stages",
+        "caisson rmi stages && caisson builder prune -af",
+        "caisson rmi -f stages 2>/dev/null; caisson builder prune -af",
+        "! caisson image inspect stages 2>/dev/null",
+    ),
+    step(
         "pulled",
         "caisson pull -q $REGISTRY/other:1",
         "caisson pull -q $REGISTRY/other:1",
@@ -475,7 +500,7 @@ impl Sandbox {
         // Whatever is found by chance only is swept by pruning.
         self.silently(
             "removal",
-            "caisson container prune -f >/dev/null && caisson image prune -af >/dev/null && caisson network prune -f >/dev/null && caisson volume prune -af >/dev/null",
+            "caisson container prune -f >/dev/null && caisson builder prune -af >/dev/null && caisson image prune -af >/dev/null && caisson network prune -f >/dev/null && caisson volume prune -af >/dev/null",
         )?;
         let begin = Instant::now();
         loop {
@@ -521,6 +546,7 @@ impl Sandbox {
             "root/names",
             "root/containers",
             "root/layers",
+            "root/cache/steps",
             "root/diffids",
             "root/images",
             "root/refs",
@@ -805,8 +831,9 @@ fn nothing_is_lost_and_nothing_leaks_at_any_fail_point() {
         .map(|line| line.split(' ').collect())
         .collect();
     let unreached = words.iter().map(|words| words[0]);
+    // A registry is killed at its points by a test of its own, in `registry.rs`.
     let unreached: Vec<&str> = unreached
-        .filter(|name| !passings.contains_key(*name))
+        .filter(|name| !passings.contains_key(*name) && !name.starts_with("registry."))
         .collect();
     assert!(unreached.is_empty(), "the script passes no {unreached:?}");
     let fallible = words.iter().filter(|words| words.len() > 1);
@@ -1030,6 +1057,7 @@ const COMMANDS: &[&str] = &[
     "caisson run -d --rm $N busybox sleep .01",
     "caisson tag busybox tag:$1 && caisson rmi tag:$1",
     "caisson import $OTHER other:$1 && caisson rmi other:$1",
+    "printf 'FROM busybox\nRUN echo $1 > /f\nRUN sleep .01\nCOPY --from=busybox /bin/sh /s\n' | caisson build -q $N -t built:$1 - && caisson rmi built:$1",
 ];
 
 /// The longest time that a command is let run, in microseconds.
