@@ -78,7 +78,7 @@ pub(crate) fn list(rows: &[StatsRow], flags: ListFlags<'_>) -> Result<String, Fo
     };
     if rows.is_empty() {
         // As Docker: a field that there is not is told though no container runs.
-        render(layout, [row(&StatsRow::default(), true)].into_iter())?;
+        render(layout, [row(&StatsRow::default(), true)])?;
     }
     render(layout, rows.iter().map(|stats| row(stats, !flags.no_trunc)))
 }
