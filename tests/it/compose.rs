@@ -136,7 +136,7 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
     a_rolling_update_leaves_no_moment_without_a_container: r#"
         printf 'name: p\nservices:\n  web: {image: busybox, stop_signal: KILL, command: [sh, -c, "mkdir /w; echo $$V > /w/v; [ $$V = bad ] || httpd -p 80 -h /w; exec sleep 1000"], environment: {V: one}, scale: 2, healthcheck: {test: wget -qO- http://127.0.0.1/v, interval: 100ms, retries: 3}}\n  client: %s\n' "$DB" | y
         c up -d --wait 2>/dev/null || exit 2; old="$(id p-web-1) $(id p-web-2)"
-        printf 'one() { for a in $(nslookup web 127.0.0.11 | grep -v 127.0.0.11 | sed -n "s/^Address.*: *//p"); do wget -qO- http://$a/v >> /seen && return; done; echo lost >> /seen; }; while [ ! -e /stop ]; do one; done; echo over >> /seen' > loop; c cp loop client:/loop && c exec -T client sh /loop 2>/dev/null & p=$!; waits c exec -T client grep -q one /seen || exit 3
+        printf 'one() { for a in $(nslookup web 127.0.0.11 | grep -v 127.0.0.11 | sed -n "s/^Address.*: *//p"); do wget -T 2 -qO- http://$a/v >> /seen && return; done; echo lost >> /seen; }; while [ ! -e /stop ]; do one; done; echo over >> /seen' > loop; c cp loop client:/loop && c exec -T client sh /loop 2>/dev/null & p=$!; waits c exec -T client grep -q one /seen || exit 3
         sed -i 's/V: one/V: two/' compose.yaml; c up -d --rolling 2> e || { cat e; exit 4; }; waits c exec -T client grep -q two /seen || exit 5; c exec -T client touch /stop; wait $p
         [ "$(c exec -T client sh -c 'sort -u /seen' | tr '\n' ' ')" = 'one over two ' ] || { c exec -T client sh -c 'sort /seen | uniq -c'; exit 6; }
         [ "$(c ps -q web | wc -l)" = 2 ] && [ "$old" != "$(id p-web-1) $(id p-web-2)" ] && [ "$(c exec -T --index 2 web cat /w/v)" = two ] || exit 7

@@ -46,7 +46,7 @@ lines! {
         caisson run --rm $N -v data:/d busybox sh -c 'mkdir /d/sub; echo in > /d/sub/f; ln -s / /d/out; ln -s sub /d/near'
         caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=sub busybox cat /x/f | grep -qx in || exit 2
         caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=near busybox cat /x/f | grep -qx in || exit 4
-        for path in out ../.. /etc missing; do caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=$path busybox true 2> e; [ $? = 125 ] || exit 3; cat e; done"#;
+        for path in out ../.. /etc missing; do caisson run --rm $N --mount type=volume,source=data,target=/x,volume-subpath=$path busybox true 2> e; code=$?; cat e; [ $code = $([ $path = missing ] && echo 127 || echo 125) ] || exit 3; done"#;
     a_memory_file_system_is_for_everybody_unless_the_image_says_other: r#"
         seeded; for flag in '--tmpfs /scratch' '--mount type=tmpfs,dst=/scratch'; do
             caisson run --name tt $N $flag seeded stat -c '%a %u %g' /scratch | grep -qx '1777 0 0' && caisson start -a tt | grep -qx '1777 0 0' && caisson rm tt >/dev/null || exit 2
@@ -107,7 +107,7 @@ lines! {
         done
         caisson run --rm --privileged $N --mount type=image,source=seeded,target=/img busybox sh -c 'mount -o remount,rw /img; mount -o remount,rw,bind /img; echo x > /img/data/file' && exit 3
         [ "$(caisson run --rm $N --mount type=image,source=layered,target=/img,image-subpath=data/sub --mount type=image,src=layered,dst=/one,image-subpath=new busybox sh -c 'cat /img/two /one; ls /img' | tr '\n' ' ')" = 'two two hard two ' ] || exit 4
-        caisson run --rm $N --mount type=image,source=layered,target=/img,image-subpath=none busybox true 2> e; [ $? = 125 ] && grep -q 'cannot access path "none"' e || exit 5
+        caisson run --rm $N --mount type=image,source=layered,target=/img,image-subpath=none busybox true 2> e; [ $? = 127 ] && grep -q 'cannot access path "none"' e || exit 5
         caisson run --rm $N --pull never --mount type=image,source=nosuch,target=/img busybox true 2> e; [ $? = 125 ] && grep -qi 'no such image' e && [ -z "$(caisson ps -aq)" ] || exit 6
         caisson run -d --name user $N --restart always --mount type=image,source=layered,target=/img busybox sh -c 'cat /img/new; sleep .5' >/dev/null; caisson inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}{{end}}' user | grep -qx 'image layered /img false' || exit 7
         caisson rmi layered 2> e && exit 8; grep -q 'is using' e || exit 9; caisson rmi -f layered; caisson image prune -af >/dev/null; for i in $(seq 50); do [ $(caisson logs user | grep -cx two) -ge 2 ] && break; sleep .1; done
