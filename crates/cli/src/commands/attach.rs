@@ -118,11 +118,7 @@ pub(crate) fn attach(engine: &Engine, invocation: &Invocation) -> ExitCode {
         proxy_signals: matches.get_bool("sig-proxy"),
         keys,
     };
-    join.run(engine, invocation, |join| {
-        let (_, connection) = engine.connect_running(&join.stored.record.id)?;
-        join.ask(&connection)?;
-        Ok(connection)
-    })
+    join.run(engine, invocation, |join| join.connect_running(engine))
 }
 
 /// What joining a container's streams needs.
@@ -137,6 +133,12 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
+    fn connect_running(&self, engine: &Engine) -> Result<Connection, EngineError> {
+        let (_, connection) = engine.connect_running(&self.stored.record.id)?;
+        self.ask(&connection)?;
+        Ok(connection)
+    }
+
     fn ask(&self, connection: &Connection) -> Result<(), EngineError> {
         let attach = Attach {
             stdin: self.stdin,
@@ -245,9 +247,7 @@ fn start_attached(
     };
     join.run(engine, invocation, |join| {
         if is_running {
-            let (_, connection) = engine.connect_running(&join.stored.record.id)?;
-            join.ask(&connection)?;
-            return Ok(connection);
+            return join.connect_running(engine);
         }
         let (ours, theirs) = engine::connection_pair()?;
         let connection = Connection::from_socket(ours);

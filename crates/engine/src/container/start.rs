@@ -403,9 +403,12 @@ struct Given {
 /// without what it refuses, as with limits.
 fn oom_score_warning(wanted: i32) -> Option<String> {
     const SCORE: &str = "/proc/self/oom_score_adj";
-    let own = std::fs::read_to_string(SCORE).ok()?;
     // 0 is what everybody has who asks for nothing.
-    if wanted == 0 || wanted >= own.trim().parse().ok()? {
+    if wanted == 0 {
+        return None;
+    }
+    let own = std::fs::read_to_string(SCORE).ok()?;
+    if wanted >= own.trim().parse().ok()? {
         return None;
     }
     match std::fs::write(SCORE, wanted.to_string()) {

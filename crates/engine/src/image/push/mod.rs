@@ -13,6 +13,7 @@ mod plan;
 mod send;
 
 pub(crate) use layout::write_layout;
+pub(crate) use pack::artifact;
 pub(crate) use plan::Plan;
 use registry::Client;
 use storage::compression::Compression;
@@ -161,18 +162,6 @@ fn push_one(
         digest,
         size,
     })
-}
-
-/// Makes what stands in a registry for layers that are no image: compressed archives, a manifest, and
-/// `config` between them.
-pub(crate) fn artifact(
-    lease: &Lease,
-    config: &[u8],
-    diff_ids: &[Digest],
-    compression: Compression,
-    observer: &dyn Observer,
-) -> Result<Plan> {
-    pack::artifact(lease, config, diff_ids, compression, observer)
 }
 
 /// Sends what was made by [`artifact`], or by [`manifest_of`].

@@ -63,8 +63,9 @@ pub(super) fn make(
     Ok(plan(bytes, digest, &image.id, config_size, &image.layers))
 }
 
-/// See [`super::artifact`].
-pub(super) fn artifact(
+/// Makes what stands in a registry for layers that are no image: compressed archives, a manifest, and
+/// `config` between them.
+pub(crate) fn artifact(
     lease: &Lease,
     config: &[u8],
     diff_ids: &[Digest],
