@@ -16,6 +16,10 @@ impl Monitor {
         sys::fail::point("monitor.farewell.begun");
         self.leave_networks();
         state::announce_volumes(&self.job, "unmount");
+        // Before anybody is told: who hears of the end may want to remove the container at once,
+        // and need wait neither for slow readers nor for the control groups.
+        self.lock = None;
+        sys::fail::point("monitor.farewell.unlocked");
         let ended = protocol::json_packet(Kind::Ended, &Ended { code });
         for client in &mut self.clients {
             if client.awaits_stop {
@@ -26,10 +30,7 @@ impl Monitor {
         }
         sys::fail::point("monitor.farewell.told");
         let owner_listens = self.owner_listens();
-        // Only now, with everybody told: this takes longer than the container's own end. Whoever
-        // wants to remove the container need not wait for it.
-        self.lock = None;
-        sys::fail::point("monitor.farewell.unlocked");
+        // Only now, with everybody told: this takes longer than the container's own end.
         if let Some(mut container) = self.ended.take() {
             let _ = container.cgroup.remove();
             let group = &self.job.launch.cgroup;
