@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -32,8 +32,9 @@ pub(crate) const PART_BYTES: usize = 1024 * 1024;
 /// much at least.
 const LOOK_BYTES: u64 = 128 * 1024;
 
-/// Never written, never read, and never in memory.
-static PLACE: [u8; PART_BYTES] = [0; PART_BYTES];
+/// Never written and never read: zeroed memory of the allocator is the kernel's, of which none is here before
+/// it is touched. As an array it would be as long in the binary's file.
+static PLACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PART_BYTES]);
 
 /// A part of a file.
 struct Part {
