@@ -96,6 +96,23 @@ hosts! {
         caisson network prune -f; ip link show $B > /dev/null && ask 127.0.0.1 8080 || exit 5
         caisson rm -f web two; caisson network prune -f; ! ip link show $B 2> /dev/null && [ -z "$(nft list ruleset)" ] || exit 6
         serve --name web -p 8080:80; ask 127.0.0.1 8080"#;
+    a_deleted_bridge_comes_back_under_running_containers: r#"
+        index() { ip -o link show $1 2>/dev/null | cut -d: -f1; }; ports() { [ "$(ip -o link show master $1 2>/dev/null | wc -l)" = $2 ]; }
+        caisson network create --opt com.docker.network.bridge.name=own0 mine >/dev/null; caisson network create --opt caisson.shortcut=false --opt com.docker.network.bridge.name=long0 long >/dev/null
+        serve --name web --network mine --network long -p 8080:80; serve --name two --network mine; ask 127.0.0.1 8080 || exit 2
+        I=$(index own0); J=$(index long0); C=$(caisson inspect -f '{{.State.Pid}}' web)
+        { printf 'GET /h HTTP/1.0\r\n'; until_true '[ -e go ]' >&2; printf '\r\n'; } | busybox nc 127.0.0.1 8080 > over & until_true "nsenter -t $C -n ss -tnH | grep -q ESTAB"
+        ip link del own0; ip link del long0
+        until_true 'ports own0 2 && ports long0 1' || exit 3
+        [ $(index own0) != $I ] && [ $(index long0) != $J ] || exit 4
+        ask 127.0.0.1 8080 && ask 192.0.2.2 8080 && caisson exec two sh -c "$GET | nc web 80" | grep hello && caisson exec web sh -c "$GET | nc two 80" | grep hello || exit 5
+        touch go; wait %1; grep hello over || exit 6
+        caisson exec web sh -c 'ping -c 1 -W 2 172.18.0.1 && ping -c 1 -W 2 172.18.1.1' || exit 7
+        serve --name three --network mine; caisson exec three sh -c "$GET | nc web 80" | grep hello && ports own0 3 || exit 8
+        M=$(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); kill -STOP $M; ip link del long0; kill -9 $M
+        until_true 'caisson ps | grep -q web && ports long0 1' && ask 127.0.0.1 8080 || exit 9
+        caisson network disconnect long web; ip link del long0; caisson network rm long && [ -z "$(index long0)" ] || exit 10
+        caisson rm -f web two three; caisson network rm mine && [ -z "$(index own0)" ]"#;
     names_follow_a_rename_at_once: r#"
         serve --name web --network-alias site; caisson run -d --name cc --link web:db busybox sleep 99 >/dev/null
         caisson rename web shop; caisson exec cc nslookup -type=a shop | grep -q 172.17.0.2 && ! caisson exec cc nslookup -type=a web && caisson exec cc nslookup -type=a site | grep -q 172.17.0.2 || exit 2

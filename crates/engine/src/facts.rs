@@ -27,6 +27,8 @@ pub struct Facts {
     pub mirrors: Vec<String>,
     /// What confines containers.
     pub security_options: Vec<String>,
+    /// Whether packets may take the short way past a network's bridge, for people.
+    pub shortcut: String,
     /// What this kernel lacks and what follows.
     pub warnings: Vec<String>,
 }
@@ -82,7 +84,15 @@ impl Engine {
                 .into_owned(),
             mirrors: mirrors.unwrap_or_default(),
             security_options,
+            shortcut: shortcut(network::shortcut::check()),
         }
+    }
+}
+
+fn shortcut(answer: Result<(), sys::SysError>) -> String {
+    match answer {
+        Ok(()) => "available".into(),
+        Err(error) => format!("not available ({error})"),
     }
 }
 
@@ -131,4 +141,20 @@ fn warnings(controllers: &[String]) -> Vec<String> {
         all.push("WARNING: kernel before 6.8: images of very many layers may not mount".into());
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_short_way_is_said() {
+        assert_eq!(shortcut(Ok(())), "available");
+        let refused = sys::SysError::new("load", "program", rustix::io::Errno::PERM);
+        let text = shortcut(Err(refused));
+        assert!(
+            text.starts_with("not available (") && text.contains("program"),
+            "{text}"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use network::attachment::{AttachError, Attachment, Endpoint};
 use network::names::Names;
 use network::nft::{Table, watch};
-use network::{Socket, route};
+use network::{Socket, mend, route};
 use runtime::Failure;
 use sys::atomic::Durability;
 
@@ -30,6 +30,8 @@ pub(crate) struct Networks {
     proxy: Proxy,
     /// Readable when the tables changed.
     tables: Option<Socket>,
+    /// Readable when a bridge of the container's is gone.
+    bridges: Option<Socket>,
     pub(crate) names: Option<NameServer>,
 }
 
@@ -63,6 +65,7 @@ impl Networks {
     /// is lost; the container runs on.
     pub(crate) fn resume(mut attachment: Attachment, namespace: &OwnedFd) -> Option<Self> {
         let netfilter = Socket::netfilter().ok()?;
+        let _ = mend::mend(&attachment);
         let held = attachment.resume(&netfilter).unwrap_or_default();
         Self::watching(attachment, netfilter, held, namespace).ok()
     }
@@ -86,8 +89,10 @@ impl Networks {
             held,
             proxy: Proxy::default(),
             tables: watch::watch().ok(),
+            bridges: None,
             names: None,
         };
+        networks.watch_bridges();
         networks.proxy = networks.new_proxy();
         networks.names = match Resolver::new(namespace, &networks.attachment) {
             Ok(resolver) => Some(NameServer::new(resolver)),
@@ -168,6 +173,7 @@ impl Networks {
     }
 
     fn learn(&mut self) {
+        self.watch_bridges();
         if !self.attachment.ports.is_empty() {
             // The old one ends before a new one listens.
             self.proxy = Proxy::default();
@@ -188,13 +194,19 @@ impl Networks {
         self.proxy.attend();
     }
 
-    /// What tells that the tables changed.
-    pub(crate) fn tables(&self) -> Option<BorrowedFd<'_>> {
-        self.tables.as_ref().map(AsFd::as_fd)
+    /// What tells that the tables changed, or that a bridge is gone.
+    pub(crate) fn host(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sockets = self.tables.iter().chain(&self.bridges);
+        sockets.map(AsFd::as_fd)
     }
 
-    /// Puts the container's part back where somebody flushed the tables.
-    pub(crate) fn look_after_tables(&mut self) {
+    /// Puts the container's part back where somebody flushed the tables or deleted a bridge.
+    pub(crate) fn look_after_host(&mut self) {
+        self.look_after_bridges();
+        self.look_after_tables();
+    }
+
+    fn look_after_tables(&mut self) {
         let Ok(table) = Table::new(&self.attachment.firewall.table) else {
             return;
         };
@@ -207,6 +219,20 @@ impl Networks {
                 let _ = self.attachment.restore(&self.netfilter);
             }
             Err(_) => self.tables = watch::watch().ok(),
+        }
+    }
+
+    fn watch_bridges(&mut self) {
+        self.bridges = mend::watch(&self.attachment).ok().flatten();
+    }
+
+    fn look_after_bridges(&mut self) {
+        let was_heard = |socket: &Socket| !matches!(mend::heard(socket), Ok(false));
+        if self.bridges.as_ref().is_some_and(was_heard) {
+            // What stays broken, for instance for another interface of the bridge's name, is said by
+            // the next command that starts a container there.
+            let _ = mend::mend(&self.attachment);
+            self.watch_bridges();
         }
     }
 

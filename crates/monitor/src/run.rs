@@ -245,8 +245,8 @@ impl Monitor {
             }
         }
         if let Some(networks) = &self.networks {
-            if let Some(tables) = networks.tables() {
-                watch.readable(tables, Ready::Tables);
+            for fd in networks.host() {
+                watch.readable(fd, Ready::Host);
             }
             for fd in networks.proxied() {
                 watch.readable(fd, Ready::Proxied);
@@ -336,9 +336,9 @@ impl Monitor {
             }
             Ready::Joined(index) => self.process_ended(index),
             Ready::ProbeOutput(index) => self.probe_printed(index),
-            Ready::Tables => {
+            Ready::Host => {
                 if let Some(networks) = &mut self.networks {
-                    networks.look_after_tables();
+                    networks.look_after_host();
                 }
             }
             Ready::Proxied => {

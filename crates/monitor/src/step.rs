@@ -226,8 +226,8 @@ impl Step {
             for (source, fd) in names.iter().flat_map(|names| names.sources()) {
                 watch.readable(fd, Ready::Resolver(source));
             }
-            if let Some(tables) = networks.and_then(Networks::tables) {
-                watch.readable(tables, Ready::Tables);
+            for fd in networks.iter().flat_map(|networks| networks.host()) {
+                watch.readable(fd, Ready::Host);
             }
             let deadline = names.and_then(NameServer::deadline);
             let ready = watch.wait(deadline, false);
@@ -246,8 +246,8 @@ impl Step {
         let Some((_, networks)) = &mut self.networks else {
             return;
         };
-        if ready.contains(&Ready::Tables) {
-            networks.look_after_tables();
+        if ready.contains(&Ready::Host) {
+            networks.look_after_host();
         }
         if let Some(names) = &mut networks.names {
             let sources = ready.iter().filter_map(|ready| match ready {

@@ -30,8 +30,8 @@ pub(crate) enum Ready {
     Joined(usize),
     /// Probe number n printed something.
     ProbeOutput(usize),
-    /// Somebody changed the host's packet filter.
-    Tables,
+    /// Somebody changed the host's packet filter, or deleted a bridge.
+    Host,
     /// A client of a published port came whom the kernel cannot translate, or is served no longer.
     Proxied,
     /// The container's name server has something to do.

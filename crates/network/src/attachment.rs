@@ -196,7 +196,7 @@ impl Endpoint {
     }
 
     /// The short way past the bridge, and the address that may take it. Without it, it works as well.
-    fn short_way(&self, socket: &Socket) -> Option<(Way, Ipv4Addr)> {
+    pub(crate) fn short_way(&self, socket: &Socket) -> Option<(Way, Ipv4Addr)> {
         let address = self.addresses.iter().find_map(|one| match one.address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,

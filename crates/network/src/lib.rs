@@ -14,6 +14,7 @@ pub mod legacy;
 pub mod link;
 pub mod listing;
 pub mod mac;
+pub mod mend;
 pub mod names;
 mod netlink;
 pub mod nft;

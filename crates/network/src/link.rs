@@ -20,7 +20,7 @@ use crate::subnet::HostAddress;
 use crate::sysctl;
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_DELLINK: u16 = 17;
 pub(crate) const RTM_GETLINK: u16 = 18;
 pub(crate) const RTM_SETLINK: u16 = 19;
 
@@ -348,6 +348,47 @@ pub fn attach(socket: &Socket, index: u32, program: BorrowedFd<'_>) -> Result<()
         });
     });
     socket.exchange(batch).map(drop)
+}
+
+/// Takes away what [`attach`] put there; that there is nothing is fine.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn detach(socket: &Socket, index: u32) -> Result<(), NetlinkError> {
+    const RTM_DELQDISC: u16 = 37;
+    const CLSACT_HANDLE: u32 = 0xffff_0000;
+    const CLSACT: u32 = 0xffff_fff1;
+    let mut header = [0; 20];
+    for (at, value) in [(4, index), (8, CLSACT_HANDLE), (12, CLSACT)] {
+        header[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    const NOTHING: [Errno; 3] = [Errno::NOENT, Errno::INVAL, Errno::OPNOTSUPP];
+    let step = Step::new("detach the program of link", index.to_string()).unless(&NOTHING);
+    let mut batch = Batch::new();
+    batch.push((RTM_DELQDISC, 0), &header, step, |_| {});
+    socket.exchange(batch).map(drop)
+}
+
+/// Makes the host's end of a pair a port of a bridge, as [`create_veth`] does.
+///
+/// # Errors
+/// The kernel's answer.
+pub(crate) fn join_bridge(
+    socket: &Socket,
+    host: &InterfaceName,
+    bridge: u32,
+) -> Result<(), LinkError> {
+    let host = host.as_str();
+    let mut batch = Batch::new();
+    let step = Step::new("join link to its bridge", host);
+    batch.push((RTM_SETLINK, 0), &link_header(0, 0, 0), step, |link| {
+        link.put_text(IFLA_IFNAME, host);
+        link.put_u32(IFLA_MASTER, bridge);
+    });
+    if sysctl::filters_bridged_frames() {
+        push_hairpin(&mut batch, host);
+    }
+    Ok(socket.exchange(batch).map(drop)?)
 }
 
 /// The kernel's number of a link; any socket will do.

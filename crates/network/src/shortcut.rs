@@ -26,6 +26,9 @@ const NAME: &str = "caisson_1";
 /// As many as a bridge has ports, and as many again of containers whose end nobody saw.
 const DOORS_MAX: u32 = 2048;
 
+/// The link that every network namespace has, by the kernel's number.
+const LOOPBACK: u32 = 1;
+
 /// A bridge, as far as its program knows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -51,6 +54,21 @@ pub struct Door {
 /// Whether a bridge has its program.
 pub fn is_prepared(bridge: u32) -> bool {
     matches!(find(bridge), Ok(Some(_)))
+}
+
+/// Whether this kernel has such programs, and lets us. Nothing of the trial stays.
+///
+/// # Errors
+/// The kernel's answer: no program of this kind, or none at interfaces (before 6.6).
+pub fn check() -> Result<(), SysError> {
+    let place = Place {
+        bridge: LOOPBACK,
+        mac: Mac::of(Ipv4Addr::LOCALHOST),
+        has_icc: true,
+    };
+    let doors = traffic::new_table(NAME, (8, 8), 1)?;
+    traffic::load(NAME, &program(&place, doors.as_raw_fd()))?;
+    traffic::programs(LOOPBACK, Side::Egress).map(drop)
 }
 
 /// A bridge's program and its table.

@@ -144,6 +144,7 @@ fn info_document(engine: &Engine, program: Program) -> Value {
         "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "", "RemoteManagers": null},
         "LiveRestoreEnabled": true, "Isolation": "", "InitBinary": "built in",
         "SecurityOptions": facts.security_options,
+        "NetworkShortcut": facts.shortcut,
         "Warnings": facts.warnings,
         "ClientInfo": {
             "Debug": false, "Context": "default", "Plugins": [], "Warnings": null,

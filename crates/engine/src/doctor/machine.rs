@@ -269,7 +269,16 @@ pub(super) fn links() -> Option<Finding> {
         program: None,
     };
     match network::link::create_veth(&socket, &spec) {
-        Ok(()) => None,
+        Ok(()) => shortcut(),
         Err(problem) => lacks("virtual cable", &problem, "veth"),
     }
+}
+
+/// Nothing needs it: without it, packets between containers cross the bridge.
+fn shortcut() -> Option<Finding> {
+    let problem = network::shortcut::check().err()?;
+    Some(note(format!(
+        "no short way past the bridges of networks ({problem}): they work, large transfers between \
+         containers are slower"
+    )))
 }

@@ -232,6 +232,22 @@ mod tests {
         assert!(!all.has_icc && all.masquerades && all.interfaces == "eth");
         let all = NetworkOptions::parse(&pairs("bridge.host_binding_ipv4=127.0.0.1")).unwrap();
         assert_eq!(all.host_binding, Some(Ipv4Addr::LOCALHOST));
+        let ours = |value: &str| {
+            let options = BTreeMap::from([(SHORTCUT.to_owned(), value.to_owned())]);
+            NetworkOptions::parse(&options).map(|all| all.has_shortcut)
+        };
+        assert!(
+            NetworkOptions::parse(&BTreeMap::new())
+                .unwrap()
+                .has_shortcut
+        );
+        for (value, expected) in [("false", false), ("0", false), ("true", true), ("T", true)] {
+            assert_eq!(ours(value).unwrap(), expected, "{value}");
+        }
+        for bad in ["", "no", "off"] {
+            let error = ours(bad).unwrap_err().to_string();
+            assert!(error.contains("caisson.shortcut"), "{bad}: {error}");
+        }
         assert!(NetworkOptions::parse(&BTreeMap::from([("note".into(), "x".into())])).is_ok());
     }
 

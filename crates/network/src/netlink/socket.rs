@@ -24,6 +24,13 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
+// Instructions of a socket's filter.
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+/// Where the low byte of the type is in a message (struct nlmsghdr, little endian).
+const TYPE: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
+
 /// Why a request over netlink failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
@@ -105,11 +112,6 @@ impl Socket {
     /// Subscribed to netfilter's multicast groups, given as a mask.
     /// Messages of the kinds (low byte of the type) that are left out wake nobody.
     pub(crate) fn netfilter_events(groups: u32, left_out: &[u8]) -> Result<Self, NetlinkError> {
-        const LOAD_BYTE: u16 = 0x30;
-        const JUMP_EQUAL: u16 = 0x15;
-        const RETURN: u16 = 0x06;
-        /// Where the low byte of the type is in a message (struct nlmsghdr, little endian).
-        const TYPE: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
         let socket = Self::open(Protocol::Netfilter, groups)?;
         let mut program = vec![(LOAD_BYTE, 0, 0, TYPE)];
         let count = u8::try_from(left_out.len()).unwrap_or(0);
@@ -118,6 +120,29 @@ impl Socket {
         }
         program.push((RETURN, 0, 0, u32::MAX));
         program.push((RETURN, 0, 0, 0));
+        sys::socket::attach_filter(&socket.fd, &program)?;
+        Ok(socket)
+    }
+
+    /// Subscribed to multicast groups of links, given as a mask: only messages of one kind about these
+    /// links, by the kernel's numbers, wake anybody.
+    pub(crate) fn link_events(groups: u32, kind: u8, links: &[u32]) -> Result<Self, NetlinkError> {
+        const LOAD_WORD: u16 = 0x20;
+        /// Where the number is: after struct nlmsghdr, in struct ifinfomsg.
+        const LINK: u32 = 20;
+        let socket = Self::open(Protocol::Route, groups)?;
+        let count = u8::try_from(links.len()).unwrap_or(u8::MAX - 1);
+        let mut program = vec![
+            (LOAD_BYTE, 0, 0, TYPE),
+            (JUMP_EQUAL, 0, count + 1, u32::from(kind)),
+            (LOAD_WORD, 0, 0, LINK),
+        ];
+        for (link, left) in links.iter().zip((1..=count).rev()) {
+            // Filters read words in the network's order.
+            program.push((JUMP_EQUAL, left, 0, link.to_be()));
+        }
+        program.push((RETURN, 0, 0, 0));
+        program.push((RETURN, 0, 0, u32::MAX));
         sys::socket::attach_filter(&socket.fd, &program)?;
         Ok(socket)
     }

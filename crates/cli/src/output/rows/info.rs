@@ -184,6 +184,8 @@ impl<'a> Lines<'a> {
         self.line(" Plugins:");
         self.list("  Volume:", "/Plugins/Volume");
         self.list("  Network:", "/Plugins/Network");
+        // Ours: Docker knows none.
+        self.filled("   Short Way Past Bridges:", "/NetworkShortcut");
         if !self.strings("/Plugins/Authorization").is_empty() {
             self.list("  Authorization:", "/Plugins/Authorization");
         }
