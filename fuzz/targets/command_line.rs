@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../crates/cli/src/cause.rs"]
+mod cause;
 #[path = "../../crates/cli/src/flags/mod.rs"]
 mod flags;
 #[path = "../../crates/cli/src/run_flags/mod.rs"]

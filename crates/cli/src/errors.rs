@@ -5,6 +5,7 @@ use std::io::Write;
 
 use engine::{EngineError, FailureKind};
 
+pub(crate) use crate::cause::cause;
 use crate::flags::parse::Program;
 use crate::output::template::escape_control;
 
@@ -119,17 +120,6 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// The cause of an input or output error in Go's words: `no such file or directory`.
-pub(crate) fn cause(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut characters = text.chars();
-    match characters.next() {
-        Some(first) => first.to_ascii_lowercase().to_string() + characters.as_str(),
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The front door: words in, words out. Parses, calls one verb of the engine, prints, exits.
 
+mod cause;
 mod client_config;
 mod commands;
 #[cfg(test)]

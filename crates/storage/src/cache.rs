@@ -20,7 +20,7 @@ use types::digest::Digest;
 
 use crate::error::Result;
 use crate::lease::Lease;
-use crate::store::{Store, encode};
+use crate::store::{Store, encode, random_name};
 
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 const STEPS: &str = "cache/steps";
@@ -108,14 +108,17 @@ impl Store {
     ///
     /// # Errors
     /// The disk's answer.
-    pub fn keep_step(&self, key: &Digest, record: &CacheRecord) -> Result<()> {
+    pub fn keep_step(&self, lease: &Lease, key: &Digest, record: &CacheRecord) -> Result<()> {
         let bytes = encode("a record of the build cache", record)?;
         sys::fail::result("storage.cache.keep")?;
-        Ok(atomic::write(
-            &self.step_path(key),
-            &bytes,
-            Durability::Volatile,
-        )?)
+        // It lies with the lease until it is whole: what a killed build leaves is swept with that.
+        let name = format!("step-{}", random_name());
+        let directory = lease.temporary().path();
+        let volatile = Durability::Volatile;
+        atomic::write_new_at(atomic::open_directory(directory)?, &name, &bytes, volatile)?;
+        let target = self.step_path(key);
+        sys::fail::point("storage.cache.written");
+        Ok(std::fs::rename(directory.join(name), &target).on("rename", target.display())?)
     }
 
     /// Waits until nobody else does the step, and keeps others from doing it.
@@ -188,12 +191,9 @@ impl Store {
         for entry in list.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = entry.path();
+            // Records once were written beside each other.
             if name.starts_with('.') {
-                let is_old = entry.metadata().and_then(|metadata| metadata.modified());
-                let age = is_old.ok().and_then(|time| time.elapsed().ok());
-                if age.is_some_and(|age| age.as_secs() > 60) {
-                    let _ = std::fs::remove_file(&path);
-                }
+                let _ = std::fs::remove_file(&path);
             } else if name.ends_with(".lock")
                 && let Ok(Some(_held)) = Lock::try_acquire(&path)
             {
@@ -248,10 +248,14 @@ mod tests {
         let layer = make(store, &lease, "made", &["file"]);
         let (key, other) = (digest_of(b"key"), digest_of(b"other"));
         store
-            .keep_step(&key, &CacheRecord::new(layer.clone(), 10, "RUN x", "run"))
+            .keep_step(
+                &lease,
+                &key,
+                &CacheRecord::new(layer.clone(), 10, "RUN x", "run"),
+            )
             .unwrap();
         let gone = CacheRecord::new(digest_of(b"gone"), 0, "", "run");
-        store.keep_step(&other, &gone).unwrap();
+        store.keep_step(&lease, &other, &gone).unwrap();
         drop(lease);
         let nothing = || Ok::<_, crate::StorageError>(std::collections::BTreeSet::new());
         store.collect(nothing).unwrap();

@@ -9,7 +9,7 @@ use types::env::{
 };
 
 use super::{Caller, FlagError};
-use crate::errors::cause;
+use crate::cause::cause;
 use crate::flags::Matches;
 
 /// `--env-file`, then `--env`, as the container's own variables.

@@ -7,7 +7,7 @@ use types::go_syntax::{parse_bool, quote};
 
 use super::FlagError;
 use super::environment::read_bounded;
-use crate::errors::cause;
+use crate::cause::cause;
 use crate::flags::Matches;
 
 /// The largest seccomp profile looked at; Docker's own has 12 KiB.

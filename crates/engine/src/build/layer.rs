@@ -488,7 +488,7 @@ impl Finisher {
             &one.filled.description,
             one.filled.kind,
         );
-        self.lease.store().keep_step(&key, &record)?;
+        self.lease.store().keep_step(&self.lease, &key, &record)?;
         sys::fail::point("engine.build.kept");
         Ok(())
     }
