@@ -5,6 +5,7 @@
 pub(crate) mod binary;
 mod dependencies;
 mod edges;
+mod fuzzed;
 mod listed;
 mod pages;
 pub(crate) mod promises;
@@ -33,6 +34,7 @@ pub(crate) fn command(words: &[&str]) -> anyhow::Result<()> {
     words::check(&sources, &mut faults);
     sizes::check(&sources, update, &mut faults)?;
     listed::check(&mut faults)?;
+    fuzzed::check(&mut faults)?;
     promises::check(&mut faults)?;
     pages::check(&mut faults)?;
     if !faults.is_empty() {
