@@ -163,6 +163,7 @@ hosts! {
         for ip in 10.9.0.7 10.9.0.9 10.8.0.1; do caisson run --rm --network n --ip $ip busybox true 2> e; [ $? = 125 ] || exit 4; cat e; done
         caisson run --rm --ip 10.9.0.8 busybox true 2> e; grep -q 'user defined networks only' e"#;
     bad_networks_are_refused_without_a_trace: r#"
+        caisson network create --scope swarm wide 2> e && exit 20; grep -q 'scope "swarm" are not built' e && caisson network create --scope local narrow > /dev/null && caisson network rm narrow > /dev/null || exit 21
         for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 a' '--subnet 10.9.0.0/24 --aux-address a=10.9.0.1 a' '--subnet 224.1.0.0/24 a' '--subnet 240.0.0.0/24 a' '--subnet 127.5.0.0/24 a' '--subnet 169.254.1.0/24 a' '--subnet 255.255.255.0/24 a' '--subnet 0.0.0.0/8 a' '--subnet 0.0.0.0/0 a' '--subnet 10.9.0.0/24 --ip-range 10.9.0.77/28 a' '--ipam-driver other a' '--ipv6 --subnet ff05::/64 a' '--opt com.docker.network.bridge.gateway_mode_ipv4=routed a' '--opt com.docker.network.bridge.inhibit_ipv4=true a'; do
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
         caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'invalid MAC address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4

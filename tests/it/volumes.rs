@@ -121,6 +121,19 @@ lines! {
         for o in colour=red type=tmpfs type=nfs; do caisson volume create --opt $o --opt device=x bad 2> e && [ $o != type=tmpfs ] && exit 8; cat e; caisson volume rm -f bad >/dev/null; done; caisson volume create --opt colour=red bad 2> e; [ $? = 1 ] && grep -q 'create bad: invalid option: "colour"' e || exit 9
         for verb in 'snapshot bound' 'clone bound copy' 'export bound'; do caisson volume $verb > o 2> e && exit 10; grep -q "is a mount of $PWD/host" e || exit 11; done
         caisson run --rm $N --mount type=volume,src=other,dst=/d,volume-driver=nosuch busybox true 2> e; [ $? = 125 ] && grep -q nosuch e"#;
+    a_mount_that_fails_says_which_and_what_to_look_at: r#"
+        mkdir host; echo there > host/f; caisson volume create -o type=ext4 -o device=/dev/nosuch disk >/dev/null; caisson volume create -o type=none -o o=bind -o device=$PWD/gone gone >/dev/null
+        caisson run --rm $N -v disk:/d busybox true 2> e; [ $? != 0 ] && grep -q 'cannot mount /dev/nosuch as ext4 on /d' e || exit 2
+        caisson run --rm $N -v gone:/d busybox true 2> e; [ $? != 0 ] && grep -q "$PWD/gone" e || exit 3
+        caisson run --rm $N -v $PWD/host/f:/etc busybox true 2> e; [ $? != 0 ] && grep -q 'cannot mount on /etc.*Are you trying to mount a directory onto a file' e || exit 4
+        caisson run --rm $N -v $PWD/host:/etc/passwd busybox true 2> e; [ $? != 0 ] && grep -q 'cannot mount on /etc/passwd.*or vice-versa' e || exit 5
+        caisson run --rm $N --volumes-from '' busybox true 2> e; grep -q 'cannot be an empty string' e || exit 6; [ -z "$(caisson ps -aq)" ]"#;
+    pruning_takes_named_volumes_by_flag_or_filter: r#"
+        caisson volume create named >/dev/null; caisson volume create --label k=v kept >/dev/null
+        caisson volume prune -f --filter all=0 | grep named && exit 2; caisson volume prune -f --filter all=maybe 2> e && exit 3; grep -q "invalid filter 'all=\[maybe\]'" e || exit 4
+        caisson volume prune -af --filter all=1 2> e && exit 5; grep -q 'cannot specify both --all and --filter all=1' e || exit 6
+        caisson system prune -f --volumes --filter all=1 2> e && exit 7
+        caisson volume prune -f --filter all=1 --filter label!=k | grep -qx named && [ "$(caisson volume ls -q)" = kept ]"#;
     bad_volumes_are_refused_without_a_trace: r#"
         for bad in '..' 'a/b' '-x' x; do caisson volume create -- "$bad" 2> e && exit 2; cat e; done
         caisson volume create --driver nfs vol 2> e && exit 3; grep -q nfs e || exit 4

@@ -387,6 +387,10 @@ impl Engine {
 pub fn check_filters(request: &PruneRequest) -> Result<(), FilterError> {
     let known: &[&str] = match (request.images, request.volumes.is_some()) {
         (true, _) if !request.containers => &crate::image::prune::FILTER_KEYS,
+        (false, true) if !request.containers => {
+            request.filters.boolean("all", false)?;
+            &["all", "label", "label!"]
+        }
         (false, true) => &["label", "label!"],
         _ => &["label", "label!", "until"],
     };

@@ -135,9 +135,14 @@ impl Engine {
     ) -> Result<(), EngineError> {
         for text in record.spec.volumes_from.clone() {
             let (key, mode) = text.split_once(':').unwrap_or((&text, "rw"));
+            if text.is_empty() {
+                return Err(EngineError::invalid(
+                    "volumes-from specification cannot be an empty string",
+                ));
+            }
             if !matches!(mode, "ro" | "rw" | "z" | "Z") {
                 return Err(EngineError::invalid(format!(
-                    "invalid volumes-from mode {mode:?} of {text}: ro or rw"
+                    "invalid mode: {mode} (--volumes-from {text}): ro and rw are possible"
                 )));
             }
             let other = self.container(key)?.record;

@@ -308,7 +308,24 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
 
 fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
     let destination = mount.destination.clone();
-    move |error| Failure::setup(format!("cannot mount on {destination}: {error}"))
+    move |error| {
+        Failure::setup(format!(
+            "cannot mount on {destination}: {error}{}",
+            hint(&error)
+        ))
+    }
+}
+
+/// What Docker asks where a file and a directory meet.
+fn hint(error: &sys::rootfs::RootError) -> &'static str {
+    use rustix::io::Errno;
+    match error.errno {
+        Errno::ISDIR | Errno::NOTDIR => {
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified \
+             host path exists and is the expected type"
+        }
+        _ => "",
+    }
 }
 
 fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<OwnedFd, Failure> {
@@ -346,8 +363,12 @@ fn new_filesystem(mount: &Mount, options: &Options, target: &OwnedFd) -> Result<
         .collect();
     let tree =
         mount::new_filesystem(kind, source, &pairs, options.attributes.set).map_err(|error| {
+            let device = match OWN.contains(&kind) {
+                true => String::new(),
+                false => format!("{source} as "),
+            };
             Failure::setup(format!(
-                "cannot mount {kind} on {}: {error}",
+                "cannot mount {device}{kind} on {}: {error}",
                 mount.destination
             ))
         })?;

@@ -48,6 +48,12 @@ pub(crate) fn create(engine: &Engine, invocation: &Invocation) -> ExitCode {
             "networks without IPv4 are not built yet; leave out --ipv4=false",
         );
     }
+    // As a manager of a swarm would have it; Docker without one takes no other scope either.
+    let scope = matches.get_str("scope");
+    if !matches!(scope, "" | "local") {
+        let text = format!("networks of scope {scope:?} are not built: it needs Swarm");
+        return fail_text(invocation, &text);
+    }
     let subnets = match subnets(invocation) {
         Ok(subnets) => subnets,
         Err(text) => return fail_text(invocation, &text),

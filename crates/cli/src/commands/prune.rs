@@ -57,7 +57,17 @@ pub(crate) fn networks(engine: &Engine, invocation: &Invocation) -> ExitCode {
 }
 
 pub(crate) fn volumes(engine: &Engine, invocation: &Invocation) -> ExitCode {
-    let (which, question) = match invocation.matches.get_bool("all") {
+    let matches = &invocation.matches;
+    let has_all = matches.get_bool("all");
+    // Anything wrong with the filters is said by `prune`.
+    let filters = Filters::parse(matches.get_list("filter")).unwrap_or_default();
+    if has_all && filters.contains("all") {
+        return fail_text(
+            invocation,
+            "conflicting options: cannot specify both --all and --filter all=1",
+        );
+    }
+    let (which, question) = match has_all || filters.boolean("all", false) == Ok(true) {
         true => (Volumes::All, words::VOLUMES_QUESTION),
         false => (Volumes::Anonymous, words::ANONYMOUS_VOLUMES_QUESTION),
     };
