@@ -107,7 +107,7 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         c up -d --no-build 2> e; [ $? = 1 ] && grep -q 'No such image: p-base' e && grep -q 'compose build base' e || { cat e; exit 15; }
         c build web inline base --with-dependencies --no-cache -q 2> e || { cat e; exit 16; }; c create 2> e && [ "$(c ps -aq | wc -l)" = 3 ] || { cat e; exit 17; }
         printf 'name: p\nservices: {a: {build: {dockerfile_inline: "FROM busybox\\nRUN exit 3"}}}\n' | y; c up -d --remove-orphans 2> e; [ $? = 1 ] && grep -q 'exit code: 3' e || { cat e; exit 18; }
-        printf 'name: p\nservices: {a: {build: {context: ., sbom: true}}}\n' | y; c build 2>&1 | grep -q 'services.a.build.sbom is not supported' || exit 19
+        printf 'name: p\nservices: {a: {build: {context: ., privileged: true}}}\n' | y; c build 2>&1 | grep -q 'services.a.build.privileged is not supported' || exit 19
         c down --remove-orphans 2>/dev/null; gone"#;
     changes_of_files_reach_containers: r#"
         mkdir web web/skip src; echo one > web/f; echo a > src/a; echo s > web/skip/s

@@ -61,6 +61,29 @@ registry! {
         [ "$(curl -s $U/health)" = ok ] && curl -s $U/metrics | grep -q '^caisson_registry_pushes_total 4$' || exit 11
         end TERM || exit 12; grep -q '"event":"stopping"' hub.log && ! grep -q '"status":5' hub.log"#;
 
+    what_is_said_about_an_image_is_pushed_after_it_and_found_by_its_digest: r#"
+        serve || exit 99; mkdir -p ctx/app; printf 'hunter2-in-a-file\n' >key
+        printf 'Package: libfoo\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.2-3\n\n' >ctx/status; printf '[[package]]\nname = "left"\nversion = "1.0.0"\n' >ctx/app/Cargo.lock
+        printf 'FROM busybox\nARG API_TOKEN=tok3n-value\nCOPY status /var/lib/dpkg/status\nCOPY app /app\nRUN --mount=type=secret,id=key cat /run/secrets/key >/dev/null\nRUN ln -s /etc/passwd /app/go.mod && mkfifo /app/go.sum && mkdir -p /lib/apk/db && mkfifo /lib/apk/db/installed\n' >ctx/Dockerfile
+        b() { caisson build --iidfile id --network none --build-arg API_TOKEN=tok3n-value --secret id=key,src=key "$@" ctx 2>err || { cat err; exit 2; }; cat id; }
+        # The image is the same, whatever is said about it.
+        plain=$(b -t $H/a/b:1); [ "$(b -t $H/a/b:1 --provenance mode=max --sbom true)" = $plain ] && grep -q 'apk/db/installed: it is no regular file' err || { cat err; exit 3; }
+        caisson push $H/a/b:1 >out || exit 4; D=$(sed -n 's/.*digest: \(sha256:[0-9a-f]*\).*/\1/p' out)
+        read_back() { curl -s $U/v2/a/b/referrers/$D >list; R=$(grep -o '"digest":"sha256:[0-9a-f]*"' list | cut -d'"' -f4); curl -s $U/v2/a/b/manifests/$R >said; rm -f part.*; for d in $(grep -o '"mediaType":"application/vnd.in-toto+json","digest":"sha256:[0-9a-f]*"' said | grep -o 'sha256:[0-9a-f]*'); do curl -s $U/v2/a/b/blobs/$d >part.$d; [ $(sum part.$d) = $d ] || exit 5; done; cat part.* >all; }
+        read_back; [ "$(echo "$R" | wc -l)" = 1 ] && grep -q '"artifactType":"application/vnd.docker.attestation.manifest.v1+json"' list || { cat list; exit 6; }
+        grep -q '"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"'$D'"' said && [ $(ls part.* | wc -l) = 2 ] || { cat said; exit 7; }
+        [ $(grep -o "\"digest\":{\"sha256\":\"${D#sha256:}\"}" all | wc -l) = 2 ] && grep -q 'https://slsa.dev/provenance/v1' all && grep -q '"spdxVersion":"SPDX-2.3"' all || { cat all; exit 8; }
+        grep -q '"pkg:deb/debian/libfoo@1.2-3?arch=amd64"' all && grep -q '"pkg:cargo/left@1.0.0"' all && grep -q 'not complete: /lib/apk/db/installed' all || { cat all; exit 9; }
+        grep -q '"uri":"pkg:docker/busybox@latest?platform=linux%2F' all && grep -q '"build-arg:API_TOKEN":"\*\*\*"' all && grep -q '"secrets":\[{"id":"key"' all || { cat all; exit 10; }
+        sed 's/.*"data":"\([^"]*\)".*/\1/' all | head -n1 >data; base64 -d <data >file 2>/dev/null; grep -q '^ARG API_TOKEN=\*\*\*$' file || { cat all file; exit 11; }
+        ! grep -q 'tok3n-value\|hunter2' all file || exit 12
+        # What a second build says replaces what the first one did; with less, arguments are not told.
+        b -t $H/a/b:1 --attest type=provenance --attest type=sbom,disabled=true >/dev/null; caisson push -q $H/a/b:1 >/dev/null && caisson image prune -f >/dev/null && [ $(grep -rl '"_type":"https://in-toto' $CAISSON_ROOT/blobs | wc -l) = 1 ] && ! grep -q API_TOKEN $(grep -rl 'slsa.dev' $CAISSON_ROOT/blobs) || { grep -rl in-toto $CAISSON_ROOT/blobs; exit 13; }
+        # It goes with the image.
+        caisson rmi $H/a/b:1 >/dev/null; caisson image prune -f >/dev/null; ! grep -rq 'in-toto' $CAISSON_ROOT/blobs || exit 14
+        caisson build --sbom true -o out ctx 2>err; [ $? = 1 ] && grep -q 'kept with an image' err || { cat err; exit 15; }
+        printf 'services: {a: {image: x, build: {dockerfile_inline: "FROM busybox", sbom: true}}}' >compose.yaml; caisson compose build -q && grep -rq 'SPDX-2.3' $CAISSON_ROOT/blobs"#;
+
     an_upload_goes_on_where_it_was_after_a_kill: r#"
         serve || exit 99; head -c 3000000 /dev/urandom >blob; D=$(sum blob)
         L=$(head_of -X POST $U/v2/a/b/blobs/uploads/ | sed -n 's/^location: //p')

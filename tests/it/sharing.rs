@@ -103,6 +103,14 @@ sharing! {
         # It goes with the image that it is about, and is not missed where it cannot be had.
         caisson rmi $R/a:told $S/a:told >/dev/null; caisson image prune -f >/dev/null; [ -z "$(find $CAISSON_ROOT/blobs -type f)" ] || { find $CAISSON_ROOT/blobs -type f; exit 8; }
         rm -r first/docker/registry/v2/blobs/sha256/$(sha256sum < statement | cut -c1-2); caisson pull -q $R/a:told >/dev/null && caisson run --rm $N $R/a:told true"#;
+    a_registry_without_referrers_gets_an_index_by_the_subjects_digest: r#"
+        mkdir ctx; echo 'FROM busybox' > ctx/Dockerfile; caisson build -q --provenance true --network none -t $R/a:1 ctx >/dev/null && caisson push $R/a:1 > out || exit 2
+        digest=$(sed -n 's/.*digest: sha256:\([0-9a-f]*\) .*/\1/p' out); list() { skopeo inspect --raw --tls-verify=false docker://$R/a:sha256-$digest > list; }
+        list && grep -q '"artifactType":"application/vnd.docker.attestation.manifest.v1+json"' list || { cat list; exit 3; }
+        said=$(grep -o 'sha256:[0-9a-f]*' list); skopeo inspect --raw --tls-verify=false docker://$R/a@$said | grep -q "\"subject\":.*sha256:$digest" || exit 4
+        # Nothing is told twice; what a later build says is added.
+        cp list before; caisson push -q $R/a:1 && list && cmp list before || exit 5
+        caisson build -q --provenance true --network none -t $R/a:1 ctx >/dev/null && caisson push -q $R/a:1 && list && [ $(grep -o 'sha256:[0-9a-f]*' list | wc -l) = 2 ]"#;
     accounts_are_tried_kept_for_the_owner_alone_and_forgotten: r#"
         htpasswd -Bbn me s3cret > users 2>/dev/null || { echo "skipped: no htpasswd"; exit 0; }
         registry private 5002 "auth: {htpasswd: {realm: x, path: $PWD/users}}"; P=127.0.0.1:5002

@@ -31,6 +31,7 @@ mod tests;
 pub(crate) use arguments::PREDEFINED;
 pub use chmod::ChmodError;
 pub use copy::split_pivot;
+pub use lints::is_secret_name;
 pub use ports::ExposeError;
 
 use environment::Environment;

@@ -30,6 +30,10 @@ pub struct BuildOptions {
     pub check: bool,
     /// `--push`.
     pub push: bool,
+    /// `--provenance`; empty is as the project says.
+    pub provenance: String,
+    /// `--sbom`; empty is as the project says.
+    pub sbom: String,
     /// `--memory` in bytes; 0 is no limit.
     pub memory_bytes: i64,
 }
@@ -74,6 +78,9 @@ pub struct BuildTarget {
     /// Agents, `id` or `id=path`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ssh: Vec<String>,
+    /// What is said about the image, as the flag of `build` has it.
+    #[serde(rename = "attest", skip_serializing_if = "Vec::is_empty")]
+    pub attestations: Vec<String>,
     /// Platforms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
@@ -171,6 +178,7 @@ pub fn build_target(
             (true, platform) => vec![platform.to_owned()],
             (false, _) => build.platforms.clone(),
         },
+        attestations: attestations(build, options),
         pull: build.pull || options.pull,
         no_cache: build.no_cache || options.no_cache,
         network: build.network.clone(),
@@ -242,13 +250,30 @@ pub fn with_contexts(project: &Project, names: &[String]) -> Vec<String> {
     all
 }
 
+/// `provenance` and `sbom` in the form of `--attest`; flags are stronger than keys.
+fn attestations(build: &crate::model::Build, options: &BuildOptions) -> Vec<String> {
+    let all = [
+        ("provenance", &build.provenance, &options.provenance),
+        ("sbom", &build.sbom, &options.sbom),
+    ];
+    let all = all.into_iter().filter_map(|(kind, key, flag)| {
+        let text = if flag.is_empty() { key } else { flag };
+        match text.as_str() {
+            "" => None,
+            "true" => Some(format!("type={kind}")),
+            "false" => Some(format!("type={kind},disabled=true")),
+            fields => Some(format!("type={kind},{fields}")),
+        }
+    });
+    all.collect()
+}
+
 /// Bake's names have no dots.
 fn bake_name(service: &str) -> String {
     service.replace('.', "_")
 }
 
 fn refuse(name: &str, build: &crate::model::Build) -> Result<(), ComposeError> {
-    let is_on = |text: &str| !matches!(text, "" | "false");
     let refused = [
         (
             build.privileged || build.entitlements.iter().any(|e| e == "security.insecure"),
@@ -267,16 +292,6 @@ fn refuse(name: &str, build: &crate::model::Build) -> Result<(), ComposeError> {
             !matches!(build.isolation.as_str(), "" | "default"),
             "isolation",
             "on Linux there is one way; the key is for Windows",
-        ),
-        (
-            is_on(&build.provenance),
-            "provenance",
-            "attestations are not made; labels say which project and service an image is of",
-        ),
-        (
-            is_on(&build.sbom),
-            "sbom",
-            "attestations are not made; a scanner can read the image",
         ),
         (
             build.platforms.len() > 1,
@@ -411,11 +426,31 @@ mod tests {
     }
 
     #[test]
+    fn attestations_are_asked_for_by_keys_and_flags() {
+        let asked = |keys: &str, flag: &str| {
+            let project = project(&format!(
+                "services: {{a: {{build: {{context: ., {keys}}}}}}}"
+            ));
+            let options = BuildOptions {
+                provenance: flag.to_owned(),
+                ..BuildOptions::default()
+            };
+            let target = build_target(&project, "a", &options).unwrap().unwrap();
+            target.attestations
+        };
+        assert_eq!(
+            asked("sbom: true, provenance: mode=max", ""),
+            ["type=provenance,mode=max", "type=sbom"]
+        );
+        assert_eq!(asked("provenance: false", "true"), ["type=provenance"]);
+        assert_eq!(asked("sbom: false", ""), ["type=sbom,disabled=true"]);
+        assert!(asked("pull: false", "").is_empty());
+    }
+
+    #[test]
     fn what_cannot_be_obeyed_is_refused_by_name() {
         for key in [
             "privileged: true",
-            "sbom: true",
-            "provenance: mode=max",
             "platforms: [linux/amd64, linux/arm64]",
             "entitlements: [device]",
             "isolation: hyperv",

@@ -62,6 +62,22 @@ impl Repository<'_> {
         bytes: &[u8],
         digest: &Digest,
     ) -> Result<()> {
+        self.put_referrer(selector, media_type, bytes, digest)
+            .map(drop)
+    }
+
+    /// As [`Repository::put_manifest`], of a manifest with a subject; whether the registry lists it among
+    /// the subject's referrers.
+    ///
+    /// # Errors
+    /// As [`Repository::put_manifest`].
+    pub fn put_referrer(
+        &self,
+        selector: Selector<'_>,
+        media_type: &str,
+        bytes: &[u8],
+        digest: &Digest,
+    ) -> Result<bool> {
         let path = format!("manifests/{}", selector.as_str());
         let length = bytes.len() as u64;
         let want = Want {
@@ -81,7 +97,8 @@ impl Repository<'_> {
             },
             error => explain(self.familiar(), error, Asked::Push),
         })?;
-        check_digest(&answer, digest)
+        check_digest(&answer, digest)?;
+        Ok(answer.header("oci-subject").is_some())
     }
 
     fn is_there(&self, want: &Want<'_>) -> Result<bool> {

@@ -312,10 +312,15 @@ pub(super) fn legacy_pair(lowering: &mut Lowering, instruction: &Instruction, pa
     );
 }
 
-pub(super) fn secret(lowering: &mut Lowering, instruction: &str, name: &str, origin: &Origin) {
+/// Whether a variable of this name has a secret: `API_TOKEN`, but not `PUBLIC_KEY`.
+pub fn is_secret_name(name: &str) -> bool {
     let lower = name.to_lowercase();
     let has = |words: &[&str]| lower.split('_').any(|word| words.contains(&word));
-    if !has(&SECRET_WORDS) || has(&PUBLIC_WORDS) {
+    has(&SECRET_WORDS) && !has(&PUBLIC_WORDS)
+}
+
+pub(super) fn secret(lowering: &mut Lowering, instruction: &str, name: &str, origin: &Origin) {
+    if !is_secret_name(name) {
         return;
     }
     lowering.lint.warn(

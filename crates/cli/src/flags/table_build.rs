@@ -19,7 +19,12 @@ static BUILD_FLAGS: &[Flag] = &[
     )
     .accepted("who may use the store may use the machine"),
     flag("annotation", Kind::List, "Add an annotation to the image").refused(NOT_YET),
-    flag("attest", Kind::List, "Attach an attestation").refused(NOT_YET),
+    flag(
+        "attest",
+        Kind::List,
+        "Attach an attestation (type=sbom, type=provenance,mode=max)",
+    )
+    .partly("SBOMs are made by the builder itself, without generator="),
     flag(
         "build-arg",
         Kind::Env,
@@ -126,7 +131,12 @@ static BUILD_FLAGS: &[Flag] = &[
         "Show progress as auto, plain, tty, quiet or rawjson",
     )
     .default("auto"),
-    flag("provenance", Kind::Text, "Attach how it was built").refused(NOT_YET),
+    flag(
+        "provenance",
+        Kind::Text,
+        "Attach how it was built (true, false, mode=min, mode=max)",
+    )
+    .partly("without it there is none; SLSA v1"),
     flag(
         "pull",
         Kind::Bool,
@@ -138,7 +148,12 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("rm", Kind::Bool, "Remove containers of steps")
         .default("true")
         .accepted("nothing of a step stays"),
-    flag("sbom", Kind::Text, "Attach what it consists of").refused(NOT_YET),
+    flag(
+        "sbom",
+        Kind::Text,
+        "Attach what it consists of (true, false)",
+    )
+    .partly("packages of dpkg, apk and lock files; not of rpm"),
     flag(
         "secret",
         Kind::List,

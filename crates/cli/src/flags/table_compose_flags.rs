@@ -260,8 +260,7 @@ pub(super) static BUILD_FLAGS: &[Flag] = &[
         "Show progress as auto, plain, tty, quiet or rawjson",
     )
     .default("auto"),
-    flag("provenance", Kind::Text, "Attach how it was built")
-        .partly("false only: attestations are not made"),
+    flag("provenance", Kind::Text, "Attach how it was built"),
     flag(
         "pull",
         Kind::Bool,
@@ -269,8 +268,7 @@ pub(super) static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("push", Kind::Bool, "Push what was built"),
     flag("quiet", Kind::Bool, "Do not tell how it goes").short('q'),
-    flag("sbom", Kind::Text, "Attach what it consists of")
-        .partly("false only: attestations are not made"),
+    flag("sbom", Kind::Text, "Attach what it consists of"),
     flag(
         "ssh",
         Kind::Text,

@@ -1,7 +1,6 @@
 //! The image of a result: layers, configuration, history, names.
 
-use build::graph::{BuildResult, Graph};
-use build::solve::Solved;
+use build::graph::BuildResult;
 use storage::images::BlobRecord;
 use storage::lease::Lease;
 use storage::refs::Target;
@@ -10,8 +9,9 @@ use types::image::{Descriptor, HistoryEntry, ImageConfig, MEDIA_OCI_INDEX, MEDIA
 use types::platform::Platform;
 use types::timestamp::Timestamp;
 
+use super::attest::Done;
 use super::caches::{CacheExport, CachePlace, inline};
-use super::worker::{BuildWorker, Tree};
+use super::worker::BuildWorker;
 use super::{BuildEvent, BuildReport, BuildRequest, layer, stack};
 use crate::Engine;
 use crate::error::{EngineError, text};
@@ -21,11 +21,16 @@ use crate::image::push::{self, PushOptions};
 impl Engine {
     pub(crate) fn commit_results(
         &self,
-        request: &BuildRequest,
-        graph: &Graph,
-        (solved, worker): (&Solved<Tree>, &BuildWorker<'_>),
+        done: &Done<'_>,
         report: &mut BuildReport,
     ) -> Result<(), EngineError> {
+        let Done {
+            request,
+            graph,
+            solved,
+            worker,
+            ..
+        } = *done;
         let lease = &worker.lease;
         let is_inline = |export: &CacheExport| export.place == CachePlace::Inline;
         let is_inline = request.cache_to.iter().any(is_inline);
@@ -39,6 +44,11 @@ impl Engine {
             let layers = stack.published()?;
             let mut config = configuration(result, &stack, &layers);
             if request.squashes && steps > 1 {
+                if is_inline {
+                    let text = "--cache-to type=inline: a squashed image has no cache in it: its one layer is \
+                                that of no step; use type=registry";
+                    worker.observer.event(BuildEvent::Warning(text.to_owned()));
+                }
                 squash_history(&mut config, &stack, result.history.len(), steps);
             } else if is_inline {
                 inline(&mut config, graph, solved, result.root)?;
@@ -47,6 +57,7 @@ impl Engine {
         }
         sys::fail::point("engine.build.recorded");
         let (id, target) = self.together(&images, worker)?;
+        done.attest(&images, &id)?;
         match request.tags.as_slice() {
             [] => self.keep_unnamed(&id)?,
             tags => {

@@ -9,6 +9,7 @@
 //! the next step runs, `files` for what a selection's digest is, and `docs/concepts/build-cache.md`.
 
 mod archive;
+mod attest;
 mod caches;
 mod chmod;
 mod commit;
@@ -46,6 +47,7 @@ use build::why::Trace;
 use storage::lease::Lease;
 use sys::atomic::Durability;
 
+pub use attest::{Attestations, ProvenanceMode};
 pub use build::dockerfile::place::Lines;
 pub use build::dockerfile::vocabulary::vocabulary;
 pub use build::graph::Surroundings;
@@ -179,6 +181,7 @@ impl Engine {
         request: &BuildRequest,
         observer: &dyn BuildObserver,
     ) -> Result<BuildReport, EngineError> {
+        let started = request.begin()?;
         let store = self.store();
         store.prepare_cache()?;
         self.sweep_builds();
@@ -221,14 +224,19 @@ impl Engine {
         if request.wanted == Wanted::Explanation {
             return Ok(report);
         }
-        for export in &request.exports {
-            let result = graph.results.first().map(|result| result.root);
-            if let Some(root) = result {
-                worker.export(stack(&solved, root)?, export)?;
-            }
+        if let Some(result) = graph.results.first() {
+            let stack = stack(&solved, result.root)?;
+            worker.export_all(stack, &request.exports)?;
         }
         if request.wants_image() {
-            self.commit_results(request, &graph, (&solved, &worker), &mut report)?;
+            let done = attest::Done {
+                request,
+                graph: &graph,
+                solved: &solved,
+                worker: &worker,
+                started,
+            };
+            self.commit_results(&done, &mut report)?;
         }
         self.export_caches(request, &graph, &solved, &lease, observer)?;
         if request.verifies {

@@ -26,8 +26,15 @@ pub enum Export {
 }
 
 impl BuildWorker<'_> {
+    /// Writes the files of a result everywhere that they are wanted.
+    pub(crate) fn export_all(&self, stack: &Stack, exports: &[Export]) -> Result<(), EngineError> {
+        exports
+            .iter()
+            .try_for_each(|export| self.export(stack, export))
+    }
+
     /// Writes the files of a result.
-    pub(crate) fn export(&self, stack: &Stack, export: &Export) -> Result<(), EngineError> {
+    fn export(&self, stack: &Stack, export: &Export) -> Result<(), EngineError> {
         match export {
             Export::Image | Export::ImageArchive(_) => Ok(()),
             Export::Directory(path) => {

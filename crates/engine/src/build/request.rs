@@ -9,6 +9,7 @@ use build::lower::{Request, Wishes};
 use types::digest::Digest;
 use types::platform::Platform;
 use types::reference::Reference;
+use types::timestamp::Timestamp;
 
 use crate::error::EngineError;
 
@@ -98,6 +99,10 @@ pub struct BuildRequest {
     pub squashes: bool,
     /// `--verify`.
     pub verifies: bool,
+    /// `--provenance`, `--sbom`: what is said about the image, beside it.
+    pub attestations: super::Attestations,
+    /// The address that the context is from; empty for files of this machine.
+    pub source: String,
     /// `--cache-from`.
     pub cache_from: Vec<super::CachePlace>,
     /// `--cache-to`.
@@ -114,6 +119,17 @@ impl BuildRequest {
             )
         };
         self.pushes || self.exports.is_empty() || self.exports.iter().any(is_image)
+    }
+
+    /// When the build began. Attestations are kept with an image of the store, and nowhere else.
+    pub(crate) fn begin(&self) -> Result<Timestamp, EngineError> {
+        match self.attestations.is_any() && !self.wants_image() {
+            true => Err(EngineError::invalid(
+                "--provenance and --sbom are kept with an image, and this --output makes none; add \
+                 --output type=image",
+            )),
+            false => Ok(Timestamp::now()),
+        }
     }
 
     pub(crate) fn lowering<'a>(

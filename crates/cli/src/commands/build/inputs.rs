@@ -203,7 +203,10 @@ fn main_context(
     }
     let answer = match context {
         "-" => engine.context_of_stream(&mut std::io::stdin()),
-        _ if is_remote(context) => engine.context_of_address(context),
+        _ if is_remote(context) => {
+            build.source = context.to_owned();
+            engine.context_of_address(context)
+        }
         _ => return directory(source, build, warnings),
     };
     match answer.map_err(|error| errors::chain(&error))? {

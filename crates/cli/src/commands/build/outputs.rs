@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use engine::build::{BuildRequest, CacheExport, CacheMode, CachePlace, Compression, Export};
+use engine::build::{
+    Attestations, BuildRequest, CacheExport, CacheMode, CachePlace, Compression, Export,
+    ProvenanceMode,
+};
 use types::digest::Digest;
 use types::reference::Reference;
 
@@ -78,9 +81,72 @@ pub(super) fn read(matches: &Matches, build: &mut BuildRequest) -> Result<(), St
     for text in matches.get_list("cache-to") {
         build.cache_to.push(cache_to(text)?);
     }
+    build.attestations = attestations(matches)?;
     build.squashes = matches.get_bool("squash");
     build.verifies = matches.get_bool("verify");
     Ok(())
+}
+
+/// `--attest`, and its short forms `--provenance` and `--sbom`, which come after it.
+fn attestations(matches: &Matches) -> Result<Attestations, String> {
+    let mut all = Attestations::default();
+    for text in matches.get_list("attest") {
+        let mut fields = Fields::read("--attest", text)?;
+        match fields.take(&["type"]) {
+            Some("provenance") => all.provenance = provenance(fields)?,
+            Some("sbom") => all.sbom = sbom(fields)?,
+            Some(other) => {
+                return Err(format!("--attest type={other}: it is provenance or sbom"));
+            }
+            None => return Err(format!("--attest {text}: type= is missing")),
+        }
+    }
+    if let Some(fields) = short(matches, "provenance")? {
+        all.provenance = provenance(fields)?;
+    }
+    if let Some(fields) = short(matches, "sbom")? {
+        all.sbom = sbom(fields)?;
+    }
+    Ok(all)
+}
+
+/// `true` and `false` alone are what `disabled` says the other way round.
+fn short<'a>(matches: &'a Matches, flag: &'static str) -> Result<Option<Fields<'a>>, String> {
+    let text = matches.get_str(flag);
+    let text = match types::go_syntax::parse_bool(text) {
+        _ if text.is_empty() => return Ok(None),
+        Ok(true) => "disabled=false",
+        Ok(false) => "disabled=true",
+        Err(_) => text,
+    };
+    Fields::read(flag, text).map(Some)
+}
+
+fn provenance(mut fields: Fields<'_>) -> Result<Option<ProvenanceMode>, String> {
+    let is_off = fields.bool("disabled")?;
+    let mode = match fields.take(&["mode"]) {
+        None | Some("min") => ProvenanceMode::Min,
+        Some("max") => ProvenanceMode::Max,
+        Some(other) => return Err(format!("provenance mode {other} is min or max")),
+    };
+    if let Some(version) = fields.take(&["version"]).filter(|version| *version != "v1") {
+        return Err(format!(
+            "provenance version {version} is not built yet: it is v1"
+        ));
+    }
+    fields.end()?;
+    Ok((!is_off).then_some(mode))
+}
+
+fn sbom(mut fields: Fields<'_>) -> Result<bool, String> {
+    let is_off = fields.bool("disabled")?;
+    if let Some(generator) = fields.take(&["generator"]) {
+        return Err(format!(
+            "sbom generator {generator} is not built yet: packages are found by the builder itself"
+        ));
+    }
+    fields.end()?;
+    Ok(!is_off)
 }
 
 /// `--output`: `type=local,dest=out`, or a directory alone, or `-` for an archive.
@@ -269,6 +335,30 @@ mod tests {
             assert!(error.contains(part), "{text}: {error}");
         }
         assert!(cache_from("type=local,src=x,digest=sha256:../x").is_err());
+    }
+
+    #[test]
+    fn attestations_are_those_of_buildkit_or_refused_by_name() {
+        let of = |text: &str| Fields::read("--attest", text).and_then(provenance);
+        assert_eq!(of("mode=max").unwrap(), Some(ProvenanceMode::Max));
+        assert_eq!(of("disabled=false").unwrap(), Some(ProvenanceMode::Min));
+        assert_eq!(of("mode=max,disabled=true").unwrap(), None);
+        assert_eq!(of("version=v1").unwrap(), Some(ProvenanceMode::Min));
+        for (text, part) in [
+            ("mode=all", "min or max"),
+            ("version=v0.2", "not built yet"),
+            ("inline-only=true", "inline-only is not built yet"),
+        ] {
+            let error = of(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        let of = |text: &str| Fields::read("--sbom", text).and_then(sbom);
+        assert!(of("disabled=false").unwrap() && !of("disabled=true").unwrap());
+        assert!(
+            of("generator=docker/x")
+                .unwrap_err()
+                .contains("docker/x is not built yet")
+        );
     }
 
     #[test]

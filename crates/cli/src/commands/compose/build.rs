@@ -24,13 +24,6 @@ const BUILDS_MAX: usize = 4;
 
 pub(super) fn build(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
-    for flag in ["provenance", "sbom"] {
-        if !matches!(matches.get_str(flag), "" | "false") {
-            return Err(Failure::text(format!(
-                "--{flag} is not supported: attestations are not made"
-            )));
-        }
-    }
     let options = Options {
         resolve_environment: false,
         ..Options::default()
@@ -59,6 +52,8 @@ pub(super) fn build(engine: &Engine, invocation: &Invocation) -> Done {
         pull: matches.get_bool("pull"),
         check: matches.get_bool("check"),
         push: matches.get_bool("push"),
+        provenance: matches.get_str("provenance").to_owned(),
+        sbom: matches.get_str("sbom").to_owned(),
         memory_bytes: matches.get_bytes("memory"),
     };
     if names.is_empty() {
@@ -326,6 +321,7 @@ fn words(target: &BuildTarget, image_of: &dyn Fn(&str) -> String) -> Vec<String>
         ("no-cache-filter", &target.no_cache_filter),
         ("ulimit", &target.ulimits),
         ("ssh", &target.ssh),
+        ("attest", &target.attestations),
     ] {
         values.iter().for_each(|value| put(flag, value));
     }

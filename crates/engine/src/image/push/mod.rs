@@ -126,13 +126,12 @@ fn push_one(
         }
     }
     let compression = compression(context, &reference, options);
-    let plan = match plan::original(store, &image, record.target.as_ref(), options)? {
+    let mut plan = match plan::original(store, &image, record.target.as_ref(), options)? {
         Some(plan) => plan,
         None => pack::make(&lease, image, compression, observer)?,
     };
-    for blob in &plan.blobs {
-        lease.need(&blob.digest)?;
-    }
+    plan.about = plan::about(store, &store.image(&record.image)?, &plan);
+    plan.hold(&lease)?;
     let repository = client.push_repository(&reference)?;
     send::send(context, &repository, &reference, &plan, observer)?;
     sys::fail::point("engine.push.sent");

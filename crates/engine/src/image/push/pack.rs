@@ -132,6 +132,7 @@ fn plan(
             media_type: MEDIA_OCI_MANIFEST.to_owned(),
             bytes,
         },
+        about: Vec::new(),
     };
     add(&mut plan, config.clone(), config_size, None);
     for layer in layers {

@@ -1,6 +1,7 @@
 //! What is to be sent: documents and blobs. Nothing is asked of the registry here.
 
 use storage::images::ImageRecord;
+use storage::lease::Lease;
 use storage::refs::Target;
 use storage::store::Store;
 use types::digest::Digest;
@@ -34,6 +35,56 @@ pub(crate) struct Plan {
     pub(super) below: Vec<Paper>,
     /// What the tag shall mean.
     pub(super) top: Paper,
+    /// What is said about manifests of this: sent after them.
+    pub(super) about: Vec<About>,
+}
+
+impl Plan {
+    /// Nobody removes what is sent.
+    pub(super) fn hold(&self, lease: &Lease) -> Result<()> {
+        let about = self.about.iter().flat_map(|about| &about.blobs);
+        for blob in self.blobs.iter().chain(about) {
+            lease.need(&blob.digest)?;
+        }
+        Ok(())
+    }
+}
+
+/// An artifact with a subject, and what it names.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    pub(super) paper: Paper,
+    pub(super) subject: Digest,
+    pub(super) artifact_type: String,
+    pub(super) blobs: Vec<Blob>,
+}
+
+/// What is here about the manifests of a plan: it belongs to the image, and is here with all that it names
+/// or is not sent.
+pub(super) fn about(store: &Store, image: &ImageRecord, plan: &Plan) -> Vec<About> {
+    let papers = || plan.below.iter().chain([&plan.top]);
+    let one = |digest: &Digest| {
+        let (paper, Document::Manifest(manifest)) = read(store, digest, None)? else {
+            return None;
+        };
+        let subject = manifest.subject?.digest;
+        papers().find(|paper| paper.digest == subject)?;
+        let parts = manifest.layers.iter().chain([&manifest.config]);
+        let blobs = parts.map(|part| {
+            store.has_blob(&part.digest).then(|| Blob {
+                digest: part.digest.clone(),
+                size: part.size,
+                shown: None,
+            })
+        });
+        Some(About {
+            paper,
+            subject,
+            artifact_type: manifest.artifact_type.unwrap_or_default(),
+            blobs: blobs.collect::<Option<Vec<Blob>>>()?,
+        })
+    };
+    image.other_blobs.iter().filter_map(one).collect()
 }
 
 /// The plan for an image whose manifest is here with everything that it names; `None` where one must
@@ -62,6 +113,7 @@ pub(super) fn original(
                 media_type: String::new(),
                 bytes: Vec::new(),
             },
+            about: Vec::new(),
         };
         let media_type = (*digest == manifest.digest).then_some(manifest.media_type.as_str());
         let complete = match read(store, digest, media_type) {

@@ -6,11 +6,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use registry::{BlobContent, BlobSource, Repository, Selector, Uploaded};
+use registry::{BlobContent, BlobSource, RegistryError, Repository, Selector, Uploaded};
+use serde_json::{Value, json};
 use types::digest::Digest;
+use types::image::MEDIA_OCI_INDEX;
 use types::reference::{DEFAULT_TAG, Reference};
 
-use super::plan::{Blob, Plan};
+use super::plan::{About, Blob, Plan};
 use crate::image::ImageContext;
 use crate::image::error::{ImageError, Result};
 use crate::image::parallel::in_parallel;
@@ -70,7 +72,9 @@ pub(super) fn send(
     // somebody who may not has to fail.
     let selector = Selector::Tag(tag);
     repository.put_manifest(selector, &top.media_type, &top.bytes, &top.digest)?;
-    Ok(())
+    plan.about
+        .iter()
+        .try_for_each(|about| sender.send_about(about))
 }
 
 impl Sender<'_> {
@@ -108,6 +112,56 @@ impl Sender<'_> {
             _ => self.tell(blob, PushProgress::Pushed),
         }
         Ok(())
+    }
+
+    /// What is said about a manifest that is there. A registry without a list of referrers has it as an index
+    /// with a tag of the subject's digest: the fall-back of the distribution specification.
+    fn send_about(&self, about: &About) -> Result<()> {
+        let (paper, repository) = (&about.paper, self.repository);
+        in_parallel(PARALLEL_BLOBS, &about.blobs, |blob, stop| {
+            self.send_blob(blob, stop)
+        })?;
+        let selector = Selector::Digest(&paper.digest);
+        let lists =
+            repository.put_referrer(selector, &paper.media_type, &paper.bytes, &paper.digest)?;
+        if lists {
+            return Ok(());
+        }
+        let tag = format!(
+            "{}-{}",
+            about.subject.algorithm().name(),
+            about.subject.hex()
+        );
+        let known = match repository.manifest(Selector::Tag(&tag)) {
+            Ok(fetched) => serde_json::from_slice(&fetched.bytes).unwrap_or(Value::Null),
+            Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => {
+                Value::Null
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut manifests = known["manifests"].as_array().cloned().unwrap_or_default();
+        if manifests
+            .iter()
+            .any(|one| one["digest"] == paper.digest.as_str())
+        {
+            return Ok(());
+        }
+        manifests.push(json!({
+            "mediaType": paper.media_type,
+            "digest": paper.digest,
+            "size": paper.bytes.len(),
+            "artifactType": about.artifact_type,
+        }));
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": MEDIA_OCI_INDEX,
+            "manifests": manifests,
+        });
+        let what = "an index";
+        let bytes =
+            serde_json::to_vec(&index).map_err(|source| ImageError::Encode { what, source })?;
+        let digest = storage::blobs::digest_of(&bytes);
+        Ok(repository.put_manifest(Selector::Tag(&tag), MEDIA_OCI_INDEX, &bytes, &digest)?)
     }
 
     /// Blobs of images that were pulled from, or pushed to, other repositories of this registry. That
