@@ -111,6 +111,9 @@ hosts! {
         serve --name three --network mine; caisson exec three sh -c "$GET | nc web 80" | grep hello && ports own0 3 || exit 8
         M=$(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); kill -STOP $M; ip link del long0; kill -9 $M
         until_true 'caisson ps | grep -q web && ports long0 1' && ask 127.0.0.1 8080 || exit 9
+        M=$(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); kill -STOP $M; ip link del long0; ip link add long0 type bridge; ip link set long0 up; kill -CONT $M
+        caisson exec web true && caisson exec web true && ports long0 0 || exit 11; caisson run --rm --network long busybox true 2> e && exit 12; grep -q 'long0 exists already and is not ours' e || exit 13
+        ip link del long0; until_true 'ports long0 1' && caisson exec web ping -c 1 -W 2 172.18.1.1 || exit 14
         caisson network disconnect long web; ip link del long0; caisson network rm long && [ -z "$(index long0)" ] || exit 10
         caisson rm -f web two three; caisson network rm mine && [ -z "$(index own0)" ]"#;
     names_follow_a_rename_at_once: r#"

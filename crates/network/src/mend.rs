@@ -72,14 +72,14 @@ fn mend_one(
     route: &Socket,
 ) -> Result<(), AttachError> {
     let network = &endpoint.network;
-    if link::index(route, &network.bridge).is_err() {
-        network.up(&attachment.firewall)?;
-    }
-    let bridge = link::index(route, &network.bridge)?;
+    let bridge = link::index(route, &network.bridge).ok();
     let port = listing::link(route, &endpoint.veth)?;
-    let Some(port) = port.filter(|port| port.master != Some(bridge)) else {
+    let is_apart = |port: &listing::Link| bridge.is_none() || port.master != bridge;
+    let Some(port) = port.filter(is_apart) else {
         return Ok(());
     };
+    // Even where there is a bridge: it may be somebody else's, which is refused there.
+    network.up(&attachment.firewall)?;
     // It knows the old bridge by number, and would send there.
     link::detach(route, port.index)?;
     join(route, &endpoint.veth, &network.bridge)?;
