@@ -61,7 +61,9 @@ Run 'docker run --help' for more information"
         says "container ID file found, make sure the other container isn't running or delete f" create $N --cidfile f busybox true
         docker create --pull never nosuch 2> e; [ $? = 1 ] && grep -qx "$D No such image: nosuch:latest" e || exit 3
         printf 'A=\377\n' > env; CODE=125 says "docker: invalid env file (env): invalid utf8 bytes at line 1: [65 61 255]$HELP" run $N --env-file env busybox true
-        echo '[]' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: invalid length 1, expected an object with defaultAction at line 1 column 2$HELP" run $N --security-opt seccomp=sec busybox true
+        echo '[]' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: sec:1:2: an object with defaultAction was expected, not a list$HELP" run $N --security-opt seccomp=sec busybox true
+        printf '{\n nothing' > sec; CODE=125 says "docker: compacting json for seccomp profile (sec) failed: sec:2:2: a name in quotes was expected$HELP" run $N --security-opt seccomp=sec busybox true
+        printf '{"defaultAction": "SCMP_ACT_ALLOW",\n"syscalls": [{"names": "read"}]}' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: sec:2:29: a list was expected, not the text \"read\"$HELP" run $N --security-opt seccomp=sec busybox true
         caisson volume create vv >/dev/null
         for c in 'network ls:network.networkContext' 'volume ls:formatter.volumeContext' 'history busybox:image.historyContext' 'stats --no-stream:container.statsContext'; do
             says "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *${c#*:}" ${c%:*} --format '{{.Nope}}'
@@ -105,4 +107,53 @@ Error: failed to rename container named runs" rename runs runs
         for zone in Asia/Kolkata XYZ-5:30; do L=$(TZ=$zone caisson ps -a --format '{{.CreatedAt}}'); echo "$L" | grep -q ' +0530 [IX][SY][TZ]$' && [ "$(date -d "${L% *}" +%s)" = "$(date -d "${U% *}" +%s)" ] || exit 3; done
         TZ=Asia/Kolkata caisson events --since 1h --until 0s | grep -q '+05:30 container create' || exit 4
         H=$(date -u -d '-1 hour' +%Y-%m-%dT%H:%M:%S); [ -n "$(TZ= caisson events --since $H --until 0s)" ] && [ -z "$(TZ=XYZ3 caisson events --since $H --until 0s)" ] && [ -n "$(TZ=XYZ-3 caisson events --since $H --until 0s)" ]"#;
+    templates_that_do_not_run_are_told_in_dockers_words_by_every_list: r#"
+        caisson volume create vv >/dev/null; caisson run -d $N --name runs busybox sleep 1000 >/dev/null
+        # By our name as by Docker's: the line alone, as scripts look for it.
+        for name in caisson docker; do while IFS='|' read -r command code want; do
+            $name $command --format '{{.Nope}}' > o 2> e < /dev/null; c=$?; want=$(eval echo "\"$want\"")
+            [ $c = $code ] && [ "$(cat e)" = "$want at <.Nope>: can't evaluate field Nope in type $(sed 's/.*type //' e)" ] || { echo "$name $command ($c): $(cat e)"; exit 2; }
+            $name $command --format '{{nope}}' > o 2> e < /dev/null; c=$?
+            grep -qxE '(template parsing error|failed to parse template|Error parsing format): template: (version)?:1: function "nope" not defined' e || { echo "$name $command ($c): $(cat e)"; exit 3; }
+        done <<'END'
+ps|1|failed to execute template: template: :1:2: executing \"\"
+images|1|template parsing error: template: :1:2: executing \"\"
+system df|1|template parsing error: template: :1:2: executing \"\"
+system df -v|1|template: :1:2: executing \"\"
+stats --no-stream|1|template parsing error: template: :1:2: executing \"\"
+events --since 0 --until 0s|64|Error parsing format: template: :1:2: executing \"\"
+volume ls|1|template parsing error: template: :1:2: executing \"\"
+network ls|1|template parsing error: template: :1:2: executing \"\"
+history busybox|1|template parsing error: template: :1:2: executing \"\"
+version|1|template: version:1:2: executing \"version\"
+info|1|template: :1:2: executing \"\"
+END
+        done
+        for c in runs busybox vv none; do caisson inspect -f '{{.Nope}}' $c 2> e && exit 4; grep -qx 'template parsing error: template: :1:2: executing "" at <.Nope>: map has no entry for key "Nope"' e || { cat e; exit 5; }; done"#;
+    a_terminal_and_devices_stand_on_a_user_s_memory_at_dev: r#"
+        for flag in '--tmpfs /dev' '--tmpfs /dev/:size=1m' '--mount type=tmpfs,dst=/dev'; do
+            script -qec "caisson run --rm -t $flag $N busybox sh -c 'tty; echo x > /dev/null && grep -c \" /dev/pts \" /proc/mounts'" /dev/null | tr -d '\r' > o
+            [ "$(head -1 o)" = /dev/pts/0 ] && [ "$(tail -n +2 o)" = 1 ] || { echo "$flag: $(cat o)"; exit 2; }
+        done
+        caisson run -d --tmpfs /dev --name cc $N busybox sleep 1000 >/dev/null; [ "$(script -qec 'caisson exec -t cc tty' /dev/null | tr -d '\r')" = /dev/pts/0 ] || exit 3
+        # What is asked for in so many words is done.
+        caisson run --rm --tmpfs /dev:nodev $N busybox sh -c 'echo x > /dev/null' 2> e && exit 4; grep -q 'Permission denied' e"#;
+    an_image_with_something_else_at_a_mount_point_is_named: r#"
+        image() { rm -rf t; mkdir t; tar -C t -xf $IMAGE; (cd t && eval "$1"); tar -C t -cf t.tar . && caisson import t.tar odd >/dev/null; }
+        refused() {
+            image "$1"; shift; want=$1; shift
+            caisson run --rm --cidfile id $N "$@" odd true 2> e; [ $? = 125 ] && [ "$(cat e)" = "caisson: cannot mount on $want" ] && [ -z "$(caisson ps -aq)" ] || { echo "$want: $(cat e)"; exit 2; }
+            rm -f id
+        }
+        ETC='/etc/resolv.conf: /etc of the image is no directory; build an image in which it is one'
+        for make in 'echo x > etc' 'mkfifo etc' 'ln -s etc etc' 'ln -s bin/busybox etc' 'mknod etc c 1 3'; do refused "rm -rf etc; $make" "$ETC"; done
+        refused 'rm -rf etc/resolv.conf; mkdir -p etc/resolv.conf' '/etc/resolv.conf: cannot make file "/etc/resolv.conf": Is a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type'
+        refused 'mkdir -p etc; ln -sf hosts etc/hosts' '/etc/hosts: /etc/hosts of the image is a link that leads nowhere; build an image without it'
+        refused 'echo x > data' '/data/deep: /data of the image is no directory; build an image in which it is one' --tmpfs /data/deep
+        refused 'echo x > data' '/data: cannot make directory "data": Not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type' -v $PWD:/data
+        # Links that lead out of the root lead nowhere but into it.
+        for target in nowhere/deep ../../../../../..$PWD/out /; do
+            image "rm -rf etc; ln -s $target etc"; caisson run --rm $N odd grep -q localhost /etc/hosts || exit 3
+        done
+        [ ! -e out ]"#;
 }

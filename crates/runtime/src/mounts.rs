@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use sys::mount::{self, Attributes};
-use sys::rootfs::Dir;
+use sys::rootfs::{Dir, RootError};
 use sys::{Context, SysError};
 
 use crate::failure::Failure;
@@ -259,7 +259,7 @@ pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Fail
     let target = match &source {
         Some((_, kind)) if *kind != FileType::Directory => root
             .create_file_for_mount(Path::new(&mount.destination))
-            .map_err(describe(mount))?,
+            .map_err(describe(mount, root))?,
         _ => directory_target(mount, root)?,
     };
     let source = source.map(|(tree, _)| tree);
@@ -280,13 +280,16 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
     let strict = matches!(mount.kind.as_str(), "proc" | "sysfs")
         || mount.destination == "/dev" && mount.kind == "tmpfs";
     if strict {
-        let (parent, name) = root.open_parent(destination).map_err(describe(mount))?;
+        let (parent, name) = root
+            .open_parent(destination)
+            .map_err(describe(mount, root))?;
         let stat = rustix::fs::statat(&parent, &name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
         let is_directory =
             stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
         if stat.is_ok() && !is_directory {
             return Err(Failure::setup(format!(
-                "cannot mount {} on {}: the image has no ordinary directory there",
+                "cannot mount {} on {}: the image has no ordinary directory there; build one \
+                 that has",
                 mount.kind, mount.destination
             )));
         }
@@ -294,7 +297,7 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
     let mut is_made = false;
     let target = root
         .mkdir_all_reporting(destination, 0o755, &mut |_| is_made = true)
-        .map_err(describe(mount))?;
+        .map_err(describe(mount, root))?;
     if is_made && mount.kind == "tmpfs" {
         // What the image has not is for everybody, as in Docker; at later starts too, when it is
         // there.
@@ -306,19 +309,42 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
     Ok(target)
 }
 
-fn describe(mount: &Mount) -> impl Fn(sys::rootfs::RootError) -> Failure {
-    let destination = mount.destination.clone();
+fn describe<'a>(mount: &'a Mount, root: &'a Dir) -> impl Fn(RootError) -> Failure + 'a {
+    let destination = mount.destination.as_str();
     move |error| {
-        Failure::setup(format!(
-            "cannot mount on {destination}: {error}{}",
-            hint(&error)
-        ))
+        let reason = obstacle(root, Path::new(destination), &error)
+            .unwrap_or_else(|| format!("{error}{}", hint(&error)));
+        Failure::setup(format!("cannot mount on {destination}: {reason}"))
+    }
+}
+
+/// What of the image stands where a parent of a mount point should, or links in its own place that
+/// lead in a circle or through a file.
+fn obstacle(root: &Dir, destination: &Path, error: &RootError) -> Option<String> {
+    if !matches!(error.errno, Errno::NOTDIR | Errno::LOOP) {
+        return None;
+    }
+    let is_in_the_way = |path: &&Path| match root.metadata(path) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode) != FileType::Directory,
+        Err(error) => error.errno == Errno::LOOP,
+    };
+    let mut parents: Vec<&Path> = destination.ancestors().skip(1).collect();
+    parents.reverse();
+    match parents.into_iter().find(is_in_the_way) {
+        Some(path) => Some(format!(
+            "{} of the image is no directory; build an image in which it is one",
+            path.display()
+        )),
+        None if root.metadata(destination).is_ok() => None,
+        None => Some(format!(
+            "{} of the image is a link that leads nowhere; build an image without it",
+            destination.display()
+        )),
     }
 }
 
 /// What Docker asks where a file and a directory meet.
-fn hint(error: &sys::rootfs::RootError) -> &'static str {
-    use rustix::io::Errno;
+fn hint(error: &RootError) -> &'static str {
     match error.errno {
         Errno::ISDIR | Errno::NOTDIR => {
             ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified \

@@ -18,6 +18,7 @@ pub mod id;
 pub mod image;
 #[cfg(test)]
 mod image_tests;
+pub mod json;
 pub mod lexical_path;
 pub mod mount;
 pub mod mount_flag;

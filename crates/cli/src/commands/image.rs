@@ -18,7 +18,7 @@ use types::timestamp::Timestamp;
 
 use super::copy::{check_output, to_file};
 use super::progress::{Progress, Stream};
-use super::{fail_text, print, print_line, refuse_text};
+use super::{fail_text, print_line, refuse_text};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -230,16 +230,12 @@ pub(crate) fn images(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let config = ClientConfig::load();
     let mut flags = flags(invocation);
     flags.format = client_config::format(flags.format, &config.images_format);
-    match rows::list(&grouped(&all), flags, matches.get_bool("digests"), &clock()) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            errors::complain(&error.to_string());
-            ExitCode::from(1)
-        }
-    }
+    super::print_list(rows::list(
+        &grouped(&all),
+        flags,
+        matches.get_bool("digests"),
+        &clock(),
+    ))
 }
 
 /// One row an image, with all its names, newest first as they came.
@@ -375,18 +371,12 @@ pub(crate) fn history(engine: &Engine, invocation: &Invocation) -> ExitCode {
             comment: step.comment,
         })
         .collect();
-    match objects::history(
+    super::print_list(objects::history(
         &steps,
         flags(invocation),
         matches.get_bool("human"),
         &clock(),
-    ) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => refuse_text(invocation, &error.to_string()),
-    }
+    ))
 }
 
 /// Docker's document of an image.

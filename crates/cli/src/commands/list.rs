@@ -10,7 +10,7 @@ use types::port::ContainerPort;
 use types::state::Status;
 use types::timestamp::Timestamp;
 
-use super::{fail_text, print};
+use super::fail_text;
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -108,16 +108,7 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: matches.get_bool("no-trunc"),
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    match list(&rows, flags, with_size, &clock) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            errors::complain(&format_failure(&error.to_string()));
-            ExitCode::from(1)
-        }
-    }
+    super::print_list(list(&rows, flags, with_size, &clock))
 }
 
 fn read_filters(texts: &[String]) -> Result<Filters, String> {
@@ -149,11 +140,6 @@ fn check_values(filters: &Filters) -> Result<(), String> {
         Some(value) => Err(format!("unrecognised filter value for health: {value}")),
         None => Ok(()),
     }
-}
-
-/// Lists word template errors in their own way.
-pub(crate) fn format_failure(text: &str) -> String {
-    text.to_string()
 }
 
 fn cut_by_age(all: &mut Vec<StoredContainer>, filters: &Filters) -> Result<(), String> {

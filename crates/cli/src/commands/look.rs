@@ -217,7 +217,7 @@ pub(crate) fn stats(engine: &Engine, invocation: &Invocation) -> ExitCode {
             Ok(text) if once || !flags.escape_control => is_printed(&text),
             // Home, and clear what the last picture left.
             Ok(text) => is_printed(&format!("\u{1b}[H\u{1b}[J{text}")),
-            Err(error) => return refuse_text(invocation, &error.to_string()),
+            Err(error) => return super::print_list(Err(error)),
         };
         if once || !is_read {
             return ExitCode::SUCCESS;

@@ -37,6 +37,7 @@ use crate::errors;
 use crate::flags::generate::{Form, pages};
 use crate::flags::parse::Program;
 use crate::flags::{Invocation, Verb};
+use crate::output::table::FormatError;
 use crate::streams;
 
 /// Writes to standard output. A reader that has gone is no error: `caisson ps | head -1`.
@@ -203,6 +204,21 @@ fn completion(invocation: &Invocation) -> ExitCode {
 pub(crate) fn fail_text(invocation: &Invocation, text: &str) -> ExitCode {
     errors::report(invocation.program, &engine::EngineError::invalid(text));
     ExitCode::from(1)
+}
+
+/// A list, or what is wrong with its template: Docker's words, which scripts look for, and nobody's
+/// name before them.
+pub(crate) fn print_list(list: Result<String, FormatError>) -> ExitCode {
+    match list {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            errors::complain(&error.to_string());
+            ExitCode::from(1)
+        }
+    }
 }
 
 /// Says what the command line itself finds wrong with a request; exit code 1.

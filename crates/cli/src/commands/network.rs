@@ -12,7 +12,7 @@ use types::filter::Filters;
 use types::go_syntax::parse_bool;
 
 use super::list::time_ns;
-use super::{fail_text, print, print_line, refuse_text};
+use super::{fail_text, print, print_line};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
@@ -153,13 +153,7 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: matches.get_bool("no-trunc"),
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    match networks(&rows, flags, &super::image::clock()) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => refuse_text(invocation, &error.to_string()),
-    }
+    super::print_list(networks(&rows, flags, &super::image::clock()))
 }
 
 fn is_predefined(record: &NetworkRecord) -> bool {

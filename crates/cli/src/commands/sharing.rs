@@ -12,7 +12,7 @@ use types::reference::{DEFAULT_DOMAIN, Reference};
 
 use super::image::platform;
 use super::progress::{Progress, Stream};
-use super::{fail_text, print, print_line};
+use super::{fail_text, print_line};
 use crate::errors;
 use crate::flags::parse::Program;
 use crate::flags::{Invocation, Verb};
@@ -184,16 +184,7 @@ fn search(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: matches.get_bool("no-trunc"),
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    match objects::search(&rows, flags) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            errors::complain(&error.to_string());
-            ExitCode::from(1)
-        }
-    }
+    super::print_list(objects::search(&rows, flags))
 }
 
 /// `--filter` of `search`.

@@ -7,7 +7,7 @@ use engine::storage_trash::TrashKind;
 use engine::undo::Kept;
 use types::units::{human_duration, human_size};
 
-use super::{print, print_line};
+use super::print_line;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::table::{Layout, Row, Titles, render};
@@ -71,13 +71,7 @@ fn list(engine: &Engine, invocation: &Invocation) -> ExitCode {
         titles: TITLES,
         escape_control: crate::terminal::is_terminal(rustix::stdio::stdout()),
     };
-    match render(layout, engine.kept().iter().map(row)) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => super::refuse_text(invocation, &error.to_string()),
-    }
+    super::print_list(render(layout, engine.kept().iter().map(row)))
 }
 
 fn row(kept: &Kept) -> Row {

@@ -8,7 +8,7 @@ use engine::{Engine, EngineError};
 use types::digest::Digest;
 use types::timestamp::Timestamp;
 
-use super::{list, print, refuse_text};
+use super::list;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::output::rows::Clock;
@@ -30,13 +30,12 @@ pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
         format: matches.get_str("format"),
         ..ListFlags::default()
     };
-    match disk_usage(&usage, flags, matches.get_bool("verbose"), &clock) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => refuse_text(invocation, &error.to_string()),
-    }
+    super::print_list(disk_usage(
+        &usage,
+        flags,
+        matches.get_bool("verbose"),
+        &clock,
+    ))
 }
 
 fn gather(engine: &Engine, clock: &Clock) -> Result<DiskUsage, EngineError> {

@@ -131,13 +131,7 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: true,
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    match volumes(&rows, flags) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => refuse_text(invocation, &error.to_string()),
-    }
+    super::print_list(volumes(&rows, flags))
 }
 
 /// A volume's time as Docker has it.

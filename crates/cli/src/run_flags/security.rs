@@ -2,8 +2,10 @@
 
 use std::fs::File;
 
+use runtime::seccomp::{Profile, ProfileError};
 use types::container::ContainerSpec;
 use types::go_syntax::{parse_bool, quote};
+use types::json::Fault;
 
 use super::FlagError;
 use super::environment::read_bounded;
@@ -138,8 +140,21 @@ fn seccomp_profile(path: &str) -> Result<String, FlagError> {
     }
     let profile: serde_json::Value = serde_json::from_slice(&content).map_err(|error| {
         FlagError::Usage(format!(
-            "compacting json for seccomp profile ({path}) failed: {error}"
+            "compacting json for seccomp profile ({path}) failed: {}",
+            at(path, &Fault::from(&error))
         ))
     })?;
-    Ok(profile.to_string())
+    // The engine reads the compacted text; places in the file are known here only.
+    match Profile::parse(&String::from_utf8_lossy(&content)) {
+        Err(ProfileError::Decode(fault)) => Err(FlagError::Engine(format!(
+            "Decoding seccomp profile failed: {}",
+            at(path, &fault)
+        ))),
+        Err(error) => Err(FlagError::Engine(format!("{error} ({path})"))),
+        Ok(_) => Ok(profile.to_string()),
+    }
+}
+
+fn at(path: &str, fault: &Fault) -> String {
+    format!("{path}:{}:{}: {}", fault.line, fault.column, fault.reason)
 }

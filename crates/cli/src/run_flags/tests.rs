@@ -584,6 +584,17 @@ fn files_are_read_where_flags_name_them() {
         }
         other => panic!("{other:?}"),
     }
+    // Places in the file are told, though the engine reads the compacted text.
+    let shape = TestFile::new("shape", b"{ \"defaultAction\" :\n 5 }\n");
+    let text = format!(
+        "Decoding seccomp profile failed: {}:2:2: text in quotes was expected, not the number 5",
+        shape.path()
+    );
+    let option = format!("seccomp={}", shape.path());
+    assert_eq!(
+        refusal(&["--security-opt", &option]),
+        FlagError::Engine(text)
+    );
 }
 
 #[test]

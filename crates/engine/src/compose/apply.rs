@@ -660,6 +660,9 @@ fn has_check(stored: &StoredContainer) -> bool {
     check.is_some_and(|check| check.test.first().is_some_and(|kind| kind != "NONE"))
 }
 
+/// The largest seccomp profile looked at; Docker's own has 12 KiB.
+const SECCOMP_BYTES_MAX: u64 = 1 << 20;
+
 /// `seccomp=FILE` is read; the engine takes the content.
 fn read_seccomp(options: &mut [String], directory: &str) -> Result<(), EngineError> {
     for option in options {
@@ -673,9 +676,15 @@ fn read_seccomp(options: &mut [String], directory: &str) -> Result<(), EngineErr
             continue;
         }
         let path = types::lexical_path::absolute(path, directory);
-        let content = std::fs::read_to_string(&path).map_err(|error| {
+        let opening = |error: &dyn std::fmt::Display| {
             EngineError::invalid(format!("opening seccomp profile ({path}) failed: {error}"))
-        })?;
+        };
+        let content = sys::atomic::read_limited(std::path::Path::new(&path), SECCOMP_BYTES_MAX)
+            .map_err(|error| opening(&error))?;
+        let content = String::from_utf8(content).map_err(|_| opening(&"it is not text"))?;
+        // The engine's later error would not know the file.
+        runtime::seccomp::Profile::parse(&content)
+            .map_err(|error| EngineError::invalid(format!("{path}: {error}")))?;
         *option = format!("seccomp={content}");
     }
     Ok(())

@@ -587,18 +587,40 @@ fn mounts(
         }
     }
     let files = network_files(spec, host, &asked);
+    let own_dev = take_memory_of_dev(&mut asked);
     let covers = |destination: &str| asked.iter().any(|mount| mount.destination == destination);
     let mut all: Vec<Mount> = default_mounts(spec, host, security)
         .into_iter()
         .filter(|default| !covers(&default.destination))
-        // Under a /dev of the user's nothing of ours is mounted.
+        // On what the user has at /dev already nothing of ours is mounted.
         .filter(|default| !(default.destination.starts_with("/dev/") && covers("/dev")))
         .collect();
+    if let (Some(dev), Some(ours)) = (
+        own_dev,
+        all.iter_mut().find(|one| one.destination == "/dev"),
+    ) {
+        *ours = dev;
+    }
     asked.extend(files);
     // Parents before what is below them.
     asked.sort_by_key(|mount| Path::new(&mount.destination).components().count());
     all.extend(asked);
     Ok(all)
+}
+
+/// The user's memory file system at /dev: it is empty, so it takes the place of ours, and terminals
+/// and devices stand on it as ever. `nodev`, which memory has unless it is told otherwise, would make
+/// every device useless.
+fn take_memory_of_dev(asked: &mut Vec<Mount>) -> Option<Mount> {
+    let at = asked
+        .iter()
+        .position(|mount| mount.destination == "/dev" && mount.kind == "tmpfs")?;
+    let mut dev = asked.remove(at);
+    // The first is the default, a second the user's wish.
+    if let Some(at) = dev.options.iter().position(|option| option == "nodev") {
+        dev.options.remove(at);
+    }
+    Some(dev)
 }
 
 /// The files that say where the container is, but for those that something else is mounted on.

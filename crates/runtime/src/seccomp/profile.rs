@@ -23,7 +23,7 @@ pub enum ProfileError {
     TooLarge(usize),
     /// Not JSON, or not of the form. Docker's words.
     #[error("Decoding seccomp profile failed: {0}")]
-    Decode(serde_json::Error),
+    Decode(types::json::Fault),
     /// Docker's words.
     #[error(
         "both 'architectures' and 'archMap' are specified in the seccomp profile, use either \
@@ -105,7 +105,8 @@ impl Profile {
         if text.len() > PROFILE_BYTES_MAX {
             return Err(ProfileError::TooLarge(text.len()));
         }
-        let document: Document = serde_json::from_str(text).map_err(ProfileError::Decode)?;
+        let document: Document = serde_json::from_str(text)
+            .map_err(|error| ProfileError::Decode(types::json::Fault::from(&error)))?;
         let names = document.architectures.unwrap_or_default();
         let map = document.arch_map.unwrap_or_default();
         let rules = document.syscalls.unwrap_or_default();
@@ -332,14 +333,17 @@ struct Document {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object with architecture")]
 struct ArchDocument {
     architecture: String,
     sub_architectures: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(
+    rename_all = "camelCase",
+    expecting = "an object with names and action"
+)]
 struct RuleDocument {
     name: Option<String>,
     names: Option<Vec<String>>,
@@ -352,7 +356,10 @@ struct RuleDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(
+    rename_all = "camelCase",
+    expecting = "an object with caps, arches or minKernel"
+)]
 struct RequirementDocument {
     caps: Option<Vec<String>>,
     arches: Option<Vec<String>>,
@@ -360,7 +367,10 @@ struct RequirementDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(
+    rename_all = "camelCase",
+    expecting = "an object with index, value and op"
+)]
 struct ArgumentDocument {
     index: u32,
     #[serde(default)]
