@@ -132,7 +132,7 @@ mod tests {
         for (text, words) in [
             ("", "line 1, column 1: the text is empty"),
             (
-                "{\"name\": [\n",
+                "{\"list\": [\n",
                 "line 2, column 1: the text ends too early",
             ),
             ("nothing", "line 1, column 2: this is not JSON: an object, "),
