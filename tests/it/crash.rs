@@ -240,8 +240,8 @@ const SCRIPT: &[Step] = &[
     ),
     step(
         "work",
-        "caisson exec dead touch /made; caisson commit dead work",
-        "caisson exec dead touch /made; caisson commit dead work",
+        "caisson exec dead touch /made && caisson commit dead work",
+        "caisson exec dead touch /made && caisson commit dead work",
         "caisson run --rm $N work ls /made",
     ),
     step(
