@@ -196,7 +196,8 @@ RUN --mount=type=tmpfs,target=/t,size=64k ! dd if=/dev/zero of=/t/f bs=1k count=
 RUN --mount=type=secret,id=s,target=/s,mode=0440,uid=33,gid=44 [ $(stat -c %a:%u:%g /s) = 440:33:44 ]
 RUN --mount=type=cache,id=owned,target=/c,mode=0750,uid=33,gid=44 [ $(stat -c %a:%u:%g /c) = 750:33:44 ]
 EOF
-        build --secret id=s,src=secret -t app ctx || { cat log; exit 2; }
+        ! build --secret id=s,src=secret -t app ctx && grep -q 'Dockerfile:4:5.*security.insecure is not allowed' log || { cat log; exit 4; }
+        build --allow security.insecure --secret id=s,src=secret -t app ctx || { cat log; exit 2; }
         # At once: one sees what the other does, each has its own, one comes after the other.
         cat > ctx/Dockerfile <<'EOF'
 FROM busybox AS one

@@ -80,6 +80,17 @@ pub struct Wishes {
     pub network: Network,
     /// Hosts, limits and security options of programs.
     pub surroundings: Surroundings,
+    /// `--allow`.
+    pub allowed: Allowed,
+}
+
+/// What a Dockerfile may have beyond an ordinary container's confinement: it may come from anybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// `network.host`: `RUN --network=host`.
+    pub host_network: bool,
+    /// `security.insecure`: `RUN --security=insecure`.
+    pub insecure: bool,
 }
 
 impl<'a> Request<'a> {

@@ -81,6 +81,9 @@ pub struct BuildTarget {
     /// What is said about the image, as the flag of `build` has it.
     #[serde(rename = "attest", skip_serializing_if = "Vec::is_empty")]
     pub attestations: Vec<String>,
+    /// What its Dockerfile may have beyond an ordinary container's confinement.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entitlements: Vec<String>,
     /// Platforms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
@@ -179,6 +182,7 @@ pub fn build_target(
             (false, _) => build.platforms.clone(),
         },
         attestations: attestations(build, options),
+        entitlements: build.entitlements.clone(),
         pull: build.pull || options.pull,
         no_cache: build.no_cache || options.no_cache,
         network: build.network.clone(),
@@ -276,9 +280,9 @@ fn bake_name(service: &str) -> String {
 fn refuse(name: &str, build: &crate::model::Build) -> Result<(), ComposeError> {
     let refused = [
         (
-            build.privileged || build.entitlements.iter().any(|e| e == "security.insecure"),
+            build.privileged,
             "privileged",
-            "RUN has the capabilities of an ordinary container, and no way to more",
+            "only steps that say RUN --security=insecure can have more, with the entitlement security.insecure",
         ),
         (
             build
@@ -286,7 +290,7 @@ fn refuse(name: &str, build: &crate::model::Build) -> Result<(), ComposeError> {
                 .iter()
                 .any(|e| !matches!(e.as_str(), "network.host" | "security.insecure")),
             "entitlements",
-            "only network.host is known",
+            "only network.host and security.insecure are known",
         ),
         (
             !matches!(build.isolation.as_str(), "" | "default"),

@@ -63,6 +63,8 @@ impl DockerfileError {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Problem {
+    #[error("{0} is not allowed: if you trust this Dockerfile, build it with --allow {0}")]
+    NotAllowed(&'static str),
     #[error("the Dockerfile is longer than {limit} bytes")]
     TooLong { limit: usize },
     #[error("the line is longer than {limit} bytes")]

@@ -6,6 +6,7 @@ use crate::dockerfile::command::{Run, RunNetwork, RunSecurity};
 use crate::dockerfile::error::{DockerfileError, Problem};
 use crate::dockerfile::heredoc::Heredoc;
 use crate::dockerfile::mount::{Mount, MountKind};
+use crate::dockerfile::place::Origin;
 use crate::dockerfile::words::{Lexer, Variables};
 use crate::graph::{self, Device, Network, Op, Security};
 
@@ -34,6 +35,7 @@ impl Lowering<'_> {
         run: &Run,
     ) -> Result<(), DockerfileError> {
         let origin = &planned.instruction.origin;
+        self.check_allowed(run, origin)?;
         let flags = self.mount_flags(at, run, origin)?;
         let program = program(run, planned)?;
         let words = if run.line.is_shell {
@@ -93,6 +95,25 @@ impl Lowering<'_> {
         }));
         let step = self.add_step(at, op, shown, origin, ignores_cache);
         self.note(at, format!("RUN {history} # buildkit"), Some(step), origin)
+    }
+
+    /// Refuses what was not allowed, before any step runs.
+    fn check_allowed(&self, run: &Run, origin: &Origin) -> Result<(), DockerfileError> {
+        let wishes = &self.request.wishes;
+        let asks_host = run.network == RunNetwork::Host;
+        let missing = if run.security == RunSecurity::Insecure && !wishes.allowed.insecure {
+            ("security.insecure", "--security")
+        } else if asks_host && !wishes.allowed.host_network && wishes.network != Network::Host {
+            ("network.host", "--network")
+        } else {
+            return Ok(());
+        };
+        let (entitlement, written) = missing;
+        Err(DockerfileError::at(
+            Problem::NotAllowed(entitlement),
+            origin,
+            written,
+        ))
     }
 
     /// All variables of the step.

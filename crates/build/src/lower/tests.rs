@@ -15,6 +15,12 @@ use crate::dockerfile::parse;
 use crate::golden;
 use crate::graph::*;
 
+/// BuildKit asks what is allowed later, when it solves.
+const ALL: Allowed = Allowed {
+    host_network: true,
+    insecure: true,
+};
+
 /// Every image is the one of the goldens.
 struct Stub;
 
@@ -79,7 +85,9 @@ fn amd64() -> Platform {
 
 fn lowered(source: &[u8]) -> Result<(Graph, Lowered), String> {
     let dockerfile = parse(source).map_err(|error| error.located("Dockerfile"))?;
-    lower_with(Request::new(&dockerfile, amd64()))
+    let mut request = Request::new(&dockerfile, amd64());
+    request.wishes.allowed = ALL;
+    lower_with(request)
 }
 
 fn lower_with(request: Request) -> Result<(Graph, Lowered), String> {
@@ -370,6 +378,42 @@ fn lint_golden(case: &Value) -> Value {
 }
 
 #[test]
+fn what_goes_beyond_confinement_must_be_allowed() {
+    let allowed = |host_network, insecure| Allowed {
+        host_network,
+        insecure,
+    };
+    for (flag, lacks, enough, entitlement) in [
+        (
+            "--security=insecure",
+            allowed(true, false),
+            allowed(false, true),
+            "security.insecure",
+        ),
+        (
+            "--network=host",
+            allowed(false, true),
+            allowed(true, false),
+            "network.host",
+        ),
+    ] {
+        let text = format!("FROM a\nRUN {flag} true\n");
+        let dockerfile = parse(text.as_bytes()).unwrap();
+        let lowered = |allowed| {
+            let mut request = Request::new(&dockerfile, amd64());
+            request.wishes.allowed = allowed;
+            lower_with(request)
+        };
+        let refused = lowered(lacks).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("{entitlement} is not allowed")),
+            "{refused}"
+        );
+        assert!(lowered(enough).is_ok());
+    }
+}
+
+#[test]
 fn real_dockerfiles_become_what_buildkit_makes_of_them() {
     let mut wrong: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut count = 0;
@@ -391,6 +435,7 @@ fn real_dockerfiles_become_what_buildkit_makes_of_them() {
         // A check without target looks at all stages.
         let dockerfile = parse(&source).unwrap();
         let mut request = Request::new(&dockerfile, amd64());
+        request.wishes.allowed = ALL;
         request.checks_all_stages = true;
         let (_, all) = lower_with(request).unwrap();
         for (what, difference) in differences(&case, &found, &all.warnings) {

@@ -15,9 +15,8 @@ static BUILD_FLAGS: &[Flag] = &[
     flag(
         "allow",
         Kind::List,
-        "Allow an entitlement, such as network.host",
-    )
-    .accepted("who may use the store may use the machine"),
+        "Allow an entitlement (network.host, security.insecure)",
+    ),
     flag("annotation", Kind::List, "Add an annotation to the image").refused(NOT_YET),
     flag(
         "attest",

@@ -54,7 +54,7 @@ pub use build::graph::Surroundings;
 pub use build::graph::{NamedContext, Network};
 pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};
 pub use build::lint::Warning as LintWarning;
-pub use build::lower::{NoCache, Wishes};
+pub use build::lower::{Allowed, NoCache, Wishes};
 pub use caches::{CacheExport, CacheMode, CachePlace};
 pub use context::{Fetched, FetchedContext};
 pub use output::Export;

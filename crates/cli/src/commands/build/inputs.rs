@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use engine::Engine;
 use engine::build::{
-    BuildRequest, ContextDirectory, Fetched, FetchedContext, Inputs, NamedContext, Network,
-    NoCache, SecretSource, Surroundings, Wanted, Wishes,
+    Allowed, BuildRequest, ContextDirectory, Fetched, FetchedContext, Inputs, NamedContext,
+    Network, NoCache, SecretSource, Surroundings, Wanted, Wishes,
 };
 use types::platform::Platform;
 use types::reference::Reference;
@@ -114,8 +114,28 @@ fn wishes(matches: &Matches) -> Result<Wishes, String> {
         no_cache: no_cache(matches),
         network: network(matches.get_str("network"))?,
         surroundings,
+        allowed: allowed(matches.get_list("allow"))?,
         ..Wishes::default()
     })
+}
+
+fn allowed(entitlements: &[String]) -> Result<Allowed, String> {
+    let mut allowed = Allowed::default();
+    for entitlement in entitlements {
+        match entitlement.as_str() {
+            "network.host" => allowed.host_network = true,
+            "security.insecure" => allowed.insecure = true,
+            // The files and devices that the command line itself names need no word more.
+            other if other == "device" || other.starts_with("device=") => {}
+            other if other.starts_with("fs=") || other.starts_with("fs.") => {}
+            other => {
+                return Err(format!(
+                    "unknown entitlement {other:?}: it is network.host or security.insecure"
+                ));
+            }
+        }
+    }
+    Ok(allowed)
 }
 
 fn wanted(matches: &Matches) -> Result<Wanted, String> {

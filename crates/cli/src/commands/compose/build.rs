@@ -322,6 +322,7 @@ fn words(target: &BuildTarget, image_of: &dyn Fn(&str) -> String) -> Vec<String>
         ("ulimit", &target.ulimits),
         ("ssh", &target.ssh),
         ("attest", &target.attestations),
+        ("allow", &target.entitlements),
     ] {
         values.iter().for_each(|value| put(flag, value));
     }
