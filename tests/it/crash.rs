@@ -312,8 +312,8 @@ const SCRIPT: &[Step] = &[
     ),
     step(
         "stages",
-        "mkdir -p c; echo 1 > c/f; printf 'FROM busybox\nCOPY f /f\nRUN cat /f > /g\n' > c/Dockerfile; caisson build -q $N -t stages c",
-        "caisson build -q $N -t stages c",
+        "mkdir -p c; echo 1 > c/f; printf 'FROM busybox\nCOPY f /f\nRUN cat /f > /g\n' > c/Dockerfile; caisson build -q $N --sbom=true --provenance=true -t stages c",
+        "caisson build -q $N --sbom=true --provenance=true -t stages c",
         // What was finished stays in the cache.
         "caisson run --rm $N stages cat /g && caisson build $N c > l 2>&1 && ! grep 'not cached:' l",
     ),

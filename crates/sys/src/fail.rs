@@ -20,6 +20,7 @@ use crate::SysError;
 
 /// All points, `room.object.step`. A test compares this table with the sources.
 pub const NAMES: &[&str] = &[
+    "engine.build.attested",
     "engine.build.cache-fetched",
     "engine.build.cache-packed",
     "engine.build.copied",
@@ -114,6 +115,7 @@ pub const NAMES: &[&str] = &[
     "storage.blob.synced",
     "storage.blob.written",
     "storage.cache.keep",
+    "storage.cache.written",
     "storage.collect.begun",
     "storage.collect.blobs",
     "storage.collect.deleted",
