@@ -5,7 +5,6 @@ use std::io::Write;
 
 use engine::{EngineError, FailureKind};
 
-pub(crate) use crate::cause::cause;
 use crate::flags::parse::Program;
 use crate::output::template::escape_control;
 

@@ -177,7 +177,7 @@ static LOST: OnceLock<String> = OnceLock::new();
 /// Notes that output is lost. A reader that has gone is none.
 pub(crate) fn note_lost(name: &str, error: &std::io::Error) {
     if error.kind() != std::io::ErrorKind::BrokenPipe {
-        let _ = LOST.set(format!("{name}: {}", errors::cause(error)));
+        let _ = LOST.set(format!("{name}: {}", crate::cause::cause(error)));
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Monitor {
     pub(crate) left: Option<Networks>,
     /// Control groups as they were found before the job came.
     layout: Option<Layout>,
-    /// Held for life: a dead monitor is known by its lock.
+    /// Held until the end is told: a dead monitor is known by its lock.
     pub(crate) lock: Option<OwnedFd>,
     // Held until the root is unmounted: the same upper directory is never mounted twice.
     _mounted: Lock,

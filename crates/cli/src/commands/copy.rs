@@ -366,7 +366,7 @@ pub(crate) fn check_output(path: &str) -> Result<(), String> {
     match std::fs::metadata(parent) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => invalid("not a directory"),
-        Err(error) => invalid(&errors::cause(&error)),
+        Err(error) => invalid(&crate::cause::cause(&error)),
     }
 }
 
@@ -376,7 +376,7 @@ pub(crate) fn to_file(
     write: impl FnOnce(&mut dyn Write) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
     let fail = |error: std::io::Error| {
-        EngineError::invalid(format!("open {path}: {}", errors::cause(&error)))
+        EngineError::invalid(format!("open {path}: {}", crate::cause::cause(&error)))
     };
     let target = Path::new(path);
     // A device or a pipe is written to directly.

@@ -446,7 +446,7 @@ fn input(path: &str) -> Result<Box<dyn Read + Send>, String> {
         return Ok(Box::new(std::io::stdin()));
     }
     let opened = std::fs::File::open(path);
-    let file = opened.map_err(|error| format!("open {path}: {}", errors::cause(&error)))?;
+    let file = opened.map_err(|error| format!("open {path}: {}", crate::cause::cause(&error)))?;
     if file.metadata().is_ok_and(|found| found.is_dir()) {
         return Err(format!(
             "read {path}: is a directory; an archive of it is imported by: tar -C {path} -c . | caisson import -"

@@ -135,7 +135,7 @@ fn make(
             discard(engine, made);
             return Err(refuse_id_file(&format!(
                 "failed to create the container ID file: open {path}: {}",
-                errors::cause(&error)
+                crate::cause::cause(&error)
             )));
         }
     }

@@ -506,3 +506,17 @@ fn secrets(matches: &Matches, inputs: &mut Inputs) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entitlements_are_known_ones() {
+        let of = |text: &str| allowed(&[text.to_owned()]);
+        assert!(of("security.insecure").is_ok_and(|all| all.insecure && !all.host_network));
+        assert!(of("network.host").is_ok_and(|all| all.host_network && !all.insecure));
+        assert_eq!(of("device=/dev/x"), Ok(Allowed::default()));
+        assert!(of("security.none").is_err_and(|error| error.contains("security.none")));
+    }
+}

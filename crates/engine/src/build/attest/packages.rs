@@ -40,8 +40,19 @@ impl System {
         }
     }
 
-    /// The qualifiers of a package URL.
-    fn qualifiers(&self, architecture: &str) -> String {
+    /// The URL of one of its packages; `vendor` is who it is where the system does not say.
+    fn url(
+        &self,
+        kind: &str,
+        vendor: &str,
+        name: &str,
+        version: &str,
+        architecture: &str,
+    ) -> String {
+        let vendor = match self.id.as_str() {
+            "" => vendor,
+            id => id,
+        };
         let mut all = Vec::new();
         if !architecture.is_empty() {
             all.push(format!("arch={}", quoted(architecture, "")));
@@ -51,10 +62,15 @@ impl System {
             let name = format!("{}{dash}{}", self.id, self.version);
             all.push(format!("distro={}", quoted(&name, "")));
         }
-        match all.is_empty() {
+        let qualifiers = match all.is_empty() {
             true => String::new(),
             false => format!("?{}", all.join("&")),
-        }
+        };
+        let (vendor, name) = (quoted(vendor, ""), quoted(name, ""));
+        format!(
+            "pkg:{kind}/{vendor}/{name}@{}{qualifiers}",
+            quoted(version, "")
+        )
     }
 }
 
@@ -93,18 +109,7 @@ fn debian(text: &str, path: &str, system: &System, found: &mut Found) {
     for line in text.lines().chain([""]) {
         if line.is_empty() {
             if !name.is_empty() && is_there {
-                let vendor = if system.id.is_empty() {
-                    "debian"
-                } else {
-                    &system.id
-                };
-                let url = format!(
-                    "pkg:deb/{}/{}@{}{}",
-                    quoted(vendor, ""),
-                    quoted(name, ""),
-                    quoted(version, ""),
-                    system.qualifiers(architecture)
-                );
+                let url = system.url("deb", "debian", name, version, architecture);
                 found.add(Package::new(name, version, url, path));
             }
             (name, version, architecture, is_there) = ("", "", "", true);
@@ -130,18 +135,7 @@ fn alpine(text: &str, path: &str, system: &System, found: &mut Found) {
     for line in text.lines().chain([""]) {
         if line.is_empty() {
             if !name.is_empty() {
-                let vendor = if system.id.is_empty() {
-                    "alpine"
-                } else {
-                    &system.id
-                };
-                let url = format!(
-                    "pkg:apk/{}/{}@{}{}",
-                    quoted(vendor, ""),
-                    quoted(name, ""),
-                    quoted(version, ""),
-                    system.qualifiers(architecture)
-                );
+                let url = system.url("apk", "alpine", name, version, architecture);
                 found.add(Package::new(name, version, url, path));
             }
             (name, version, architecture) = ("", "", "");
