@@ -12,7 +12,10 @@
 )]
 
 pub mod corpus;
+mod debian;
 pub mod s3;
+
+pub use debian::debian;
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};

@@ -1,38 +1,12 @@
 //! `build` of what people build: programs of a Debian with their packages, and each word of the language
 //! that no other test uses.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
-
 use testkit::{Sandbox, can_run, check_in};
 
-/// A Debian with a compiler and Python, which installs the other packages from within itself: made once
-/// on a machine, which takes a minute.
-const BASE: &str = r#"
-set -eu
-mmdebstrap --quiet --variant=minbase --format=tar --include=ca-certificates,gcc,libc6-dev,python3-minimal,libpython3-stdlib \
-    --customize-hook='chroot "$1" apt-get update -qq; chroot "$1" apt-get -yqq --download-only --no-install-recommends install curl gnupg nodejs nginx-light postgresql' \
-    --customize-hook='mkdir "$1/repo"; mv "$1"/var/cache/apt/archives/*.deb "$1/repo/"; cd "$1/repo"; for d in *.deb; do dpkg-deb -f $d; printf "Filename: ./%s\nSize: %s\nSHA256: %s\n\n" $d $(stat -c %s $d) $(sha256sum $d | cut -d" " -f1); done > Packages' \
-    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/apt/sources.list.d/*; echo "deb [trusted=yes] file:/repo ./" > "$1/etc/apt/sources.list"' \
-    bookworm "$1.$$" >&2
-mv "$1.$$" "$1"
-"#;
-
-fn base() -> &'static PathBuf {
-    static BASE_IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    BASE_IMAGE.get_or_init(|| {
-        let path = PathBuf::from("/var/tmp/caisson-it-builds-1.tar");
-        if !path.exists() {
-            let made = Command::new("bash")
-                .args(["-c", BASE, "base"])
-                .arg(&path)
-                .status();
-            assert!(made.unwrap().success(), "cannot make a base image");
-        }
-        path
-    })
-}
+/// What is in the base image: a compiler and Python.
+const PACKAGES: &str = "ca-certificates,gcc,libc6-dev,python3-minimal,libpython3-stdlib";
+/// What the builds install.
+const INSTALLED: &str = "curl gnupg nodejs nginx-light postgresql";
 
 /// `build ARGUMENTS` builds on the host's network, which is the test's own; its progress is in `log`.
 const FUNCTIONS: &str = r#"
@@ -51,7 +25,8 @@ fn builds(script: &str) {
 #[test]
 fn programs_of_a_debian_are_built_served_and_not_built_again() {
     if can_run() {
-        let base = base().display();
+        let base = testkit::debian(PACKAGES, INSTALLED);
+        let base = base.display();
         builds(&format!(
             "caisson import {base} debian:12 >/dev/null || exit 99\n{DEBIAN}"
         ));

@@ -103,7 +103,7 @@ export HOME=$PWD DOCKER_CONFIG=$PWD/.docker LC_ALL=C.UTF-8
 trap 'code=$?; [ $code = 0 ] || { echo "the block at line ${LINE:-0} failed:"; echo "${CODE:-}"; cat $HOME/.out 2>/dev/null; }; [ -z "${PID:-}" ] || kill -9 $PID 2>/dev/null || true' EXIT
 ip link set lo up
 caisson registry serve --listen 127.0.0.1:0 --root $HUB >.hub.out 2>.hub.log & PID=$!
-for i in $(seq 200); do grep -qs 'its page at' .hub.out && break; sleep .05; done
+for i in $(seq 1200); do grep -qs 'its page at' .hub.out && break; sleep .05; done
 H=$(sed -n 's|.*its page at https*://||p' .hub.out); U=http://$H
 printf '[registries."docker.io"]\nlocation = "http://%s"\n' $H > config.toml; export CAISSON_CONFIG=$PWD/config.toml
 ed() { local f=$HOME/$1; shift; curl -s -b $f -c $f "$@"; }
@@ -126,7 +126,7 @@ block() {
 mkdir work; cd work
 "#;
 
-/// Makes the base and, with it, the images that the hub has: `debian:9`, `nginx`, `postgres`,
+/// Makes, with the base, the images that the hub has: `debian:9`, `nginx`, `postgres`,
 /// `hello-world`.
 const PREPARE: &str = r#"
 set -eu
@@ -134,7 +134,7 @@ base=$1 hub=$2; ip link set lo up
 export HOME=$PWD DOCKER_CONFIG=$PWD/.docker
 caisson registry serve --listen 127.0.0.1:0 --root $hub.new >.hub.out 2>.hub.log & PID=$!
 trap 'kill -9 $PID 2>/dev/null || true' EXIT
-for i in $(seq 200); do grep -qs 'its page at' .hub.out && break; sleep .05; done
+for i in $(seq 1200); do grep -qs 'its page at' .hub.out && break; sleep .05; done
 H=$(sed -n 's|.*its page at https*://||p' .hub.out)
 share() { caisson tag $1 $H/library/$2; caisson push -q $H/library/$2 >/dev/null; }
 caisson run --rm hello-world >/dev/null 2>&1; share hello-world hello-world:latest
@@ -156,16 +156,8 @@ caisson commit -c 'ENTRYPOINT ["/entry"]' -c 'ENV PGDATA=/var/lib/postgresql/dat
 caisson rm web db >/dev/null; kill $PID; wait $PID || true; mv $hub.new $hub
 "#;
 
-/// A Debian that installs packages without a network: what the guides want lies within it.
-const BASE: &str = r#"
-set -eu
-mmdebstrap --quiet --variant=minbase --include=ca-certificates \
-    --customize-hook='chroot "$1" apt-get update -qq; chroot "$1" apt-get -yqq --download-only install curl gnupg; chroot "$1" apt-get -yqq --download-only --no-install-recommends install nodejs nginx-light net-tools postgresql' \
-    --customize-hook='mkdir "$1/repo"; mv "$1"/var/cache/apt/archives/*.deb "$1/repo/"; cd "$1/repo"; for d in *.deb; do dpkg-deb -f $d; printf "Filename: ./%s\nSize: %s\nSHA256: %s\n\n" $d $(stat -c %s $d) $(sha256sum $d | cut -d" " -f1); done > Packages' \
-    --customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/apt/sources.list.d/*; echo "deb [trusted=yes] file:/repo ./" > "$1/etc/apt/sources.list"' \
-    bookworm "$1.$$.tar"
-mv "$1.$$.tar" "$1"
-"#;
+/// What the guides install, in a Debian that needs no network for it.
+const INSTALLED: &str = "curl gnupg nodejs nginx-light net-tools postgresql";
 
 /// A directory to work in, with both names of the binary in front on the path.
 fn command(directory: &Path, script: &str) -> Command {
@@ -201,19 +193,9 @@ fn scratch() -> tempfile::TempDir {
 
 /// The prepared hub; made once for this machine, by whoever comes first.
 fn hub() -> PathBuf {
-    let (base, hub) = (
-        PathBuf::from("/var/tmp/caisson-it-guide-base-1.tar"),
-        PathBuf::from("/var/tmp/caisson-it-guide-hub-1"),
-    );
+    let base = testkit::debian("ca-certificates", INSTALLED);
+    let hub = PathBuf::from("/var/tmp/caisson-it-guide-hub-1");
     let _lock = sys::lock::Lock::acquire(Path::new("/var/tmp/caisson-it-guide.lock")).unwrap();
-    if !base.exists() {
-        let status = Command::new("bash")
-            .args(["-c", BASE, "base"])
-            .arg(&base)
-            .status()
-            .unwrap();
-        assert!(status.success(), "cannot make a base image: {status}");
-    }
     if !hub.exists() {
         let directory = scratch();
         let _ = std::fs::remove_dir_all(hub.with_extension("new"));

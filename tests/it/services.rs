@@ -1,30 +1,10 @@
 //! Real services in containers of a Debian root file system, talked to by their own clients over
 //! published ports and by name: nginx, Redis, PostgreSQL, MariaDB.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
-
 use testkit::{Sandbox, can_run, check_in};
 
-/// The packages; the archive is named after them, so that others make another one.
+/// The packages of the image `svc`.
 const PACKAGES: &str = "nginx-light,redis-server,postgresql,mariadb-server,curl";
-
-/// The root file system with all of them. Made once on a machine, which takes two minutes.
-fn archive() -> &'static PathBuf {
-    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
-    ARCHIVE.get_or_init(|| {
-        let path = PathBuf::from(format!("/var/tmp/caisson-it-{}.tar", PACKAGES.replace(',', "+")));
-        if !path.exists() {
-            let script = r#"set -e; t=$(mktemp /var/tmp/caisson-it-services.XXXXXX)
-                trap 'rm -f $t' EXIT
-                mmdebstrap --quiet --variant=minbase --format=tar --include="$1" bookworm "$t" >&2; mv "$t" "$2""#;
-            let made = Command::new("bash").args(["-c", script, "bash", PACKAGES]).arg(&path).status();
-            assert!(made.unwrap().success());
-        }
-        path
-    })
-}
 
 /// A host that is 192.0.2.2 on its uplink, with the image `svc`.
 fn with_services(script: &str) {
@@ -33,7 +13,8 @@ fn with_services(script: &str) {
         waits() { for i in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep .2; done; echo "never: $*"; "$@"; false; }
         caisson network create back >/dev/null; client() { caisson run --rm --network back svc "$@"; }; onhost() { caisson run --rm --network host svc "$@"; }"#;
     if can_run() {
-        let archive = archive().display();
+        let archive = testkit::debian(PACKAGES, "");
+        let archive = archive.display();
         check_in(
             &Sandbox::new(),
             &format!(

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 pub(crate) struct Steps {
     times: Vec<(String, Duration)>,
     results: Vec<String>,
+    failures: Vec<String>,
     skips: Vec<String>,
 }
 
@@ -44,6 +45,7 @@ impl Steps {
     /// Runs tests as a step: what they print is passed on, and their results are kept for the end.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) -> anyhow::Result<()> {
         let (mut results, mut skips) = (Vec::new(), Vec::new());
+        let mut failures = Failures::default();
         let outcome = self.run(name, || {
             let mut child = command
                 .stdout(Stdio::piped())
@@ -57,6 +59,7 @@ impl Steps {
                 let line =
                     String::from_utf8_lossy(&line.context("cannot read tests")?).into_owned();
                 println!("{line}");
+                failures.see(&line);
                 if line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed") {
                     results.push(line.clone());
                 }
@@ -72,6 +75,7 @@ impl Steps {
         });
         self.results.extend(results);
         self.skips.extend(skips);
+        self.failures.extend(failures.lines);
         outcome
     }
 
@@ -91,8 +95,30 @@ impl Steps {
         for skip in &self.skips {
             println!("{skip}");
         }
-        for result in &self.results {
-            println!("{result}");
+        for line in self.results.iter().chain(&self.failures) {
+            println!("{line}");
+        }
+    }
+}
+
+/// What failed tests said: repeated at the end, where whoever reads only that finds it.
+#[derive(Default)]
+struct Failures {
+    lines: Vec<String>,
+    are_told: bool,
+}
+
+impl Failures {
+    /// Lines that are kept at most, of each step.
+    const LINES: usize = 60;
+
+    /// Takes a line of the test harness in: what failed tests printed lies between the first `failures:`
+    /// and their names, which the second one heads.
+    fn see(&mut self, line: &str) {
+        if line == "failures:" {
+            self.are_told = !self.are_told;
+        } else if self.are_told && !line.is_empty() && self.lines.len() < Self::LINES {
+            self.lines.push(format!("failed: {line}"));
         }
     }
 }
@@ -103,4 +129,21 @@ fn shown(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failures;
+
+    #[test]
+    fn what_failed_tests_said_is_kept() {
+        let mut failures = Failures::default();
+        for line in "test a ... ok\nfailures:\n\n---- b stdout ----\nwent wrong\n\nfailures:\n    b\n\ntest result: FAILED".lines() {
+            failures.see(line);
+        }
+        assert_eq!(
+            failures.lines,
+            ["failed: ---- b stdout ----", "failed: went wrong"]
+        );
+    }
 }
