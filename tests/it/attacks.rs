@@ -257,6 +257,23 @@ fn a_target_in_a_shared_volume_never_leaves_the_root() {
 }
 
 attacks! {
+    kernel_parameters_of_the_host_cannot_be_reached: r#"
+        before=$(cat /proc/sys/kernel/panic); forward=$(cat /proc/sys/net/ipv4/ip_forward)
+        same() { [ "$(cat /proc/sys/kernel/panic)" = $before ] || { echo $before > /proc/sys/kernel/panic; die "set by $1"; }; }
+        # A slash stands for a dot in a name, and two dots lead upwards.
+        for name in net.//.kernel.panic net.ipv4.//.//.kernel.panic fs.mqueue.//.//.kernel.panic net././/.kernel.panic; do
+            refuse caisson run --rm $N --sysctl $name=$((before + 7)) busybox true
+            same $name; grep -q "sysctl \"$name\" is not in a separate kernel namespace" err || die "$(cat err)"
+            printf 'services:\n  a:\n    image: busybox\n    network_mode: none\n    sysctls:\n      %s: %s\n' $name $((before + 7)) > compose.yaml
+            refuse caisson compose -p odd up -d; same "compose: $name"; caisson compose -p odd down -t 0 2>/dev/null
+        done
+        refuse caisson run --rm --network host --sysctl net.ipv4.ip_forward=$forward busybox true; grep -q 'not allowed in host network namespace' err || die "$(cat err)"
+        refuse caisson run --rm $N --ipc host --sysctl kernel.shmmax=$(cat /proc/sys/kernel/shmmax) busybox true; grep -q 'hosts ipc namespace' err || die "$(cat err)"
+        caisson run -d --network host --name cc busybox sleep 1000 >/dev/null || die run
+        refuse caisson run --rm --network container:cc --sysctl net.ipv4.ip_forward=$forward busybox true; grep -q 'host network namespace' err || die "$(cat err)"
+        # One's own may be set, names with a slash too.
+        [ "$(caisson run --rm $N --sysctl net.ipv4.conf.lo.rp_filter=2 --sysctl kernel.msgmax=4242 busybox cat /proc/sys/net/ipv4/conf/lo/rp_filter /proc/sys/kernel/msgmax | tr '\n' ' ')" = '2 4242 ' ] || die 'own parameters'"#;
+
     a_working_directory_behind_a_descriptor_stays_inside_for_run_and_exec: r#"
         caisson run -d $N --name cc busybox sleep 100 >/dev/null || die run
         look='cd ..; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do [ -e ./'${HOST#/}'/secret ] && echo HOST-SECRET; [ -e host/secret ] && echo HOST-SECRET; cd ..; done; cat bin/busybox >/dev/null'

@@ -138,6 +138,22 @@ END
         caisson run -d --tmpfs /dev --name cc $N busybox sleep 1000 >/dev/null; [ "$(script -qec 'caisson exec -t cc tty' /dev/null | tr -d '\r')" = /dev/pts/0 ] || exit 3
         # What is asked for in so many words is done.
         caisson run --rm --tmpfs /dev:nodev $N busybox sh -c 'echo x > /dev/null' 2> e && exit 4; grep -q 'Permission denied' e"#;
+    a_dev_that_is_read_only_is_filled_first: r#"
+        for flag in '--tmpfs /dev:ro' '--mount type=tmpfs,dst=/dev,ro'; do
+            caisson run --rm $flag $N busybox sh -c 'test -c /dev/null && test -L /dev/fd && test -d /dev/shm && echo x > /dev/null && : > /dev/shm/x || exit 3; : > /dev/x' 2> e
+            [ $? = 1 ] && grep -q 'Read-only file system' e || { echo "$flag: $(cat e)"; exit 2; }
+        done"#;
+    commands_and_variables_of_any_length_are_executed: r#"
+        caisson run -d --name cc $N busybox sleep 1000 >/dev/null; long() { head -c $1 /dev/zero | tr '\0' x; }
+        for n in 30000 65000 66000 131000; do
+            [ "$(caisson exec -e "A=$(long $n)" cc sh -c 'echo ${#A}')" = $n ] || { echo "a variable of $n"; exit 2; }
+        done
+        set --; for n in $(seq 6); do set -- "$@" -e "V$n=$(long 100000)"; done
+        [ "$(caisson exec "$@" cc sh -c 'echo ${#V1} ${#V6}')" = '100000 100000' ] || exit 3
+        [ "$(script -qec 'caisson exec -t -e "A=$(head -c 100000 /dev/zero | tr "\\0" x)" cc sh -c "echo \${#A}"' /dev/null | tr -d '\r')" = 100000 ] || exit 4
+        # A reason names even such a program, in part.
+        caisson exec cc "$(long 100000)" 2> e; [ $? = 126 -o $? = 127 ] && [ $(wc -l < e) = 1 ] && [ $(wc -c < e) -lt 20000 ] && grep -q xxxx e || { echo "code $?"; head -c 300 e; exit 5; }
+        caisson exec cc true"#;
     an_image_with_something_else_at_a_mount_point_is_named: r#"
         image() { rm -rf t; mkdir t; tar -C t -xf $IMAGE; (cd t && eval "$1"); tar -C t -cf t.tar . && caisson import t.tar odd >/dev/null; }
         refused() {

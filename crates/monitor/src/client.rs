@@ -51,21 +51,33 @@ impl Connection {
     /// # Errors
     /// `EPIPE` where the monitor is gone.
     pub fn send(&self, kind: Kind, body: &impl Serialize) -> Result<(), SysError> {
-        self.send_with(kind, body, &[])
+        sys::socket::send(&self.socket, &protocol::json_packet(kind, body), &[])
+            .on("speak to", "monitor")
     }
 
-    /// Sends a request with descriptors.
+    /// Asks for a process, with its streams: in a file where it is longer than a packet.
     ///
     /// # Errors
-    /// `EPIPE` where the monitor is gone.
-    pub fn send_with(
+    /// `EPIPE` where the monitor is gone; `E2BIG` where no kernel passes as much to a program.
+    pub fn execute(
         &self,
-        kind: Kind,
-        body: &impl Serialize,
-        fds: &[BorrowedFd<'_>],
+        request: &protocol::Execute,
+        stdio: &[BorrowedFd<'_>],
     ) -> Result<(), SysError> {
-        sys::socket::send(&self.socket, &protocol::json_packet(kind, body), fds)
-            .on("speak to", "monitor")
+        let packet = protocol::json_packet(Kind::Execute, request);
+        if packet.len() <= PACKET_BYTES_MAX {
+            return sys::socket::send(&self.socket, &packet, stdio).on("speak to", "monitor");
+        }
+        let (_, body) = protocol::split(&packet).expect("invariant: a packet of our own");
+        if body.len() as u64 > protocol::EXECUTE_BYTES_MAX {
+            let errno = rustix::io::Errno::TOOBIG;
+            return Err(SysError::new("pass", "arguments and environment", errno));
+        }
+        let file = crate::spawn::memory_file("exec", body)?;
+        let mut fds = stdio.to_vec();
+        fds.push(file.as_fd());
+        let packet = protocol::packet(Kind::ExecuteFile, b"");
+        sys::socket::send(&self.socket, &packet, &fds).on("speak to", "monitor")
     }
 
     /// Sends raw bytes, waiting where the monitor is busy.

@@ -12,6 +12,7 @@
 //!   Pause · Resume · Update {resources, restart}
 //!   Hold                                                its processes stand still while we are connected
 //!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
+//!   ExecuteFile + the same, + a file with the {…}       as Execute, for what is longer than a packet
 //!   Connect an endpoint · Disconnect {network}
 //!   Rename {name}                                       events and name servers know it by that name
 //!   Detach                                              its user typed the keys; nothing is answered
@@ -27,6 +28,12 @@ use types::container::{Resources, RestartPolicy};
 pub const VERSION: u8 = 1;
 /// The longest packet.
 pub const PACKET_BYTES_MAX: usize = 64 * 1024;
+/// The longest request to execute that comes in a file: the kernel passes a program at most 6 MiB of
+/// words, and JSON may need more for them.
+pub const EXECUTE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The longest reason of a failure: users may name a program of any length, and a reason fits into a
+/// packet whatever JSON makes of it.
+const REASON_BYTES_MAX: usize = 8 * 1024;
 /// The most stream bytes in one packet.
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Name of a monitor's socket in its run directory.
@@ -63,6 +70,7 @@ pub enum Kind {
     Resume = b'U',
     Update = b'L',
     Execute = b'X',
+    ExecuteFile = b'F',
     Connect = b'N',
     Disconnect = b'D',
     Rename = b'R',
@@ -93,6 +101,7 @@ impl Kind {
             K::Resume,
             K::Update,
             K::Execute,
+            K::ExecuteFile,
             K::Connect,
             K::Disconnect,
             K::Rename,
@@ -126,6 +135,18 @@ pub fn json_packet(kind: Kind, body: &impl Serialize) -> Vec<u8> {
         kind,
         &serde_json::to_vec(body).expect("invariant: our own messages have JSON forms"),
     )
+}
+
+/// Builds the packet that says why something was not done.
+pub fn failed_packet(failure: &runtime::Failure) -> Vec<u8> {
+    let mut shown = failure.clone();
+    if shown.text.len() > REASON_BYTES_MAX {
+        let boundary = |at: &usize| shown.text.is_char_boundary(*at);
+        let end = (0..=REASON_BYTES_MAX).rev().find(boundary).unwrap_or(0);
+        shown.text.truncate(end);
+        shown.text.push('…');
+    }
+    json_packet(Kind::Failed, &shown)
 }
 
 /// Splits a packet; `None` where version or kind is unknown.
@@ -251,6 +272,20 @@ mod tests {
         assert_eq!(split(&[2, b'1']), None);
         assert_eq!(split(&[1, b'?']), None);
         assert_eq!(split(&[]), None);
+    }
+
+    #[test]
+    fn the_longest_reason_fits_into_a_packet() {
+        for text in [
+            "x".repeat(200_000),
+            "\u{1}".repeat(200_000),
+            "é".repeat(200_000),
+        ] {
+            let bytes = failed_packet(&runtime::Failure::setup(text.as_str()));
+            assert!(bytes.len() <= PACKET_BYTES_MAX, "{}", bytes.len());
+        }
+        let short = runtime::Failure::setup("short");
+        assert_eq!(failed_packet(&short), json_packet(Kind::Failed, &short));
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl Monitor {
             Kind::Resume => self.freeze(index, false),
             Kind::Update => self.update(index, body),
             Kind::Execute => self.execute(index, body, fds),
+            Kind::ExecuteFile => self.execute_file(index, fds),
             Kind::Connect => self.connect(index, body),
             Kind::Disconnect => self.disconnect(index, body),
             Kind::Rename => self.rename(index, body),
@@ -264,8 +265,17 @@ impl Monitor {
         match result {
             Ok(()) => self.done(index),
             Err(failure) => {
-                self.clients[index].send(protocol::json_packet(Kind::Failed, &failure));
+                self.clients[index].send(protocol::failed_packet(&failure));
             }
+        }
+    }
+
+    /// As [`Self::execute`], with the request in the last of the files.
+    fn execute_file(&mut self, index: usize, mut fds: Vec<std::os::fd::OwnedFd>) {
+        match fds.pop().map(read_execute) {
+            Some(Ok(body)) => self.execute(index, &body, fds),
+            Some(Err(error)) => self.refuse(index, &error.to_string()),
+            None => self.refuse(index, "the request has no file"),
         }
     }
 
@@ -283,7 +293,7 @@ impl Monitor {
         let joined = match joined::execute(&self.job, container, &request, fds) {
             Ok(joined) => joined,
             Err(failure) => {
-                self.clients[index].send(protocol::json_packet(Kind::Failed, &failure));
+                self.clients[index].send(protocol::failed_packet(&failure));
                 return;
             }
         };
@@ -333,10 +343,32 @@ impl Monitor {
 
     fn refuse(&mut self, index: usize, text: &str) {
         let failure = runtime::Failure::setup(text);
-        self.clients[index].send(protocol::json_packet(Kind::Failed, &failure));
+        self.clients[index].send(protocol::failed_packet(&failure));
     }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
+}
+
+/// Reads a request that did not fit into a packet.
+fn read_execute(file: std::os::fd::OwnedFd) -> Result<Vec<u8>, sys::SysError> {
+    use sys::Context;
+    let stat = rustix::fs::fstat(&file).on("read", "request")?;
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    // A monitor waits for nobody, and a pipe would make it.
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile
+        || size > protocol::EXECUTE_BYTES_MAX
+    {
+        return Err(sys::SysError::new(
+            "read",
+            "request",
+            rustix::io::Errno::INVAL,
+        ));
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::from(file);
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, size), &mut bytes)
+        .on("read", "request")?;
+    Ok(bytes)
 }

@@ -99,10 +99,15 @@ pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), Sys
 }
 
 pub(crate) fn job_file(job: &Job) -> Result<OwnedFd, SysError> {
-    let fd = rustix::fs::memfd_create("job", MemfdFlags::CLOEXEC).on("make", "job")?;
     let bytes = serde_json::to_vec(job).expect("invariant: a job has a JSON form");
+    memory_file("job", &bytes)
+}
+
+/// A file of its own memory, to be read from the start.
+pub(crate) fn memory_file(name: &str, bytes: &[u8]) -> Result<OwnedFd, SysError> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC).on("make", name)?;
     let mut file = std::fs::File::from(fd);
-    file.write_all(&bytes).on("write", "job")?;
-    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).on("rewind", "job")?;
+    file.write_all(bytes).on("write", name)?;
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).on("rewind", name)?;
     Ok(file.into())
 }

@@ -127,7 +127,7 @@ pub fn run(cgroup: &str) {
             // The build is gone.
             Ok(None) => break,
             Ok(Some(code)) => protocol::json_packet(Kind::Ended, &Ended { code }),
-            Err(failure) => protocol::json_packet(Kind::Failed, &failure),
+            Err(failure) => protocol::failed_packet(&failure),
         };
         if sys::socket::send(&step.channel, &answer, &[]).is_err() {
             break;

@@ -31,7 +31,7 @@ use crate::cgroup::Begun;
 use crate::failure::Failure;
 use crate::launch::Launch;
 use crate::spec::{Device, Mount, NamespaceKind, Process, Spec};
-use crate::{console, mounts, program, rootfs, seccomp, users};
+use crate::{console, kernel_parameters, mounts, program, rootfs, seccomp, users};
 
 /// What the child got from its parent besides the launch itself.
 pub(crate) struct Inherited<'a> {
@@ -81,6 +81,7 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         None => Some(open_console(spec, &root, &attached, inherited.channel)?),
     };
     make_devices(spec, &root, attached.dev.as_ref(), slave.as_ref())?;
+    close_dev(&early, attached.dev.as_ref())?;
 
     wait_for_go(inherited.channel)?;
     inherited
@@ -94,8 +95,8 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         mount_cgroups(mount, &root, inherited.hierarchies)?;
     }
     if let Some(proc) = attached.proc.as_ref() {
-        write_sysctls(spec, proc)?;
-        set_oom_score(&spec.process, proc)?;
+        kernel_parameters::write(spec, proc)?;
+        kernel_parameters::set_oom_score(&spec.process, proc)?;
     }
     let has_network = |(kind, _): &(NamespaceKind, OwnedFd)| *kind == NamespaceKind::Network;
     if spec.linux.makes(NamespaceKind::Network) && !inherited.join.iter().any(has_network) {
@@ -139,7 +140,7 @@ fn attach_all(prepared: Vec<mounts::Prepared<'_>>, root: &Dir) -> Result<Attache
     };
     for one in prepared {
         let kind = one.mount.kind.clone();
-        let is_dev = one.mount.destination == "/dev" && kind == "tmpfs";
+        let is_dev = mounts::is_own_dev(one.mount);
         let tree = mounts::attach(one, root)?;
         match kind.as_str() {
             "proc" => attached.proc = Some(tree),
@@ -152,6 +153,19 @@ fn attach_all(prepared: Vec<mounts::Prepared<'_>>, root: &Dir) -> Result<Attache
         }
     }
     Ok(attached)
+}
+
+/// Makes a /dev that was asked for read-only (`--tmpfs /dev:ro`) so, now that it is filled.
+fn close_dev(mounts: &[Mount], dev: Option<&OwnedFd>) -> Result<(), Failure> {
+    let mount = mounts.iter().rev().find(|mount| mounts::is_own_dev(mount));
+    let (Some(mount), Some(dev)) = (mount, dev) else {
+        return Ok(());
+    };
+    let set = mounts::parse_options(&mount.options).attributes.set & mount::READ_ONLY;
+    if set != 0 {
+        mount::set_attributes(dev, Attributes { set, clear: 0 }, false)?;
+    }
+    Ok(())
 }
 
 fn link_standard_names(dev: &OwnedFd) -> Result<(), Failure> {
@@ -337,55 +351,6 @@ fn clone_directory(path: &Path, attributes: u64) -> Result<OwnedFd, SysError> {
         false,
     )?;
     Ok(tree)
-}
-
-/// Kernel parameters are written through the procfs that this process mounted itself and holds by
-/// descriptor: no racing mount can lead the write elsewhere (CVE-2025-52881).
-fn write_sysctls(spec: &Spec, proc: &OwnedFd) -> Result<(), Failure> {
-    for (key, value) in &spec.linux.sysctl {
-        // `net.ipv4.conf.eth0/1.x`: a slash stands for a dot within a name.
-        let path: String = key
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                other => other,
-            })
-            .collect();
-        write_proc(proc, &format!("sys/{path}"), value).map_err(|error| {
-            Failure::setup(format!(
-                "cannot set sysctl {key}={value}: {}",
-                sys::error::describe(error.errno)
-            ))
-        })?;
-    }
-    Ok(())
-}
-
-fn set_oom_score(process: &Process, proc: &OwnedFd) -> Result<(), Failure> {
-    let Some(score) = process.oom_score_adj else {
-        return Ok(());
-    };
-    match write_proc(proc, "self/oom_score_adj", &score.to_string()) {
-        // Lowering needs CAP_SYS_RESOURCE: clamped to what is allowed, like limits.
-        Err(error) if error.errno == rustix::io::Errno::ACCESS => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-fn write_proc(proc: &OwnedFd, path: &str, value: &str) -> Result<(), SysError> {
-    use rustix::fs::ResolveFlags;
-    let file = rustix::fs::openat2(
-        proc,
-        path,
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
-    )
-    .on("open", path)?;
-    rustix::io::write(&file, value.as_bytes())
-        .map(drop)
-        .on("write", path)
 }
 
 fn set_names(spec: &Spec) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ mod failure;
 mod hooks;
 mod init;
 mod join;
+mod kernel_parameters;
 mod limits;
 mod mounts;
 mod procfs;

@@ -253,9 +253,13 @@ fn require_shared(mount: &Mount) -> Result<(), Failure> {
 pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Failure> {
     let Prepared {
         mount,
-        options,
+        mut options,
         source,
     } = prepared;
+    if is_own_dev(mount) {
+        // Devices and links are still to be made there.
+        options.attributes.set &= !mount::READ_ONLY;
+    }
     let target = match &source {
         Some((_, kind)) if *kind != FileType::Directory => root
             .create_file_for_mount(Path::new(&mount.destination))
@@ -273,12 +277,16 @@ pub(crate) fn attach(prepared: Prepared<'_>, root: &Dir) -> Result<OwnedFd, Fail
     Ok(tree)
 }
 
+/// Whether a mount is a /dev of the container's own, which is filled by us.
+pub(crate) fn is_own_dev(mount: &Mount) -> bool {
+    mount.destination == "/dev" && mount.kind == "tmpfs"
+}
+
 /// The directory that a mount goes onto. proc and sysfs only go onto a real directory: an image
 /// with a link there would have them elsewhere, and unmasked (CVE-2023-27561).
 fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
     let destination = Path::new(&mount.destination);
-    let strict = matches!(mount.kind.as_str(), "proc" | "sysfs")
-        || mount.destination == "/dev" && mount.kind == "tmpfs";
+    let strict = matches!(mount.kind.as_str(), "proc" | "sysfs") || is_own_dev(mount);
     if strict {
         let (parent, name) = root
             .open_parent(destination)

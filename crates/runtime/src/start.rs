@@ -11,6 +11,7 @@ use crate::capabilities::CapSet;
 use crate::cgroup::{Begun, CgroupError, ContainerCgroup, DeviceRules, Layout};
 use crate::failure::Failure;
 use crate::init::{self, Inherited};
+use crate::kernel_parameters;
 use crate::launch::{Launch, SeccompRequest};
 use crate::seccomp::{self, Profile, Program, Target};
 use crate::spec::{NamespaceKind, Process, Spec};
@@ -58,6 +59,7 @@ pub fn start(
     let spec = &launch.spec;
     let program = seccomp_program(&launch.seccomp, &spec.process)?;
     let join = open_joined(spec, network)?;
+    kernel_parameters::check(spec, &join)?;
     let mut groups = begin_cgroup(launch, layout)?;
     sys::fail::point("runtime.start.prepared");
     let child = match clone(launch, stdio, program.as_ref(), &join, &groups) {

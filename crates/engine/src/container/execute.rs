@@ -117,7 +117,7 @@ impl Engine {
             _ => {}
         }
         let message = self.message(&stored.record, request)?;
-        match connection.send_with(Kind::Execute, &message, stdio) {
+        match connection.execute(&message, stdio) {
             Err(error) if error.errno == rustix::io::Errno::PIPE => return Ok(None),
             other => other?,
         }

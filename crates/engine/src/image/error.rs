@@ -168,6 +168,14 @@ pub enum ImageError {
     /// A tag was wanted and a digest given.
     #[error("refusing to create a tag with a digest reference")]
     TagWithDigest,
+    /// An archive that calls an image by the digest of another.
+    #[error(
+        "invalid tag {text:?} in the archive: it names a digest, which only the image itself can have"
+    )]
+    NameWithDigest {
+        /// The name.
+        text: String,
+    },
     /// A layer that cannot be written as an archive.
     #[error("cannot pack layer {id}")]
     Pack {

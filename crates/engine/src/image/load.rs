@@ -38,6 +38,8 @@ use crate::observer::{Event, LayerProgress, Observer};
 const INDEX_DEPTH_MAX: usize = 3;
 /// Images of one archive.
 const IMAGES_MAX: usize = 1000;
+/// As much of a bad name as is shown.
+const NAME_SHOWN_MAX: usize = 100;
 /// Where containerd and Docker write the full name of an image.
 const NAME_ANNOTATION: &str = "io.containerd.image.name";
 /// Where others write the name, or only the tag.
@@ -153,7 +155,13 @@ impl Loader<'_> {
             let config = self.read_config(file, &image.config)?;
             let mut names = Vec::new();
             for text in image.repo_tags.into_iter().flatten() {
-                names.push(parse_name(&text)?);
+                let name = parse_name(&text)?;
+                // Docker's archives name tags alone, and a digest must never be believed: it is what
+                // somebody pins an image by.
+                if name.digest().is_some() {
+                    return Err(ImageError::NameWithDigest { text });
+                }
+                names.push(name);
             }
             let manifest = layout.iter().find(|known| known.config == config);
             images.push(ArchivedImage {
@@ -384,20 +392,29 @@ pub(super) fn parse_name(text: &str) -> Result<Reference> {
     Reference::parse_normalized(text)
         .map(Reference::with_default_tag)
         .map_err(|source| ImageError::Reference {
-            text: text.chars().take(100).collect(),
+            text: text.chars().take(NAME_SHOWN_MAX).collect(),
             source,
         })
 }
 
 /// The name that an index gives an image: in full, or nothing where it is only a tag.
 fn name_of(entry: &Descriptor) -> Result<Option<Reference>> {
-    if let Some(name) = entry.annotations.get(NAME_ANNOTATION) {
-        return parse_name(name).map(Some);
-    }
     // Tools differ: `latest`, `name:latest` and `host/name:latest` all occur. A bare tag names nothing.
-    match entry.annotations.get(REF_ANNOTATION) {
-        Some(name) if name.contains([':', '/']) => parse_name(name).map(Some),
-        _ => Ok(None),
+    let reference = entry.annotations.get(REF_ANNOTATION);
+    let text = match entry.annotations.get(NAME_ANNOTATION) {
+        Some(name) => name,
+        None => match reference.filter(|name| name.contains([':', '/'])) {
+            Some(name) => name,
+            None => return Ok(None),
+        },
+    };
+    let name = parse_name(text)?;
+    match name.digest() {
+        Some(digest) if *digest != entry.digest => {
+            let text = text.chars().take(NAME_SHOWN_MAX).collect();
+            Err(ImageError::NameWithDigest { text })
+        }
+        _ => Ok(Some(name)),
     }
 }
 

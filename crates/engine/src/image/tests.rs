@@ -696,6 +696,47 @@ fn images_go_through_dockers_registry_in_every_format_and_come_back_the_same() {
 }
 
 /// An archive of one image with forty layers, as an old tool would write it.
+/// An archive of one image whose `manifest.json` calls it `tag`.
+fn archive_with_tag(tag: &str) -> Vec<u8> {
+    let layer = tar(&[("file", "x")]);
+    let config = serde_json::json!({ "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [storage::blobs::digest_of(&layer).to_string()] } });
+    let manifest =
+        serde_json::json!([{ "Config": "c.json", "RepoTags": [tag], "Layers": ["l.tar"] }]);
+    tar(&[
+        ("c.json", &config.to_string()),
+        ("l.tar", std::str::from_utf8(&layer).unwrap()),
+        ("manifest.json", &manifest.to_string()),
+    ])
+}
+
+/// Who runs `name@sha256:…` wants that image and no other, whatever an archive claims.
+#[test]
+fn an_archive_cannot_give_an_image_the_digest_of_another() {
+    let target = Scratch::new("pinned");
+    let load_it = |tag: &str| {
+        let bytes = archive_with_tag(tag);
+        load(
+            &target.context(),
+            &bytes[..],
+            &LoadOptions::default(),
+            &Silent,
+        )
+    };
+    let zeros = "0".repeat(64);
+    for tag in [
+        format!("pinned@sha256:{zeros}"),
+        format!("pinned:1@sha256:{zeros}"),
+    ] {
+        let error = load_it(&tag).unwrap_err();
+        assert!(
+            matches!(error, ImageError::NameWithDigest { .. }),
+            "{error}"
+        );
+    }
+    load_it("pinned:1").unwrap();
+}
+
 fn forty_layers() -> Vec<u8> {
     let mut members: Vec<(String, Vec<u8>)> = Vec::new();
     let mut diff_ids = Vec::new();

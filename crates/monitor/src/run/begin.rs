@@ -37,11 +37,7 @@ pub fn run(cgroup: &str, network: bool) -> Option<Vec<String>> {
             monitor.farewell()
         }
         Err(failure) => {
-            let _ = sys::socket::send(
-                &channel,
-                &protocol::json_packet(Kind::Failed, &failure),
-                &[],
-            );
+            let _ = sys::socket::send(&channel, &protocol::failed_packet(&failure), &[]);
             None
         }
     }
