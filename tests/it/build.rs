@@ -233,7 +233,10 @@ EOF
         [ $(caisson run --rm $N app) = 2 ] && caisson run --rm $N app sh -c '[ ! -e /d/f ] && [ ! -e /bin/vi ] && [ /d/g -ef /d/h ] && [ $PWD = /w ]' || exit 4
         caisson run --rm $N plain find / -xdev > one; caisson run --rm $N app find / -xdev > two; cmp one two || exit 5
         caisson save app | tar -xO --wildcards '*' 2>/dev/null | grep -aq 'd/f$' && exit 6
-        first=$(id app); build --squash -t app ctx && [ $(id app) = $first ] && caisson history app | grep -q 'merge of 3 layers'"#;
+        first=$(id app); build --squash -t app ctx && [ $(id app) = $first ] && caisson history app | grep -q 'merge of 3 layers' || exit 7
+        # A cache in the image would be that of layers it does not have.
+        build --squash --cache-to type=inline -t app ctx && [ $(id app) = $first ] && grep -q 'a squashed image has no cache in it' log || { cat log; exit 8; }
+        build --cache-to type=inline -t app ctx && ! grep -q 'has no cache' log"#;
     verify_names_what_a_step_made_different: r#"
         printf 'FROM busybox\nRUN echo same > /same\nRUN mkdir /d && echo x > /d/a && cat /proc/sys/kernel/random/uuid > /d/b\n' > ctx/Dockerfile
         build --verify -t app ctx && exit 2; grep -q 'not reproducible: \[3/3\] RUN mkdir /d.* gave something else the second time: "/d/b" differs in its content' log || { cat log; exit 3; }
@@ -265,6 +268,77 @@ EOF
         printf 'FROM busybox\nENV A=here\nWORKDIR /w\nRUN echo left > /w/left; exit 3\n' > ctx/Dockerfile
         printf 'echo $A $(cat left) | tr a-z A-Z; exit\n' | script -qec "caisson build --network host --debug-on-failure ctx" /dev/null > typed; grep -q 'HERE LEFT' typed || { cat typed; exit 8; }
         [ -z "$(caisson images -q --filter dangling=true)" ] && [ -z "$(caisson ps -aq)" ]"#;
+    every_limit_is_what_a_program_finds: r#"
+        cat > ctx/Dockerfile <<'EOF'
+FROM busybox
+RUN cd /sys/fs/cgroup; for f in memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.shares cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems memory.max memory.swap.max cpu.weight cpu.max cpuset.cpus cpuset.mems; do [ ! -e $f ] || echo $f $(cat $f); done > /limits; df -k /dev/shm | tail -n1 > /shm; cat /proc/self/cgroup > /groups
+EOF
+        build --no-cache -t app --memory 64m --memory-swap 96m --cpu-shares 512 --cpu-quota 40000 --cpu-period 80000 --cpuset-cpus 0 --cpuset-mems 0 --shm-size 8m --cgroup-parent /it-$$/parent ctx || { cat log; exit 2; }
+        caisson run --rm $N app cat /limits > limits
+        if grep -q '^memory.max' limits; then printf '%s\n' 'memory.max 67108864' 'memory.swap.max 33554432' 'cpu.weight 20' 'cpu.max 40000 80000' 'cpuset.cpus 0' 'cpuset.mems 0'
+        else printf '%s\n' 'memory/memory.limit_in_bytes 67108864' 'memory/memory.memsw.limit_in_bytes 100663296' 'cpu/cpu.shares 512' 'cpu/cpu.cfs_quota_us 40000' 'cpu/cpu.cfs_period_us 80000' 'cpuset/cpuset.cpus 0' 'cpuset/cpuset.mems 0'; fi > wanted
+        # Some kernels do not count swap.
+        grep -q swap limits || sed -i '/swap/d' wanted; grep -q memsw limits || sed -i '/memsw/d' wanted; cmp limits wanted || { cat limits; exit 3; }
+        caisson run --rm $N app sh -c "grep -q '^tmpfs *8192 ' /shm && grep -q ':/it-$$/parent/' /groups" || { caisson run --rm $N app cat /shm /groups; exit 4; }
+        for i in $(seq 200); do find /sys/fs/cgroup -path "*/it-$$/parent/*" -prune -name 'build-*' | grep -q . || break; sleep .05; done; find /sys/fs/cgroup -depth -path "*/it-$$*" -type d -exec rmdir {} + 2>/dev/null
+        is_refused() { grep -q "$1" log || { cat log; exit 5; }; }
+        for given in "--isolation hyperv@only supports 'default'" '--allow fs=/etc@unknown entitlement "fs=/etc"' '--allow device=a,alias=b@unknown entitlement' '--memory 64m --memory-swap 32m@should be larger than memory limit' '--memory-swap 64m@always set the Memory limit' '--cpu-quota 5@can not be less than 1ms' '--ssh default=/dev/null@no socket of an agent' '--secret id=a,srcc=x@unexpected key' '--secret id=a,type=vault@unsupported secret type'; do
+            build ${given%@*} ctx && { echo "$given"; exit 6; }; is_refused "${given#*@}"; done
+        for bad in '--cpuset-cpus 999' '--cpuset-mems 99' '--cgroup-parent ../../x'; do build --no-cache $bad ctx && { echo "$bad"; exit 7; }; done
+        build --isolation default --allow device --allow device=v.com/c=0 -t app ctx || { cat log; exit 8; }
+        # What is loaded is in the store, wherever else it is put.
+        printf 'FROM scratch\nCOPY Dockerfile /f\n' > ctx/Dockerfile; build -o out -t not ctx && [ -z "$(id not)" ] && build --load -o out -t loaded ctx && [ -n "$(id loaded)" ] && cmp out/f ctx/Dockerfile || { cat log; exit 9; }
+        command -v script >/dev/null || { echo "skipped: no script"; exit 0; }
+        for o in - type=tar type=oci type=docker,dest=-; do script -qec "caisson build -o $o ctx" /dev/null > typed < /dev/null; grep -q 'refusing to write to console' typed || { cat typed; exit 10; }; done"#;
+    a_device_is_given_to_whom_it_is_allowed: r#"
+        mkdir cdi; printf '{"cdiVersion":"0.6.0","kind":"it.test/thing","devices":[{"name":"one","containerEdits":{"env":["THING=one"]}},{"name":"open","annotations":{"org.mobyproject.buildkit.device.autoallow":"true"},"containerEdits":{"env":["THING=open"]}}]}' > cdi/it.json
+        mkdir -p config; export CAISSON_CONFIG=$PWD/config.toml; printf 'cdi_spec_dirs = ["%s"]\n' $PWD/cdi > config.toml
+        printf 'FROM busybox\nRUN --device=it.test/thing=one [ "$(grep -c THING=one /proc/self/environ)" = 1 ]\n' > ctx/Dockerfile
+        build ctx && exit 2; grep -q 'device it.test/thing=one is not allowed.*--allow device=it.test/thing=one' log && grep -q '2 | >>> RUN --device' log || { cat log; exit 3; }
+        build --allow device=it.test/thing=open ctx && exit 4
+        build --allow device=it.test/thing=one ctx && build --no-cache --allow device ctx || { cat log; exit 5; }
+        sed -i 's/=one/=open/g' ctx/Dockerfile; build ctx || { cat log; exit 6; }"#;
+    results_for_several_platforms_are_written_side_by_side: r#"
+        printf 'FROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /d/f\nCOPY same /same\n' > ctx/Dockerfile; echo a > ctx/f-amd64; echo r > ctx/f-arm64; echo s > ctx/same; ln ctx/same ctx/other
+        P="--platform linux/amd64,linux/arm64"
+        build $P -o out ctx && [ $(cat out/linux_amd64/d/f)$(cat out/linux_arm64/d/f)$(cat out/linux_arm64/same) = ars ] || { cat log; exit 2; }
+        build $P -o - ctx > t.tar && mkdir t && tar -xf t.tar -C t && diff -r t out || { cat log; exit 3; }
+        [ -z "$(caisson images -qa | grep -v "$(caisson images -q busybox)")" ] || exit 4
+        build $P -t me/both:1 --output type=oci,dest=o.tar ctx --metadata-file meta || { cat log; exit 5; }
+        mkdir o; tar -xf o.tar -C o; [ ! -e o/manifest.json ] && [ $(grep -o '"digest"' o/index.json | wc -l) = 1 ] && grep -q '"io.containerd.image.name":"docker.io/me/both:1"' o/index.json && grep -q 'image.index.v1+json' o/index.json || { cat o/index.json; exit 6; }
+        top=$(grep -o '"digest":"sha256:[0-9a-f]*"' o/index.json | grep -o '[0-9a-f]\{64\}'); grep -q "sha256:$top" meta && grep -q '"architecture":"arm64"' o/blobs/sha256/$top && [ $(grep -o '"digest"' o/blobs/sha256/$top | wc -l) = 2 ] || { cat o/blobs/sha256/$top; exit 7; }
+        # Index, two manifests, two configurations, three layers: all that is named, each what its name says.
+        [ $(ls o/blobs/sha256 | wc -l) = 8 ] && (cd o/blobs/sha256 && for b in *; do [ $(sha256sum < $b | cut -d' ' -f1) = $b ] || exit 1; done) || { ls o/blobs/sha256; exit 8; }
+        caisson rmi me/both:1 >/dev/null; caisson load -qi o.tar | grep -q me/both:1 && c=$(caisson create $N me/both:1 /d/f) && caisson cp $c:/d/f got && [ $(cat got) = a ] && caisson rm $c >/dev/null || exit 9
+        caisson rmi me/both:1 >/dev/null; caisson load -q --platform linux/arm64 -i o.tar >/dev/null && c=$(caisson create --platform linux/arm64 $N me/both:1 /d/f) && caisson cp $c:/d/f got && [ $(cat got) = r ] && caisson rm $c >/dev/null || exit 10
+        build $P --output type=docker,dest=d.tar ctx && exit 11; grep -q 'does not currently support exporting manifest lists' log && [ ! -e d.tar ] || { cat log; exit 12; }"#;
+    images_that_share_a_platform_keep_their_others: r#"
+        caisson registry serve --listen 127.0.0.1:0 --root hub > hub.out 2>/dev/null & PID=$!; trap 'kill -9 $PID 2>/dev/null' EXIT
+        for i in $(seq 200); do grep -qs 'its page at' hub.out && break; sleep .05; done
+        R=$(sed -n 's|.*its page at https*://||p' hub.out); [ -n "$R" ] || exit 99
+        printf 'FROM scratch\nARG TARGETARCH\nCOPY f-$TARGETARCH /f\n' > ctx/Dockerfile; echo a > ctx/f-amd64; echo one > ctx/f-arm64
+        P="--platform linux/amd64,linux/arm64"; V="--provenance mode=min"
+        build $P $V -t $R/one:1 ctx || { cat log; exit 2; }
+        echo two > ctx/f-arm64; build $P $V -t $R/two:1 ctx && caisson image prune -f >/dev/null && caisson builder prune -af >/dev/null || { cat log; exit 3; }
+        referrers() { for d in $(curl -s -H 'Accept: application/vnd.oci.image.index.v1+json' http://$R/v2/$1/manifests/1 | grep -o 'sha256:[0-9a-f]*'); do curl -s http://$R/v2/$1/referrers/$d | grep -o '"artifactType"' | wc -l; done | tr '\n' ' '; }
+        for n in one two; do caisson push -q $R/$n:1 >/dev/null || exit 4; caisson manifest inspect $R/$n:1 | grep -c '"architecture"' | grep -qx 2 || { caisson manifest inspect $R/$n:1; exit 5; }; [ "$(referrers $n)" = '1 1 ' ] || { referrers $n; exit 6; }; done
+        # Built once more without a word about it, the same bytes are still what was said of them; with --provenance=false nobody says anything.
+        build $P -t $R/two:2 ctx && caisson push -q $R/two:2 >/dev/null && [ "$(referrers two)" = '1 1 ' ] || { cat log; exit 7; }
+        build $P --provenance=false -t $R/mute:1 ctx && caisson push -q $R/mute:1 >/dev/null && [ "$(referrers mute)" = '0 0 ' ] || { cat log; referrers mute; exit 8; }
+        # What was said of the other one's other platform stays.
+        caisson image prune -f >/dev/null; grep -rl '"_type":"https://in-toto' root/blobs | wc -l | grep -qx 1 || { grep -rl in-toto root/blobs; exit 9; }
+        # One platform alone is one manifest again, whatever the name meant before.
+        build -t $R/two:1 ctx && caisson push -q $R/two:1 >/dev/null && curl -s -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://$R/v2/two/manifests/1 | grep -q '"config"' || { cat log; exit 10; }"#;
+    what_is_wrong_with_a_context_is_told_with_its_place: r#"
+        echo x > ctx/x; printf 'FROM busybox\nCOPY x /\n' > ctx/Dockerfile
+        printf '# comment\n\n*.log\n[\n' > ctx/.dockerignore; build ctx && exit 2; grep -q '^ERROR: .dockerignore:4: syntax error in pattern "\["' log || { cat log; exit 3; }
+        printf 'a\n!\n' > ctx/.dockerignore; build ctx && exit 4; grep -q '.dockerignore:2: illegal exclusion pattern' log || { cat log; exit 5; }
+        tar -C ctx -c . | build - && exit 6; grep -q '.dockerignore:2: illegal exclusion pattern' log || { cat log; exit 7; }
+        # Nobody waits at a pipe that a context has in place of its files.
+        rm ctx/.dockerignore; mkfifo ctx/.dockerignore; timeout 20 caisson build ctx 2> log; [ $? = 1 ] && grep -q 'dockerignore: it is no regular file' log || { cat log; exit 8; }
+        rm ctx/.dockerignore; mv ctx/Dockerfile d; mkfifo ctx/Dockerfile; timeout 20 caisson build ctx 2> log; [ $? = 1 ] && grep -q 'Dockerfile: it is no regular file' log || { cat log; exit 9; }
+        tar -C ctx -c . > c.tar; timeout 20 caisson build - < c.tar 2> log; [ $? = 1 ] || { cat log; exit 10; }
+        build -f <(cat d) -t app ctx || { cat log; exit 11; }"#;
 }
 
 /// Something on a loopback of the test's own.

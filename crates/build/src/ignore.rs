@@ -55,8 +55,50 @@ pub enum IgnoreError {
     },
 }
 
+/// Why an ignore file is refused, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedIgnoreError {
+    /// The line, where it is about one.
+    pub line: Option<usize>,
+    /// Why.
+    pub error: IgnoreError,
+}
+
+impl PlacedIgnoreError {
+    /// `file:line: why`.
+    #[must_use]
+    pub fn located(&self, file: &str) -> String {
+        match self.line {
+            Some(line) => format!("{file}:{line}: {}", self.error),
+            None => format!("{file}: {}", self.error),
+        }
+    }
+}
+
 /// The patterns of an ignore file, tidied: without comments, and relative to the context.
 pub fn parse(source: &[u8]) -> Result<Vec<String>, IgnoreError> {
+    Ok(numbered(source)?
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect())
+}
+
+/// As [`parse`], and each of them can be understood; if not, the line is told as well.
+pub fn parse_checked(source: &[u8]) -> Result<Vec<String>, PlacedIgnoreError> {
+    let mut patterns = Vec::new();
+    let all = numbered(source).map_err(|error| PlacedIgnoreError { line: None, error })?;
+    for (line, text) in all {
+        Matcher::new(&[&text]).map_err(|error| PlacedIgnoreError {
+            line: Some(line),
+            error,
+        })?;
+        patterns.push(text);
+    }
+    Ok(patterns)
+}
+
+/// The patterns and their lines.
+fn numbered(source: &[u8]) -> Result<Vec<(usize, String)>, IgnoreError> {
     if source.len() > IGNORE_BYTES_MAX {
         return Err(IgnoreError::TooLong);
     }
@@ -75,10 +117,11 @@ pub fn parse(source: &[u8]) -> Result<Vec<String>, IgnoreError> {
         if patterns.len() >= PATTERNS_MAX {
             return Err(IgnoreError::TooMany);
         }
-        patterns.push(match text.strip_prefix('!') {
+        let pattern = match text.strip_prefix('!') {
             Some(inner) => format!("!{}", tidied(inner.trim())),
             None => tidied(text),
-        });
+        };
+        patterns.push((number, pattern));
     }
     Ok(patterns)
 }

@@ -183,7 +183,10 @@ impl Store {
             created: new.created,
             config: new.config,
         };
-        self.write_image(lease, &record)?;
+        // One that is there already costs no sync.
+        if self.image(&record.id).ok().as_ref() != Some(&record) {
+            self.write_image(lease, &record)?;
+        }
         Ok(record)
     }
 

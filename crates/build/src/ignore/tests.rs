@@ -173,3 +173,28 @@ fn asking_is_cheap_whatever_the_patterns() {
         start.elapsed()
     );
 }
+
+#[test]
+fn what_cannot_be_understood_is_told_with_its_line() {
+    let located = |text: &[u8]| {
+        parse_checked(text)
+            .map_err(|error| error.located(".dockerignore"))
+            .expect_err("bad")
+    };
+    assert_eq!(
+        located(b"# comment\n\n*.log\n  [\n!"),
+        ".dockerignore:4: syntax error in pattern \"[\""
+    );
+    assert_eq!(
+        located(b"a\n ! \n"),
+        ".dockerignore:2: illegal exclusion pattern: \"!\""
+    );
+    assert_eq!(
+        located(b"a\n\xff\n"),
+        ".dockerignore: line 2 is not UTF-8 text"
+    );
+    assert_eq!(
+        parse_checked(b"/a/\n!b"),
+        parse(b"/a/\n!b").map_err(|_| unreachable!())
+    );
+}

@@ -15,7 +15,7 @@ static BUILD_FLAGS: &[Flag] = &[
     flag(
         "allow",
         Kind::List,
-        "Allow an entitlement (network.host, security.insecure)",
+        "Allow an entitlement (network.host, security.insecure, device)",
     ),
     flag("annotation", Kind::List, "Add an annotation to the image").refused(NOT_YET),
     flag(
@@ -87,11 +87,19 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("force-rm", Kind::Bool, "Remove containers of failed steps")
         .accepted("nothing of a failed step stays"),
     flag("iidfile", Kind::Text, "Write the image's id to this file"),
-    flag("isolation", Kind::Text, "Choose how RUN is isolated")
-        .accepted("on Linux there is one way"),
+    flag(
+        "isolation",
+        Kind::Text,
+        "Choose how RUN is isolated: default",
+    )
+    .partly("on Linux there is one way, `default`"),
     flag("keep-mtimes", Kind::Bool, "Keep the times of copied files"),
     flag("label", Kind::Label, "Add a label to the image"),
-    flag("load", Kind::Bool, "Put the image into the store").accepted("it always is"),
+    flag(
+        "load",
+        Kind::Bool,
+        "Put the image into the store, beside --output",
+    ),
     flag("memory", Kind::Bytes, "Limit memory of RUN").short('m'),
     flag(
         "memory-swap",

@@ -275,7 +275,8 @@ const RUN: [Flag; 103] = [
         "IPC namespace: private, shareable, none, host or container:NAME (default \
         private)",
     ),
-    flag("isolation", Kind::Text, "Kind of isolation").accepted(WINDOWS),
+    flag("isolation", Kind::Text, "Kind of isolation: default")
+        .partly("on Linux there is one way, `default`"),
     flag("kernel-memory", Kind::Bytes, "Limit kernel memory")
         .accepted("Linux has dropped this limit; kernel memory counts as memory (-m)"),
     flag("label", Kind::Label, "Set a label").short('l'),

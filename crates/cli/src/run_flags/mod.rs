@@ -158,6 +158,16 @@ pub(crate) struct RunRequest {
     pub(crate) warnings: Vec<String>,
 }
 
+/// `--isolation`: on Linux there is one way, and it has two names.
+pub(crate) fn isolation(matches: &Matches) -> Result<(), String> {
+    match matches.get_str("isolation") {
+        "" | "default" => Ok(()),
+        other => Err(format!(
+            "invalid isolation: {other:?} - linux only supports 'default'"
+        )),
+    }
+}
+
 /// Limits and security options that `build` puts on programs.
 pub(crate) fn for_build(
     matches: &Matches,
@@ -181,6 +191,7 @@ pub(crate) fn container_request(
     };
     attach(matches, &mut spec);
     limits::check_swappiness(matches)?;
+    isolation(matches).map_err(FlagError::Engine)?;
     storage::volumes(matches, caller, &mut spec)?;
     process(matches, &mut spec);
     network::ports(matches, &mut spec)?;

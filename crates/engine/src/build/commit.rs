@@ -5,8 +5,7 @@ use storage::images::BlobRecord;
 use storage::lease::Lease;
 use storage::refs::Target;
 use types::digest::Digest;
-use types::image::{Descriptor, HistoryEntry, ImageConfig, MEDIA_OCI_INDEX, MEDIA_OCI_MANIFEST};
-use types::platform::Platform;
+use types::image::{Document, HistoryEntry, ImageConfig, MANIFEST_BYTES_MAX};
 use types::timestamp::Timestamp;
 
 use super::attest::Done;
@@ -14,9 +13,10 @@ use super::caches::{CacheExport, CachePlace, inline};
 use super::worker::BuildWorker;
 use super::{BuildEvent, BuildReport, BuildRequest, layer, stack};
 use crate::Engine;
-use crate::error::{EngineError, text};
+use crate::error::EngineError;
 use crate::image::import::{name, record};
 use crate::image::push::{self, PushOptions};
+use crate::image::save;
 
 impl Engine {
     pub(crate) fn commit_results(
@@ -66,78 +66,37 @@ impl Engine {
                 }
             }
         }
+        self.save_images(request, worker, &id, target.as_ref())?;
         report.manifest = target.map(|target| target.digest);
-        self.save_images(request, &id)?;
         report.image = Some(id);
         self.push_names(request, worker, report)
     }
 
-    /// Images of several platforms become one, with an index; the image by which people know it is
-    /// that of this machine's platform, else the first. The others belong to it.
-    fn together(
+    fn save_images(
         &self,
-        images: &[(Digest, Platform)],
+        request: &BuildRequest,
         worker: &BuildWorker<'_>,
-    ) -> Result<(Digest, Option<Target>), EngineError> {
-        let first = images
-            .first()
-            .ok_or_else(|| EngineError::conflict("nothing was built"))?;
-        if images.len() == 1 {
-            return Ok((first.0.clone(), None));
-        }
-        let (lease, store) = (&worker.lease, self.store());
-        let host = Platform::host();
-        let own = images
-            .iter()
-            .find(|(_, one)| host.match_rank(one).is_some());
-        let (own, _) = own.unwrap_or(first);
-        let mut manifests = Vec::new();
-        let mut others = Vec::new();
-        for (id, platform) in images {
-            let (digest, size, blobs) = push::manifest_of(lease, id, worker.observer.images())?;
-            let mut descriptor = Descriptor::new(MEDIA_OCI_MANIFEST, digest.clone(), size);
-            descriptor.platform = Some(platform.clone());
-            manifests.push(descriptor);
-            if id != own {
-                others.push(digest);
-                others.extend(blobs);
-            }
-        }
-        let document = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": MEDIA_OCI_INDEX,
-            "manifests": manifests,
-        });
-        let bytes =
-            serde_json::to_vec(&document).map_err(|error| text("write an index", &error))?;
-        let digest = store.put_blob(lease, &bytes)?;
-        let mut image = store.image(own)?;
-        image.other_blobs = [digest.clone()].into_iter().chain(others).collect();
-        store.update_image(lease, &image)?;
-        let target = Target {
-            digest,
-            media_type: MEDIA_OCI_INDEX.to_owned(),
-            size: bytes.len() as u64,
-        };
-        Ok((own.clone(), Some(target)))
-    }
-
-    fn save_images(&self, request: &BuildRequest, id: &Digest) -> Result<(), EngineError> {
+        id: &Digest,
+        target: Option<&Target>,
+    ) -> Result<(), EngineError> {
         for export in &request.exports {
             let super::Export::ImageArchive(path) = export else {
                 continue;
             };
-            let names: Vec<String> = match request.tags.as_slice() {
-                [] => vec![id.to_string()],
-                tags => tags
-                    .iter()
-                    .map(|tag| tag.clone().with_default_tag().familiar())
-                    .collect(),
-            };
+            let tags = request.tags.iter();
+            let tags: Vec<_> = tags.map(|tag| tag.clone().with_default_tag()).collect();
             let sink = std::io::BufWriter::new(super::output::sink(path.as_deref())?);
-            let options = crate::image::save::SaveOptions::default();
             let silent = crate::observer::Silent;
-            crate::image::save::save(&self.images(), &names, &options, sink, &silent)?;
+            if let Some(target) = target {
+                save::save_index(&worker.lease, target, &tags, sink, &silent)?;
+                continue;
+            }
+            let names: Vec<String> = match tags.as_slice() {
+                [] => vec![id.to_string()],
+                tags => tags.iter().map(|tag| tag.familiar()).collect(),
+            };
+            let options = save::SaveOptions::default();
+            save::save(&self.images(), &names, &options, sink, &silent)?;
         }
         Ok(())
     }
@@ -214,13 +173,40 @@ impl Engine {
             let target = Some(target.clone());
             return Ok(self.store().set_reference(&lock, &tag, id, target)?);
         }
+        let wanted = self.alone(id)?;
         // A name that means this already is not written again: that costs two syncs.
         if let Some(known) = self.store().reference(&tag)?
             && known.image == *id
+            && (wanted.is_none() || known.target == wanted)
         {
             return Ok(());
         }
+        if wanted.is_some() {
+            let lock = self.store().lock_images()?;
+            return Ok(self.store().set_reference(&lock, &tag, id, wanted)?);
+        }
         Ok(name(self.store(), id, Some(&tag))?)
+    }
+
+    /// What a name for an image means that is in an index of other builds as well: its manifest alone.
+    fn alone(&self, id: &Digest) -> Result<Option<Target>, EngineError> {
+        let store = self.store();
+        let image = store.image(id)?;
+        let is_index = |digest: &Digest| {
+            let bytes = store.read_blob(digest, MANIFEST_BYTES_MAX as u64).ok()?;
+            let document = Document::parse(&bytes, None).ok()?;
+            matches!(document, Document::Index(_)).then_some(())
+        };
+        let is_in_index = image
+            .other_blobs
+            .iter()
+            .any(|digest| is_index(digest).is_some());
+        let manifest = image.manifest.filter(|_| is_in_index);
+        Ok(manifest.map(|manifest| Target {
+            digest: manifest.digest,
+            media_type: manifest.media_type,
+            size: manifest.size,
+        }))
     }
 }
 

@@ -31,6 +31,7 @@ mod steps;
 mod stubs;
 mod sweep;
 mod times;
+mod together;
 mod verify;
 mod walk;
 mod worker;
@@ -52,15 +53,15 @@ pub use build::dockerfile::place::Lines;
 pub use build::dockerfile::vocabulary::vocabulary;
 pub use build::graph::Surroundings;
 pub use build::graph::{NamedContext, Network};
-pub use build::ignore::{misspelt as misspelt_ignore, parse as parse_ignore};
+pub use build::ignore::{misspelt as misspelt_ignore, parse_checked as parse_ignore};
 pub use build::lint::Warning as LintWarning;
 pub use build::lower::{Allowed, NoCache, Wishes};
 pub use caches::{CacheExport, CacheMode, CachePlace};
 pub use context::{Fetched, FetchedContext};
 pub use output::Export;
 pub use request::{
-    BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted, read_beneath,
-    read_limited,
+    AllowedDevices, BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted,
+    read_any_limited, read_beneath, read_limited,
 };
 pub use storage::compression::Compression;
 pub use sweep::{CachePrune, CachedStep};
@@ -224,10 +225,7 @@ impl Engine {
         if request.wanted == Wanted::Explanation {
             return Ok(report);
         }
-        if let Some(result) = graph.results.first() {
-            let stack = stack(&solved, result.root)?;
-            worker.export_all(stack, &request.exports)?;
-        }
+        worker.export_all(&graph, &solved, &request.exports)?;
         if request.wants_image() {
             let done = attest::Done {
                 request,

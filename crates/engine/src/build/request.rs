@@ -1,6 +1,6 @@
 //! What is asked of a build, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use build::dockerfile::command::Dockerfile;
@@ -57,6 +57,23 @@ impl SecretSource {
     }
 }
 
+/// Devices that programs of a build may have, if they ask for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedDevices {
+    /// Whether it is every one.
+    pub is_all: bool,
+    /// Else those with these names.
+    pub names: BTreeSet<String>,
+}
+
+impl AllowedDevices {
+    /// Whether a device is one of them.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        self.is_all || self.names.contains(name)
+    }
+}
+
 /// Files and secrets of a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
@@ -66,6 +83,8 @@ pub struct Inputs {
     pub secrets: BTreeMap<String, SecretSource>,
     /// `--ssh`: sockets of agents, by id.
     pub ssh: BTreeMap<String, PathBuf>,
+    /// `--allow device`: what `RUN --device` may have.
+    pub devices: AllowedDevices,
     /// `--debug-on-failure`: the files of a program that failed are kept.
     pub keeps_failed: bool,
     /// `--keep-mtimes`: files have the times that they have in their contexts.
@@ -180,20 +199,41 @@ pub fn read_beneath(
         .map_err(|error| std::io::Error::from(error.errno))
 }
 
-/// Reads a file of the user, of bounded length.
+/// Reads a regular file of the user, of bounded length: nobody waits for whom a pipe waits for.
 ///
 /// # Errors
-/// As when it is opened or read; one that is too long is invalid data.
+/// As when it is opened or read; one that is too long, or is no regular file, is invalid data.
 pub fn read_limited(path: &std::path::Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => read_to(file, bytes_max),
+        false => Err(invalid("it is no regular file".to_owned())),
+    }
+}
+
+/// Reads whatever the user names, of bounded length.
+///
+/// # Errors
+/// As when it is opened or read; what is too long is invalid data.
+pub fn read_any_limited(path: &std::path::Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    read_to(std::fs::File::open(path)?, bytes_max)
+}
+
+fn read_to(file: std::fs::File, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > bytes_max {
-        true => Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            format!("longer than {bytes_max} bytes"),
-        )),
+        true => Err(invalid(format!("longer than {bytes_max} bytes"))),
         false => Ok(bytes),
     }
+}
+
+fn invalid(why: String) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, why)
 }

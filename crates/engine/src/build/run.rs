@@ -90,7 +90,7 @@ impl BuildWorker<'_> {
     ) -> Result<i32, EngineError> {
         pooled.count += 1;
         let mut record = record(run, &format!("{}-{}", pooled.id, pooled.count));
-        record.spec.resources.device_requests = self.devices(run);
+        record.spec.resources.device_requests = self.devices(run)?;
         if run.network == Network::Default && pooled.attachment.is_none() {
             let mut owner = record.clone();
             owner.id.clone_from(&pooled.id);
@@ -137,21 +137,35 @@ impl BuildWorker<'_> {
     }
 
     /// `RUN --device`. One that is not required is left out where this machine does not have it.
-    fn devices(&self, run: &Run) -> Vec<DeviceRequest> {
+    ///
+    /// The Dockerfile may come from anybody: what it gets is what `--allow device` or the
+    /// administrator's description says.
+    fn devices(&self, run: &Run) -> Result<Vec<DeviceRequest>, EngineError> {
         let directories = self.engine.config().cdi_spec_dirs.as_deref();
-        let all = run.devices.iter().map(|device| {
+        let mut requests = Vec::new();
+        for device in &run.devices {
             let request = DeviceRequest {
                 driver: "cdi".to_owned(),
                 device_ids: vec![device.name.clone()],
                 ..DeviceRequest::default()
             };
-            (device.is_required, request)
-        });
-        all.filter(|(is_required, request)| {
-            *is_required || crate::cdi::resolve(std::slice::from_ref(request), directories).is_ok()
-        })
-        .map(|(_, request)| request)
-        .collect()
+            let found = crate::cdi::resolve(std::slice::from_ref(&request), directories);
+            if let Err(error) = found {
+                if device.is_required {
+                    return Err(error);
+                }
+                continue;
+            }
+            let is_open = || crate::cdi::is_open_to_builds(&device.name, directories);
+            if !self.inputs.devices.allows(&device.name) && !is_open() {
+                let name = &device.name;
+                return Err(EngineError::invalid(format!(
+                    "device {name} is not allowed: whoever starts the build says so with --allow device={name}"
+                )));
+            }
+            requests.push(request);
+        }
+        Ok(requests)
     }
 
     fn started(
@@ -181,6 +195,7 @@ impl BuildWorker<'_> {
         let mut env = run.env.clone();
         env.extend(run.uncounted_env.iter().cloned());
         env.extend(prepared.env.iter().cloned());
+        env.extend(host.edits.env.iter().cloned());
         if !env.iter().any(|pair| pair.starts_with("PATH=")) {
             env.insert(0, DEFAULT_PATH.to_owned());
         }

@@ -1,5 +1,7 @@
 //! The file format of the Container Device Interface (SPEC.md of cncf-tags/container-device-interface).
 
+use std::collections::BTreeMap;
+
 use runtime::spec::{Device, Hook, Mount};
 use rustix::fs::FileType;
 use serde::Deserialize;
@@ -14,6 +16,8 @@ pub(super) struct Document {
     /// `vendor.com/class`.
     pub(super) kind: String,
     #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[serde(default)]
     pub(super) devices: Vec<DescribedDevice>,
     #[serde(default)]
     pub(super) container_edits: ContainerEdits,
@@ -24,6 +28,8 @@ pub(super) struct Document {
 #[serde(rename_all = "camelCase")]
 pub(super) struct DescribedDevice {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) container_edits: ContainerEdits,
 }

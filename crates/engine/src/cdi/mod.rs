@@ -10,6 +10,7 @@ mod directories;
 mod document;
 mod request;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use runtime::spec::{Device, Hook, Mount};
@@ -20,6 +21,8 @@ use crate::error::EngineError;
 
 /// Where descriptions are by default; the later directory wins.
 const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+
+const OPEN_TO_BUILDS: &str = "org.mobyproject.buildkit.device.autoallow";
 
 /// What devices change about a container.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,6 +66,21 @@ pub(crate) fn resolve(
         add(&mut edits, &device.container_edits).map_err(|text| failure(&described.path, &text))?;
     }
     Ok(edits)
+}
+
+/// Whether a device's description says that every build may have it, as for BuildKit.
+pub(crate) fn is_open_to_builds(name: &str, directories: Option<&[PathBuf]>) -> bool {
+    let defaults = DIRECTORIES.map(PathBuf::from);
+    let found = directories::Registry::read(directories.unwrap_or(&defaults));
+    let devices = found.all(std::slice::from_ref(&name.to_owned()));
+    let is_open = |annotations: &BTreeMap<String, String>| {
+        annotations.get(OPEN_TO_BUILDS).map(String::as_str) == Some("true")
+    };
+    devices.is_ok_and(|devices| {
+        devices.iter().all(|(described, device)| {
+            is_open(&described.document.annotations) || is_open(&device.annotations)
+        })
+    })
 }
 
 fn failure(path: &Path, text: &str) -> EngineError {

@@ -138,7 +138,12 @@ pub(crate) fn record(lease: &Lease, config: &ImageConfig, layers: Layers) -> Res
         source,
     })?;
     let id = store.put_blob(lease, &bytes)?;
-    let new: NewImage = new_image(id.clone(), config, None, Vec::new(), layers, store)?;
+    let mut new: NewImage = new_image(id.clone(), config, None, Vec::new(), layers, store)?;
+    // What is known of the same image already stays known: how it stands in a registry, what is said of it.
+    if let Ok(known) = store.image(&id) {
+        new.manifest = known.manifest;
+        new.other_blobs = known.other_blobs;
+    }
     store.record_image(lease, new)?;
     Ok(id)
 }

@@ -19,10 +19,14 @@ use storage::blobs::{StagedBlob, digest_of};
 use storage::images::{BlobRecord, ImageRecord};
 use storage::layer::pack::{Mounts, PackMode, PackOptions, pack_tree};
 use storage::lease::Lease;
+use storage::refs::Target;
 use storage::tar::{Entry, Kind, TarWriter};
 use sys::rootfs::Dir;
 use types::digest::{Algorithm, Digest};
-use types::image::{MEDIA_OCI_CONFIG, MEDIA_OCI_INDEX, MEDIA_OCI_LAYER, MEDIA_OCI_MANIFEST};
+use types::image::{
+    Document, MANIFEST_BYTES_MAX, MEDIA_OCI_CONFIG, MEDIA_OCI_INDEX, MEDIA_OCI_LAYER,
+    MEDIA_OCI_MANIFEST,
+};
 use types::platform::Platform;
 use types::reference::Reference;
 
@@ -63,11 +67,61 @@ pub fn save(
     for (image, names) in images {
         entries.push(archive.add(image, names)?);
     }
-    archive.write(&entries, sink, observer)?;
+    let documents = [
+        ("index.json", index(&entries)),
+        ("manifest.json", manifest_json(&entries)),
+        oci_layout(),
+        ("repositories", repositories(&entries)),
+    ];
+    archive.write(&documents, sink, observer)?;
     for id in ids {
         context.announce("save", &id, &id.to_string());
     }
     Ok(())
+}
+
+/// Writes an OCI layout of an index whose images are all here, and what they consist of: as it would stand in
+/// a registry. There is no old index beside it, which has no word for platforms.
+pub(crate) fn save_index(
+    lease: &Lease,
+    target: &Target,
+    names: &[Reference],
+    sink: impl Write,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let store = lease.store();
+    let read = |digest: &Digest| {
+        let bytes = store.read_blob(digest, MANIFEST_BYTES_MAX as u64)?;
+        Document::parse(&bytes, None).map_err(|source| ImageError::Document {
+            what: format!("{digest} of the store"),
+            source,
+        })
+    };
+    let mut digests = vec![target.digest.clone()];
+    if let Document::Index(index) = read(&target.digest)? {
+        for entry in index.manifests {
+            if let Document::Manifest(manifest) = read(&entry.digest)? {
+                let parts = manifest.layers.into_iter().chain([manifest.config]);
+                digests.extend(parts.map(|part| part.digest));
+            }
+            digests.push(entry.digest);
+        }
+    }
+    let mut archive = Archive {
+        lease,
+        blobs: BTreeMap::new(),
+    };
+    for digest in digests {
+        let size = store.blob_size(&digest)?;
+        archive.blobs.insert(digest, Content::Stored(size));
+    }
+    let entry =
+        json!({ "mediaType": target.media_type, "digest": target.digest, "size": target.size });
+    let documents = [
+        ("index.json", layout_index(named(&entry, names))),
+        oci_layout(),
+    ];
+    archive.write(&documents, sink, observer)
 }
 
 /// How a layer made here becomes an archive. Never to be changed: it decides diff ids.
@@ -271,7 +325,12 @@ impl Archive<'_> {
         })
     }
 
-    fn write(&self, images: &[Saved], sink: impl Write, observer: &dyn Observer) -> Result<()> {
+    fn write(
+        &self,
+        documents: &[(&str, Value)],
+        sink: impl Write,
+        observer: &dyn Observer,
+    ) -> Result<()> {
         let failed = |source| ImageError::Sink { source };
         let mut writer = TarWriter::new(sink);
         let algorithms: BTreeSet<Algorithm> = self.blobs.keys().map(Digest::algorithm).collect();
@@ -303,13 +362,8 @@ impl Archive<'_> {
             };
             observer.event(Event::Archive { bytes });
         }
-        for (name, value) in [
-            ("index.json", index(images)),
-            ("manifest.json", manifest_json(images)),
-            ("oci-layout", json!({ "imageLayoutVersion": "1.0.0" })),
-            ("repositories", repositories(images)),
-        ] {
-            let data = encode("an index", &value)?;
+        for (name, value) in documents {
+            let data = encode("an index", value)?;
             append(&mut writer, name, &mut data.as_slice(), data.len() as u64)?;
         }
         writer
@@ -375,20 +429,34 @@ fn index(images: &[Saved]) -> Value {
     for image in images {
         let mut entry = descriptor(&image.manifest);
         entry["platform"] = image.platform.clone();
-        if image.names.is_empty() {
-            manifests.push(entry);
-            continue;
-        }
-        for name in &image.names {
-            let mut named = entry.clone();
-            named["annotations"] = json!({
-                "io.containerd.image.name": name.canonical(),
-                "org.opencontainers.image.ref.name": name.tag(),
-            });
-            manifests.push(named);
-        }
+        manifests.extend(named(&entry, &image.names));
     }
+    layout_index(manifests)
+}
+
+/// An entry for each name, or one without.
+fn named<'n>(entry: &Value, names: impl IntoIterator<Item = &'n Reference>) -> Vec<Value> {
+    let with_name = |name: &Reference| {
+        let mut named = entry.clone();
+        named["annotations"] = json!({
+            "io.containerd.image.name": name.canonical(),
+            "org.opencontainers.image.ref.name": name.tag(),
+        });
+        named
+    };
+    let named: Vec<Value> = names.into_iter().map(with_name).collect();
+    match named.is_empty() {
+        true => vec![entry.clone()],
+        false => named,
+    }
+}
+
+fn layout_index(manifests: Vec<Value>) -> Value {
     json!({ "schemaVersion": 2, "mediaType": MEDIA_OCI_INDEX, "manifests": manifests })
+}
+
+fn oci_layout() -> (&'static str, Value) {
+    ("oci-layout", json!({ "imageLayoutVersion": "1.0.0" }))
 }
 
 fn manifest_json(images: &[Saved]) -> Value {

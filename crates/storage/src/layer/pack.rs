@@ -157,6 +157,19 @@ pub fn pack_tree(
     packer.finish()
 }
 
+/// Packs several directories, each with its own name before its own names, into one archive.
+pub fn pack_trees(
+    directories: &[(BorrowedFd<'_>, Vec<u8>)],
+    sink: impl Write,
+    options: &PackOptions,
+) -> Result<PackReport, PackError> {
+    let mut packer = Packer::new(sink, options);
+    for (directory, prefix) in directories {
+        packer.tree(*directory, prefix, true)?;
+    }
+    packer.finish()
+}
+
 /// Packs one object, with all that is in it, under the name `archive_name`: `name` beneath `parent`,
 /// a link not followed. Absent is ENOENT.
 pub fn pack_object(

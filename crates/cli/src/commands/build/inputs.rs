@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use engine::Engine;
 use engine::build::{
-    Allowed, BuildRequest, ContextDirectory, Fetched, FetchedContext, Inputs, NamedContext,
+    Allowed, AllowedDevices, BuildRequest, ContextDirectory, Fetched, FetchedContext, NamedContext,
     Network, NoCache, SecretSource, Surroundings, Wanted, Wishes,
 };
 use types::platform::Platform;
@@ -41,12 +41,15 @@ pub(crate) struct Given {
 /// Reads flags, Dockerfile and ignore file.
 pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Result<Asked, String> {
     let mut warnings = Vec::new();
+    run_flags::isolation(matches)?;
+    let (allowed, devices) = allowed(matches.get_list("allow"))?;
     let mut build = BuildRequest {
         wanted: wanted(matches)?,
         pulls_always: matches.get_bool("pull"),
-        wishes: wishes(matches)?,
+        wishes: wishes(matches, allowed)?,
         ..BuildRequest::default()
     };
+    build.inputs.devices = devices;
     for text in matches.get_list("tag") {
         build.tags.push(tag(text)?);
     }
@@ -67,7 +70,7 @@ pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Resul
     }
     build.inputs.keeps_mtimes = matches.get_bool("keep-mtimes");
     build.inputs.keeps_failed = matches.get_bool("debug-on-failure");
-    secrets(matches, &mut build.inputs)?;
+    super::secrets::read(matches, &mut build.inputs)?;
     for (id, value) in given.secrets {
         let value = SecretSource::Bytes(value.into_bytes());
         build.inputs.secrets.insert(id, value);
@@ -90,7 +93,7 @@ pub(super) fn tag(text: &str) -> Result<Reference, String> {
 }
 
 /// What is said of steps and result.
-fn wishes(matches: &Matches) -> Result<Wishes, String> {
+fn wishes(matches: &Matches, allowed: Allowed) -> Result<Wishes, String> {
     let (resources, security_options) =
         with_caller(|caller| run_flags::for_build(matches, caller))?;
     let mut surroundings = Surroundings {
@@ -114,28 +117,32 @@ fn wishes(matches: &Matches) -> Result<Wishes, String> {
         no_cache: no_cache(matches),
         network: network(matches.get_str("network"))?,
         surroundings,
-        allowed: allowed(matches.get_list("allow"))?,
+        allowed,
         ..Wishes::default()
     })
 }
 
-fn allowed(entitlements: &[String]) -> Result<Allowed, String> {
+/// `--allow`: what programs may have, and which devices.
+fn allowed(entitlements: &[String]) -> Result<(Allowed, AllowedDevices), String> {
     let mut allowed = Allowed::default();
+    let mut devices = AllowedDevices::default();
     for entitlement in entitlements {
-        match entitlement.as_str() {
-            "network.host" => allowed.host_network = true,
-            "security.insecure" => allowed.insecure = true,
-            // The files and devices that the command line itself names need no word more.
-            other if other == "device" || other.starts_with("device=") => {}
-            other if other.starts_with("fs=") || other.starts_with("fs.") => {}
-            other => {
+        match entitlement.split_once('=') {
+            None if entitlement == "network.host" => allowed.host_network = true,
+            None if entitlement == "security.insecure" => allowed.insecure = true,
+            None if entitlement == "device" => devices.is_all = true,
+            Some(("device", name)) if !name.is_empty() && !name.contains(',') => {
+                devices.names.insert(name.to_owned());
+            }
+            _ => {
                 return Err(format!(
-                    "unknown entitlement {other:?}: it is network.host or security.insecure"
+                    "unknown entitlement {entitlement:?}: it is network.host, security.insecure, device or \
+                     device=NAME"
                 ));
             }
         }
     }
-    Ok(allowed)
+    Ok((allowed, devices))
 }
 
 fn wanted(matches: &Matches) -> Result<Wanted, String> {
@@ -334,7 +341,12 @@ fn read_dockerfile(
         || "Dockerfile".into(),
         |name| name.to_string_lossy().into_owned(),
     );
-    build.dockerfile = engine::build::read_limited(&path, DOCKERFILE_BYTES_MAX)
+    // One that the user names may be the end of a pipe: `-f <(generate)`.
+    let read = match file {
+        "" => engine::build::read_limited,
+        _ => engine::build::read_any_limited,
+    };
+    build.dockerfile = read(&path, DOCKERFILE_BYTES_MAX)
         .map_err(|error| no_dockerfile(&build.dockerfile_name, &error))?;
     Ok(Some(path))
 }
@@ -358,8 +370,7 @@ fn fetched_ignore(directory: &Path, dockerfile: &str) -> Result<Vec<String>, Str
         let read = engine::build::read_beneath(directory, Path::new(&name), IGNORE_BYTES_MAX);
         match read {
             Ok(bytes) => {
-                return engine::build::parse_ignore(&bytes)
-                    .map_err(|error| format!("{name}: {error}"));
+                return engine::build::parse_ignore(&bytes).map_err(|error| error.located(&name));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("{name}: {error}")),
@@ -383,8 +394,9 @@ fn read_ignore(
     for path in own.into_iter().chain([general]) {
         match engine::build::read_limited(&path, IGNORE_BYTES_MAX) {
             Ok(bytes) => {
+                let shown = path.strip_prefix(directory).unwrap_or(&path).display();
                 return engine::build::parse_ignore(&bytes)
-                    .map_err(|error| format!("{}: {error}", path.display()));
+                    .map_err(|error| error.located(&shown.to_string()));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(format!("{}: {error}", path.display())),
@@ -458,55 +470,6 @@ fn named_context(
     Ok(())
 }
 
-fn secrets(matches: &Matches, inputs: &mut Inputs) -> Result<(), String> {
-    for text in matches.get_list("secret") {
-        let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
-        for field in text.split(',') {
-            let (key, value) = field.split_once('=').unwrap_or((field, ""));
-            fields.insert(key, value);
-        }
-        let id = fields
-            .get("id")
-            .ok_or_else(|| format!("invalid secret {text:?}: it has no id"))?;
-        let source = fields.get("src").or(fields.get("source"));
-        let kind = fields.get("type").copied().unwrap_or_default();
-        let variable = match (fields.get("env"), kind) {
-            (Some(name), _) => Some((*name).to_owned()),
-            (None, "env") => Some(source.unwrap_or(id).to_string()),
-            (None, _) if source.is_none() && std::env::var_os(id).is_some() => {
-                Some((*id).to_owned())
-            }
-            (None, _) => None,
-        };
-        let secret = match variable {
-            Some(name) => {
-                use std::os::unix::ffi::OsStringExt;
-                let value = std::env::var_os(&name)
-                    .ok_or_else(|| format!("secret {id}: the variable {name} is not set"))?;
-                SecretSource::Bytes(value.into_vec())
-            }
-            None => {
-                let path = source.copied().unwrap_or(id);
-                if !Path::new(path).exists() {
-                    return Err(format!("secret {id}: {path}: no such file or directory"));
-                }
-                SecretSource::File(path.into())
-            }
-        };
-        inputs.secrets.insert((*id).to_owned(), secret);
-    }
-    for text in matches.get_list("ssh") {
-        let (id, path) = text.split_once('=').unwrap_or((text, ""));
-        let socket = match path {
-            "" => std::env::var("SSH_AUTH_SOCK")
-                .map_err(|_| "--ssh: SSH_AUTH_SOCK is not set".to_owned())?,
-            given => given.to_owned(),
-        };
-        inputs.ssh.insert(id.to_owned(), socket.into());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -514,9 +477,20 @@ mod tests {
     #[test]
     fn entitlements_are_known_ones() {
         let of = |text: &str| allowed(&[text.to_owned()]);
-        assert!(of("security.insecure").is_ok_and(|all| all.insecure && !all.host_network));
-        assert!(of("network.host").is_ok_and(|all| all.host_network && !all.insecure));
-        assert_eq!(of("device=/dev/x"), Ok(Allowed::default()));
-        assert!(of("security.none").is_err_and(|error| error.contains("security.none")));
+        assert!(of("security.insecure").is_ok_and(|(all, _)| all.insecure && !all.host_network));
+        assert!(of("network.host").is_ok_and(|(all, _)| all.host_network && !all.insecure));
+        assert!(of("device").is_ok_and(|(_, devices)| devices.allows("v.com/c=0")));
+        let (_, devices) = of("device=v.com/c=0").expect("a device");
+        assert!(devices.allows("v.com/c=0") && !devices.allows("v.com/c=1"));
+        for text in [
+            "security.none",
+            "fs=/etc",
+            "fs.read=*",
+            "device=",
+            "device=a,alias=b",
+            "",
+        ] {
+            assert!(of(text).is_err_and(|error| error.contains(&format!("{text:?}"))));
+        }
     }
 }

@@ -5,6 +5,7 @@ mod debug;
 mod inputs;
 mod outputs;
 mod progress;
+mod secrets;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Where results go, as the command line says it: `--output`, `--push`, `--cache-to`, `--cache-from`.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use engine::build::{
@@ -63,17 +64,14 @@ pub(super) fn read(matches: &Matches, build: &mut BuildRequest) -> Result<(), St
         let export = output(text, build)?;
         build.exports.push(export);
     }
+    if matches.get_bool("load")
+        && !build.exports.is_empty()
+        && !build.exports.contains(&Export::Image)
+    {
+        build.exports.push(Export::Image);
+    }
     if build.pushes && build.tags.is_empty() {
         return Err("tag is needed when pushing to registry".into());
-    }
-    if build.platforms.len() > 1 {
-        let is_image = |export: &Export| *export == Export::Image;
-        if !build.exports.iter().all(is_image) {
-            return Err(
-                "--output for several platforms at once is not built yet: it is image or registry"
-                    .into(),
-            );
-        }
     }
     for text in matches.get_list("cache-from") {
         build.cache_from.extend(cache_from(text)?);
@@ -107,6 +105,8 @@ fn attestations(matches: &Matches) -> Result<Attestations, String> {
     if let Some(fields) = short(matches, "sbom")? {
         all.sbom = sbom(fields)?;
     }
+    let is_said = ["attest", "provenance", "sbom"].map(|flag| matches.is_set(flag));
+    all.is_silent = is_said.contains(&true) && !all.is_any();
     Ok(all)
 }
 
@@ -152,7 +152,7 @@ fn sbom(mut fields: Fields<'_>) -> Result<bool, String> {
 /// `--output`: `type=local,dest=out`, or a directory alone, or `-` for an archive.
 fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
     if text == "-" {
-        return Ok(Export::Archive(None));
+        return to_stdout("tar").map(|()| Export::Archive(None));
     }
     if !text.contains('=') {
         return Ok(Export::Directory(text.into()));
@@ -161,8 +161,8 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
     let kind = fields.take(&["type"]).unwrap_or_default();
     let destination = fields.take(&["dest", "destination"]);
     let file = |destination: Option<&str>| match destination {
-        None | Some("-") => None,
-        Some(path) => Some(PathBuf::from(path)),
+        None | Some("-") => to_stdout(kind).map(|()| None),
+        Some(path) => Ok(Some(PathBuf::from(path))),
     };
     let export = match (kind, destination) {
         ("image" | "docker" | "registry", None) => {
@@ -174,8 +174,14 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
         }
         ("local", Some(path)) => Export::Directory(path.into()),
         ("local", None) => return Err("output directory is required for local exporter".into()),
-        ("tar", destination) => Export::Archive(file(destination)),
-        ("oci" | "docker", destination) => Export::ImageArchive(file(destination)),
+        ("tar", destination) => Export::Archive(file(destination)?),
+        ("docker", _) if build.platforms.len() > 1 => {
+            return Err(
+                "docker exporter does not currently support exporting manifest lists: use type=oci"
+                    .into(),
+            );
+        }
+        ("oci" | "docker", destination) => Export::ImageArchive(file(destination)?),
         (other, _) => {
             return Err(format!(
                 "--output type={other} is not built yet: it is image, registry, docker, oci, local \
@@ -185,6 +191,16 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
     };
     fields.end()?;
     Ok(export)
+}
+
+/// An archive is nothing for a terminal.
+fn to_stdout(kind: &str) -> Result<(), String> {
+    match std::io::stdout().is_terminal() {
+        true => Err(format!(
+            "dest file is required for {kind} exporter. refusing to write to console"
+        )),
+        false => Ok(()),
+    }
 }
 
 fn reference(flag: &str, text: &str) -> Result<Reference, String> {

@@ -17,7 +17,7 @@ mod sbom;
 use build::graph::Graph;
 use build::solve::Solved;
 use serde_json::{Value, json};
-use storage::lease::Lease;
+use storage::store::Store;
 use types::digest::Digest;
 use types::image::{Descriptor, Document, MANIFEST_BYTES_MAX, MEDIA_OCI_EMPTY, MEDIA_OCI_MANIFEST};
 use types::platform::Platform;
@@ -52,6 +52,8 @@ pub struct Attestations {
     pub provenance: Option<ProvenanceMode>,
     /// `--sbom`.
     pub sbom: bool,
+    /// Nothing is to be said, in so many words: what was said before goes.
+    pub is_silent: bool,
 }
 
 impl Attestations {
@@ -85,25 +87,34 @@ impl Done<'_> {
         images: &[(Digest, Platform)],
         own: &Digest,
     ) -> Result<(), EngineError> {
-        if !self.request.attestations.is_any() {
+        let asked = self.request.attestations;
+        if !asked.is_any() && !asked.is_silent {
             return Ok(());
         }
         let lease = &self.worker.lease;
-        let mut made = Vec::new();
+        let store = lease.store();
+        if asked.is_silent && store.image(own)?.other_blobs.is_empty() {
+            return Ok(());
+        }
+        let (mut made, mut manifests) = (Vec::new(), Vec::new());
         for ((image, platform), result) in images.iter().zip(&self.graph.results) {
             let observer = self.worker.observer.images();
             let (manifest, size, _) = push::manifest_of(lease, image, observer)?;
+            manifests.push(manifest.clone());
+            if asked.is_silent {
+                continue;
+            }
             let subject = Subject {
                 platform,
                 image,
                 manifest: manifest.clone(),
             };
             let mut statements = Vec::new();
-            if self.request.attestations.sbom {
+            if asked.sbom {
                 let document = self.sbom(&subject, stack(self.solved, result.root)?)?;
                 statements.push((SPDX, document));
             }
-            if let Some(mode) = self.request.attestations.provenance {
+            if let Some(mode) = asked.provenance {
                 let predicate = provenance::predicate(self, &subject, mode)?;
                 statements.push((SLSA, predicate));
             }
@@ -111,10 +122,15 @@ impl Done<'_> {
             made.extend(self.artifact(&subject, &about, statements)?);
         }
         sys::fail::point("engine.build.attested");
-        let store = lease.store();
+        // What an earlier build said of the same images is replaced, not added to.
         let mut record = store.image(own)?;
-        let old = said_before(lease, &record.other_blobs);
-        record.other_blobs.retain(|digest| !old.contains(digest));
+        let is_of_these = |about: &Digest| manifests.contains(about);
+        let old = said_about(store, &record.other_blobs, is_of_these);
+        let others = said_about(store, &record.other_blobs, |about| !is_of_these(about));
+        record
+            .other_blobs
+            .retain(|digest| !old.contains(digest) || others.contains(digest));
+        made.retain(|digest| !record.other_blobs.contains(digest));
         record.other_blobs.extend(made);
         Ok(store.update_image(lease, &record)?)
     }
@@ -197,23 +213,30 @@ impl Done<'_> {
     }
 }
 
-/// What an earlier build said of the same images: it is replaced, not added to.
-fn said_before(lease: &Lease, blobs: &[Digest]) -> Vec<Digest> {
-    let mut old = Vec::new();
+/// What was said about images whose manifests are the ones asked for, with the manifests that say so.
+pub(crate) fn said_about(
+    store: &Store,
+    blobs: &[Digest],
+    is_asked: impl Fn(&Digest) -> bool,
+) -> Vec<Digest> {
+    let mut said = Vec::new();
     for digest in blobs {
-        let bytes = lease.store().read_blob(digest, MANIFEST_BYTES_MAX as u64);
+        let bytes = store.read_blob(digest, MANIFEST_BYTES_MAX as u64);
         let document = bytes
             .ok()
             .and_then(|bytes| Document::parse(&bytes, None).ok());
         if let Some(Document::Manifest(manifest)) = document
             && manifest.artifact_type.as_deref() == Some(ARTIFACT)
+            && manifest
+                .subject
+                .is_some_and(|about| is_asked(&about.digest))
         {
             let parts = manifest.layers.into_iter().chain([manifest.config]);
-            old.extend(parts.map(|part| part.digest));
-            old.push(digest.clone());
+            said.extend(parts.map(|part| part.digest));
+            said.push(digest.clone());
         }
     }
-    old
+    said
 }
 
 fn encode(value: &Value) -> Result<Vec<u8>, EngineError> {
