@@ -236,15 +236,27 @@ impl NetworkPlan {
         if found.as_ref().is_some_and(|link| !is_ours(link)) {
             return Ok(());
         }
+        // Both wait for the kernel, which has no packet left to look at: at the same time. Whichever a
+        // crash leaves undone is undone by the next call.
+        std::thread::scope(|scope| {
+            let without = scope.spawn(|| self.take_out(firewall));
+            let gone = match found {
+                Some(_) => link::delete(&route, &self.bridge),
+                None => Ok(()),
+            };
+            let without = without.join();
+            gone?;
+            without.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Takes the network's elements and rules out of the kernel's tables.
+    fn take_out(&self, firewall: &Firewall) -> Result<(), BridgeError> {
         let mut elements = Elements::new();
         elements.whole_network(&self.bridge, &self.subnets());
         let netfilter = Socket::netfilter()?;
         Table::new(&firewall.table)?.take_out(&netfilter, &elements)?;
-        way::close_way(&netfilter, &self.bridge)?;
-        if found.is_some() {
-            link::delete(&route, &self.bridge)?;
-        }
-        Ok(())
+        Ok(way::close_way(&netfilter, &self.bridge)?)
     }
 }
 

@@ -164,6 +164,8 @@ impl Observer for Progress {
                 repository,
             } => {
                 self.say(&format!("{selector}: Pulling from {repository}\n"));
+                // Several images may share the screen: the lines of layers move around this one.
+                state.order.push(String::new());
             }
             Event::Layer { id, progress } => self.layer(&mut state, &id, self.pulled(progress)),
             Event::Push { id, progress } => self.layer(&mut state, &id, self.pushed(progress)),

@@ -34,9 +34,7 @@ pub(crate) static COMPOSE_FLAGS: &[Flag] = &[
         "Read this Compose file; - is standard input",
     )
     .short('f'),
-    flag("parallel", Kind::Int, "How much is done at once")
-        .default("-1")
-        .accepted("as much is done at once as dependencies allow"),
+    flag("parallel", Kind::Int, "How many images are pulled at once").default("-1"),
     flag("profile", Kind::List, "Turn this profile on"),
     flag("progress", Kind::Text, "How to tell what goes on")
         .default("auto")

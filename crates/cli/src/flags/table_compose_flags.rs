@@ -347,7 +347,6 @@ pub(super) static LOGS_FLAGS: &[Flag] = &[
     ),
 ];
 
-const PULLS_ORDER: &str = "images are pulled in turn, the layers of each at the same time";
 
 pub(super) static PULL_FLAGS: &[Flag] = &[
     flag(
@@ -361,8 +360,8 @@ pub(super) static PULL_FLAGS: &[Flag] = &[
         "Go on where one cannot be pulled",
     ),
     flag("include-deps", Kind::Bool, "Pull for dependencies too"),
-    flag("no-parallel", Kind::Bool, "Pull one after another").accepted(PULLS_ORDER),
-    flag("parallel", Kind::Bool, "Pull at the same time").accepted(PULLS_ORDER),
+    flag("no-parallel", Kind::Bool, "Pull one after another"),
+    flag("parallel", Kind::Bool, "Pull at the same time").accepted("images are pulled at the same time"),
     flag("policy", Kind::Text, "Pull: missing or always"),
     flag("quiet", Kind::Bool, "Do not tell how it goes").short('q'),
 ];

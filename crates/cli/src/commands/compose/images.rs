@@ -1,6 +1,6 @@
 //! The images that services are made of: found here, pulled or built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Engine;
 use engine::EngineError;
@@ -8,15 +8,16 @@ use engine::compose::Project;
 use engine::compose::apply::ServiceImage;
 use engine::compose::build::BuildOptions;
 use engine::compose::container::image_name;
-use engine::compose::plan::images::{Building, ImageOptions, ImagePlan, plan_images};
+use engine::compose::plan::images::{Building, ImageOptions, ImagePlan, Pull, plan_images};
 use types::platform::Platform;
 use types::timestamp::Timestamp;
 
 use super::Failure;
 use super::build::build_all;
 use crate::commands::build::ProgressStyle;
-use crate::commands::image::{Wanted, resolve};
+use crate::commands::image::{Wanted, fetch_together, resolve};
 use crate::commands::print_line;
+use crate::commands::progress::Stream;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags::PullPolicy;
@@ -114,29 +115,11 @@ pub(super) fn images(
     let wanted = wanted(project)?;
     let matches = &invocation.matches;
     let is_set = |flag: &str| matches.has(flag) && matches.get_bool(flag);
-    let mut all = BTreeMap::new();
-    for pull in &plan.pulls {
-        let platform = wanted.get(&pull.image).cloned().flatten();
-        let request = Wanted {
-            pull: PullPolicy::Always,
-            platform,
-            quiet: is_set("quiet-pull"),
-        };
-        match resolve(engine, &request, &pull.image) {
-            Ok(found) => keep(&mut all, &pull.image, found),
-            Err(error) if pull.may_fail => {
-                errors::complain(&format!(
-                    " Image {}  Warning: {}",
-                    pull.image,
-                    errors::chain(&error)
-                ));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let quiet = is_set("quiet-pull");
+    let could_not = pull_all(engine, invocation, project, &plan.pulls, &wanted, quiet)?;
     let builds = plan.builds.iter();
     let names: Vec<String> = builds
-        .filter(|build| !(build.only_if_missing && all.contains_key(&build.image)))
+        .filter(|build| !build.only_if_missing || could_not.contains(&build.image))
         .map(|build| build.service.clone())
         .collect();
     if !names.is_empty() {
@@ -150,8 +133,85 @@ pub(super) fn images(
             return Err(EngineError::conflict(text).into());
         }
     }
+    let mut all = BTreeMap::new();
     find(engine, wanted, &mut all)?;
     Ok(all)
+}
+
+/// Pulls what a plan says, several images at once. Returns those that could not be had and need not.
+fn pull_all(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    pulls: &[Pull],
+    wanted: &BTreeMap<String, Option<Platform>>,
+    quiet: bool,
+) -> Result<BTreeSet<String>, Failure> {
+    let images: Vec<_> = pulls
+        .iter()
+        .map(|pull| (pull.image.clone(), wanted.get(&pull.image).cloned().flatten()))
+        .collect();
+    let at_once = at_once(invocation, project)?;
+    let results = fetch_together(engine, &images, at_once, (Stream::Error, quiet));
+    let mut could_not = BTreeSet::new();
+    let mut failed = None;
+    for (pull, result) in pulls.iter().zip(results) {
+        let Err(error) = result else { continue };
+        let word = if pull.may_fail { "Warning" } else { "Error" };
+        tell_failed(word, project, &pull.image, &pull.service, &error);
+        could_not.insert(pull.image.clone());
+        if !pull.may_fail {
+            failed.get_or_insert(error);
+        }
+    }
+    failed.map_or(Ok(could_not), |error| Err(error.into()))
+}
+
+/// Tells why an image cannot be had, and who wants it.
+pub(super) fn tell_failed(
+    word: &str,
+    project: &Project,
+    image: &str,
+    service: &str,
+    error: &EngineError,
+) {
+    let services = project.services.keys();
+    let mut names: BTreeSet<&str> = services
+        .filter(|name| image_name(project, name) == image)
+        .map(String::as_str)
+        .collect();
+    names.insert(service);
+    let names: Vec<&str> = names.into_iter().collect();
+    let of = match names.as_slice() {
+        [_] => "service",
+        _ => "services",
+    };
+    errors::complain(&format!(
+        " Image {image}  {word}: {of} {}: {}",
+        names.join(", "),
+        errors::chain(error)
+    ));
+}
+
+/// How many images are pulled at once: each takes three connections and unpacks.
+const PULLING_MAX: usize = 6;
+
+/// `--parallel`, else `COMPOSE_PARALLEL_LIMIT`, of which -1 leaves it to us.
+pub(super) fn at_once(invocation: &Invocation, project: &Project) -> Result<usize, Failure> {
+    let said = project.environment.get("COMPOSE_PARALLEL_LIMIT");
+    let said = match (invocation.globals.compose.parallel, said) {
+        (Some(number), _) => number,
+        (None, Some(text)) if !text.is_empty() => text.parse().map_err(|_| {
+            Failure::text(format!(
+                "COMPOSE_PARALLEL_LIMIT must be an integer (found: {text:?})"
+            ))
+        })?,
+        _ => -1,
+    };
+    Ok(match usize::try_from(said) {
+        Ok(number) if number > 0 => number.min(PULLING_MAX),
+        _ => PULLING_MAX,
+    })
 }
 
 /// The images of all services, which are here.

@@ -11,11 +11,14 @@ use engine::container::create::{CreateRequest, new_id};
 use engine::{Engine, EngineError};
 use types::container::{ContainerSpec, RestartPolicy};
 use types::mount::MountKind;
+use types::platform::Platform;
 use types::reference::Reference;
 use types::volume_flag::VolumeFlag;
 
 use super::{Done, Failure, images, plain, project, up};
+use crate::commands::image::fetch_together;
 use crate::commands::print_line;
+use crate::commands::progress::Stream;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::terminal;
@@ -35,30 +38,37 @@ fn chosen(invocation: &Invocation) -> Result<Project, Failure> {
 pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let project = chosen(invocation)?;
-    let mut must_build = Vec::new();
-    let mut failed = false;
     let mut seen = BTreeSet::new();
+    let mut meant = Vec::new();
+    let mut pulled = Vec::new();
     for (name, service) in &project.services {
         if !is_pulled(engine, invocation, service) || !seen.insert(service.image.clone()) {
             continue;
         }
-        let mut words = vec![
-            "pull".to_owned(),
-            format!("--quiet={}", matches.get_bool("quiet")),
-        ];
-        if !service.platform.is_empty() {
-            words.push(format!("--platform={}", service.platform));
-        }
-        words.push(service.image.clone());
-        let code = plain(engine, invocation, &words);
-        if code == ExitCode::SUCCESS {
-            continue;
-        }
+        let platform = match service.platform.as_str() {
+            "" => None,
+            text => Some(
+                Platform::parse(text)
+                    .map_err(|error| Failure::text(format!("services.{name}.platform: {error}")))?,
+            ),
+        };
+        meant.push((service.image.clone(), platform));
+        pulled.push((name, service));
+    }
+    let at_once = match matches.get_bool("no-parallel") {
+        true => 1,
+        false => images::at_once(invocation, &project)?,
+    };
+    let told = (Stream::Output, matches.get_bool("quiet"));
+    let results = fetch_together(engine, &meant, at_once, told);
+    let mut must_build = Vec::new();
+    let mut failed = false;
+    for ((name, service), result) in pulled.into_iter().zip(results) {
+        let Err(error) = result else { continue };
+        images::tell_failed("Error", &project, &service.image, name, &error);
         failed = true;
         if service.build.is_some() {
             must_build.push(name.as_str());
-        } else if !matches.get_bool("ignore-pull-failures") {
-            return Ok(code);
         }
     }
     if !must_build.is_empty() {
