@@ -147,4 +147,50 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         printf 'name: p\nservices: {a: {image: busybox, restart: on-unhealthy, stop_signal: KILL, command: [sh, -c, "touch /ok; exec sleep 1000"], healthcheck: {test: test -e /ok, interval: 100ms, retries: 2}}}\n' | y
         c up -d --wait 2>/dev/null || exit 2; c exec -T a rm /ok; waits sh -c '[ "$(caisson inspect -f "{{.RestartCount}}" p-a-1)" = 1 ]' && waits sh -c 'caisson compose ps a | grep -q "(healthy)"' || { caisson inspect p-a-1; exit 3; }
         c stop 2>/dev/null; [ -z "$(c ps -q)" ] && caisson run --rm --restart on-unhealthy busybox true 2>/dev/null; c down 2>/dev/null; gone"#;
+    output_comes_while_others_are_waited_for_and_keys_act: r#"
+        printf 'name: p\nservices:\n  db: {image: busybox, stop_signal: KILL, command: [sh, -c, "echo early; until [ -e /go ]; do sleep .1; done; touch /ok; exec sleep 1000"], healthcheck: {test: test -e /ok, interval: 100ms, retries: 600}}\n  web: {image: busybox, stop_signal: KILL, command: [sh, -c, "echo late; exec sleep 1000"], depends_on: {db: {condition: service_healthy}}}\n' | y
+        caisson compose up > o 2> e & p=$!; waits grep -qx 'db-1   | early' o || { cat o e; exit 2; }; [ -z "$(c ps -q web)" ] && ! grep late o || exit 3
+        c exec -T db touch /go; waits grep -qx 'web-1  | late' o && [ "$(grep -c early o)" = 1 ] || { cat o e; exit 4; }
+        kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && c down 2>/dev/null || { cat e; exit 5; }
+        # Ctrl-C while a service is waited for stops those that run; nothing more begins.
+        caisson compose up > o 2> e & p=$!; waits grep -q early o && waits grep -q 'web-1  Waiting' e || { cat o e; exit 6; }
+        kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && ! grep late o && grep -q 'db-1  Stopped' e || { cat o e; exit 7; }
+        c down 2>/dev/null; caisson compose up --menu -d 2>&1 | grep -q 'cannot be combined with --detach' || exit 8
+        # What is said while stopping is shown; who asks twice does not wait.
+        printf 'name: p\nservices:\n  a: {image: busybox, stop_grace_period: 60s, command: [sh, -c, "trap \\"echo going\\" TERM; echo up; while :; do sleep .1; done"]}\n' | y
+        caisson compose up > o 2> e & p=$!; waits grep -q 'a-1  | up' o; kill -INT $p; waits grep -qx 'a-1  | going' o || { cat o e; exit 9; }
+        kill -INT $p; waits sh -c "! kill -0 $p"; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] || { cat o e; exit 10; }; c down 2>/dev/null
+        printf 'name: p\nservices: {a: {image: busybox, stop_signal: KILL, command: [sleep, "1000"], develop: {watch: [{path: f, action: sync, target: /f}]}}}\n' | y; touch f t
+        (waits grep -q Keys: t; printf w; waits grep -q 'Watch enabled' t; echo synced > f; waits c exec -T a grep synced /f; printf w; waits grep -q 'Watch disabled' t; printf d; waits sh -c '! kill -0 $(cat pid)') | script -qec 'sh -c "echo \$\$ > pid; exec caisson compose up"' /dev/null > t || { cat t; exit 11; }
+        grep -q 'Watch disabled' t && [ -n "$(c ps -q)" ] && [ "$(c exec -T a cat /f)" = synced ] || { cat t; exit 12; }
+        (waits grep -q 'a-1  Running' t; sleep .5; printf '\003'; waits sh -c '! kill -0 $(cat pid)') | COMPOSE_MENU=0 script -qec 'sh -c "echo \$\$ > pid; exec caisson compose up"' /dev/null > t; ! grep Keys: t && [ -z "$(c ps -q)" ] || { cat t; exit 13; }
+        c down 2>/dev/null; gone"#;
+    images_are_pulled_at_once_and_by_age: r#"
+        printf 'import http.server, threading\nmet = threading.Barrier(3, timeout=20)\nclass H(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        if "manifests" in self.path and self.command == "HEAD" or "one/manifests" in self.path or "two/manifests" in self.path or "three/manifests" in self.path:\n            try:\n                met.wait(); open("met", "a").write(self.path + "\\n")\n            except threading.BrokenBarrierError: pass\n            self.send_response(404)\n        else: self.send_response(200)\n        self.send_header("Content-Length", "0"); self.end_headers()\n    do_HEAD = do_GET\n    def log_message(self, *a): pass\ns = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)\nopen("port.new", "w").write(str(s.server_port))\nimport os; os.rename("port.new", "port")\ns.serve_forever()\n' > slow.py
+        python3 slow.py & S=$!; waits test -e port; H=127.0.0.1:$(cat port)
+        printf "name: p\nservices: {a: {image: $H/one}, b: {image: $H/two}, c: {image: $H/three}, d: {image: $H/two}}\n" | y
+        c up -d 2> e; [ $? = 1 ] && [ "$(wc -l < met)" = 3 ] || { cat e met; kill $S; exit 2; }
+        grep -q "Image $H/one  Error: service a: " e && grep -q "Image $H/two  Error: services b, d: " e && grep -q "Image $H/three  Error: service c: " e || { cat e; kill $S; exit 3; }
+        rm met; COMPOSE_PARALLEL_LIMIT=x c pull 2>&1 | grep -q 'COMPOSE_PARALLEL_LIMIT must be an integer (found: "x")' || { kill $S; exit 4; }; kill $S; wait $S
+        caisson registry serve --listen 127.0.0.1:0 --root hub > hub.out 2> hub.log & R=$!; trap 'kill $R' EXIT; waits grep -q 'its page at' hub.out; H=$(sed -n 's|.*its page at https*://||p' hub.out)
+        push() { echo "$2" > n; tar -cf t.tar n; caisson import t.tar $H/it/$1:1 >/dev/null; caisson push -q $H/it/$1:1 >/dev/null; caisson image inspect -f '{{.Id}}' $H/it/$1:1; }
+        x1=$(push x 1) y1=$(push y 1) x2=$(push x 2); caisson rmi $H/it/x:1 $H/it/y:1 $x1 >/dev/null 2>&1
+        printf "name: p\nservices: {a: {image: $H/it/x:1, command: x, pull_policy: every_1h}, b: {image: $H/it/y:1, command: x, pull_policy: daily}}\n" | y
+        c --parallel 1 pull > o 2>&1 && caisson image inspect $H/it/x:1 $H/it/y:1 >/dev/null || { cat o; exit 5; }
+        x3=$(push x 3); caisson pull -q $H/it/x:1 >/dev/null; push x 4 >/dev/null; caisson tag $x3 $H/it/x:1; ! c up --dry-run | grep 'Pull Image' || exit 6
+        sed -i s/every_1h/every_1s/ compose.yaml; sleep 1.1; c up --dry-run | grep -qx "Pull Image $H/it/x:1: it is older than its policy" || { c up --dry-run; exit 7; }
+        c create 2> e && [ "$(caisson image inspect -f '{{.Id}}' $H/it/x:1)" != $x3 ] || { cat e; exit 8; }; ! grep 'Digest.*it/y' e || exit 9
+        c down 2>/dev/null; gone"#;
+    builds_take_agents_limits_and_repositories: r#"
+        export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+        git init -q -b main r; mkdir r/sub; printf 'FROM busybox\nCOPY f /f\n' > r/sub/Dockerfile; echo one > r/sub/f; git -C r add .; git -C r commit -qm 1; git -C r tag v1; echo two > r/sub/f; git -C r commit -qam 2
+        eval "$(ssh-agent)" >/dev/null; git daemon --reuseaddr --listen=127.0.0.1 --base-path=$PWD --export-all > daemon 2>&1 & D=$!; trap 'kill $SSH_AGENT_PID $D' EXIT; waits sh -c 'ss -ltn | grep -q :9418'; mkdir ctx
+        printf 'FROM busybox\nRUN --mount=type=ssh,id=default test -S $SSH_AUTH_SOCK && ulimit -n > /n && echo agent > /a\nRUN --mount=type=ssh,id=other,required=true true\n' > ctx/Dockerfile
+        printf 'name: p\nservices:\n  g: {build: {context: "git://127.0.0.1/r#main:sub"}}\n  old: {build: {context: "git://127.0.0.1/r#v1:sub"}}\n  s: {build: {context: ctx, network: none, ssh: [default, "other=%s"], ulimits: {nofile: {soft: 66, hard: 77}}}}\n' $SSH_AUTH_SOCK | y
+        c build > o 2>&1 || { cat o; exit 2; }
+        [ "$(caisson run --rm --network none p-g cat /f)" = two ] && [ "$(caisson run --rm --network none p-old cat /f)" = one ] || exit 3
+        [ "$(caisson run --rm --network none p-s cat /n /a | tr '\n' ' ')" = '66 agent ' ] || { cat o; exit 4; }
+        sed -i "s|, \"other=[^\"]*\"||" compose.yaml; c build --no-cache s > o 2>&1; [ $? = 1 ] && grep -q other o || { cat o; exit 5; }
+        sed -i 's/#v1/#v9/' compose.yaml; c build old > o 2>&1; [ $? = 1 ] && grep -q v9 o || { cat o; exit 6; }
+        gone"#;
 }

@@ -52,6 +52,57 @@ impl Drop for Hidden {
     }
 }
 
+/// The terminal hands over each key as it is pressed and shows none; Ctrl-C stays what it is.
+/// Dropping this puts it back.
+pub(crate) struct KeyMode {
+    before: Termios,
+}
+
+impl KeyMode {
+    /// `None` where standard input is no terminal, or that of somebody else: who runs in the
+    /// background must not change it.
+    pub(crate) fn enter() -> Option<Self> {
+        use rustix::termios::LocalModes;
+        let input = rustix::stdio::stdin();
+        let before = rustix::termios::tcgetattr(input).ok()?;
+        let owner = rustix::termios::tcgetpgrp(input).ok()?;
+        if owner != rustix::process::getpgrp() {
+            return None;
+        }
+        let mut keys = before.clone();
+        keys.local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO);
+        rustix::termios::tcsetattr(input, OptionalActions::Now, &keys).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for KeyMode {
+    fn drop(&mut self) {
+        let _ =
+            rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// What was typed; never waits.
+pub(crate) fn typed() -> Vec<u8> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let input = rustix::stdio::stdin();
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut bytes = [0; 64];
+    let mut fds = [PollFd::from_borrowed_fd(input, PollFlags::IN)];
+    match poll(&mut fds, Some(&now)) {
+        Ok(1..) => match rustix::io::read(input, &mut bytes) {
+            Ok(count) => bytes[..count].to_vec(),
+            Err(_) => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
 /// Whether a descriptor is a terminal.
 pub(crate) fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::process::ExitCode;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::docker_json::container_inspect::GraphDriver;
 use api::docker_json::image_inspect::{DescriptorView, ImageView, image_inspect};
@@ -141,13 +139,14 @@ fn fetch(
         .with_default_tag();
     let progress = Progress::new(stream, quiet);
     let options = PullOptions { platform };
-    let pulled = image::builtin::pull_or_builtin(&engine.images(), &reference, &options, &progress)?;
+    let pulled =
+        image::builtin::pull_or_builtin(&engine.images(), &reference, &options, &progress)?;
     finish(&progress, &pulled);
     Ok(())
 }
 
 /// The last lines of a pull.
-fn finish(progress: &Progress, pulled: &BuiltinReport) {
+pub(crate) fn finish(progress: &Progress, pulled: &BuiltinReport) {
     match &pulled.note {
         Some(note) => {
             errors::complain(note);
@@ -155,51 +154,6 @@ fn finish(progress: &Progress, pulled: &BuiltinReport) {
         }
         None => progress.finish(&pulled.report),
     }
-}
-
-/// Pulls several images, so many at once; what became of each, in their order. All are tried: what
-/// was fetched of the others when one fails is not fetched again.
-pub(crate) fn fetch_together(
-    engine: &Engine,
-    images: &[(String, Option<Platform>)],
-    at_once: usize,
-    (stream, quiet): (Stream, bool),
-) -> Vec<Result<(), EngineError>> {
-    let progress = Progress::new(stream, quiet);
-    let next = AtomicUsize::new(0);
-    let results: Vec<OnceLock<Result<BuiltinReport, EngineError>>> =
-        images.iter().map(|_| OnceLock::new()).collect();
-    let pull = |(name, platform): &(String, Option<Platform>)| {
-        let reference = Reference::parse_normalized(name)
-            .map_err(|error| EngineError::invalid(error.to_string()))?
-            .with_default_tag();
-        let options = PullOptions {
-            platform: platform.clone(),
-        };
-        let context = engine.images();
-        Ok(image::builtin::pull_or_builtin(&context, &reference, &options, &progress)?)
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..at_once.clamp(1, images.len().max(1)) {
-            scope.spawn(|| {
-                while let Some((image, result)) = {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    images.get(at).zip(results.get(at))
-                } {
-                    let _ = result.set(pull(image));
-                }
-            });
-        }
-    });
-    let gone = || Err(EngineError::conflict("a pull ended early"));
-    let results = results.into_iter();
-    results
-        .map(|result| {
-            let pulled = result.into_inner().unwrap_or_else(gone)?;
-            finish(&progress, &pulled);
-            Ok(())
-        })
-        .collect()
 }
 
 pub(crate) fn pull(engine: &Engine, invocation: &Invocation) -> ExitCode {

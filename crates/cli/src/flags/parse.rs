@@ -113,8 +113,8 @@ pub(crate) struct ComposeGlobals {
     pub(crate) env_files: Vec<String>,
     /// `--file`.
     pub(crate) files: Vec<String>,
-    /// `--parallel`, where it was given.
-    pub(crate) parallel: Option<i64>,
+    /// `--parallel`; 0 where it was not given.
+    pub(crate) parallel: i32,
     /// `--profile`.
     pub(crate) profiles: Vec<String>,
     /// `--project-directory`.
@@ -323,7 +323,7 @@ fn read_compose(program: Program, cursor: &mut Cursor<'_>) -> Result<LeadingComp
                 }
                 "env-file" => globals.env_files.push(value),
                 "file" => globals.files.push(value),
-                "parallel" => globals.parallel = value.parse().ok(),
+                "parallel" => globals.parallel = value.parse().unwrap_or_default(),
                 "profile" => globals.profiles.push(value),
                 "project-directory" | "workdir" => globals.project_directory = Some(value),
                 "project-name" => globals.project_name = Some(value),

@@ -153,7 +153,11 @@ pub(super) static UP_FLAGS: &[Flag] = &[
         "End with the code of this service, and stop everything then",
     ),
     FORCE_RECREATE,
-    flag("menu", Kind::Bool, "Show keys to press").accepted("there is no menu: Ctrl-C stops"),
+    flag(
+        "menu",
+        Kind::Bool,
+        "Have keys that watch files and detach, on a terminal; on by default",
+    ),
     flag(
         "no-attach",
         Kind::List,
@@ -347,7 +351,6 @@ pub(super) static LOGS_FLAGS: &[Flag] = &[
     ),
 ];
 
-
 pub(super) static PULL_FLAGS: &[Flag] = &[
     flag(
         "ignore-buildable",
@@ -361,7 +364,8 @@ pub(super) static PULL_FLAGS: &[Flag] = &[
     ),
     flag("include-deps", Kind::Bool, "Pull for dependencies too"),
     flag("no-parallel", Kind::Bool, "Pull one after another"),
-    flag("parallel", Kind::Bool, "Pull at the same time").accepted("images are pulled at the same time"),
+    flag("parallel", Kind::Bool, "Pull at the same time")
+        .accepted("images are pulled at the same time"),
     flag("policy", Kind::Text, "Pull: missing or always"),
     flag("quiet", Kind::Bool, "Do not tell how it goes").short('q'),
 ];

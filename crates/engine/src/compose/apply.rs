@@ -5,6 +5,7 @@
 //! many containers stop at once. Cost of a container: its record (one synced file), one monitor,
 //! two packets. A failure lets the steps that are under way end and begins no other.
 
+mod conditions;
 mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use ::compose::container::{self as names, InjectedFile, Instance, labels};
 use ::compose::model::Project;
-use ::compose::plan::{Action, Condition, ConditionKind, Observed, Plan, Step};
+use ::compose::plan::{Action, Observed, Plan, Step};
 use monitor::client::Connection;
 use monitor::protocol::Stop;
 use monitor::spawn::Waiting;
@@ -23,6 +24,7 @@ use types::state::Status;
 
 use crate::Engine;
 use crate::container::create::{CreateRequest, Made, new_id};
+use crate::container::logs::Next;
 use crate::container::start::Starting;
 use crate::error::EngineError;
 
@@ -79,7 +81,26 @@ pub enum Phase {
 }
 
 /// Hears what happens.
-pub type Tell<'a> = &'a mut dyn FnMut(&Step, Phase);
+pub trait Audience {
+    /// Of a step.
+    fn hears(&mut self, step: &Step, phase: Phase);
+
+    /// A container was started.
+    fn runs(&mut self, _id: &str) {}
+
+    /// What is done meanwhile, at least every 20 ms while something is waited for; `Stop` begins
+    /// nothing more.
+    fn meanwhile(&mut self) -> Next {
+        Next::More
+    }
+
+    /// Whether [`Self::meanwhile`] does anything.
+    fn has_work(&self) -> bool {
+        false
+    }
+}
+
+type Tell<'a> = &'a mut dyn Audience;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -134,7 +155,7 @@ impl Engine {
     pub fn carry_out(
         &self,
         request: Request<'_>,
-        tell: Tell<'_>,
+        tell: &mut dyn Audience,
     ) -> Result<Vec<String>, EngineError> {
         let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for container in request
@@ -183,6 +204,9 @@ impl Executor<'_> {
         loop {
             let mut has_begun = false;
             let mut is_waiting = false;
+            if tell.meanwhile() == Next::Stop {
+                failed.get_or_insert_with(|| EngineError::conflict("interrupted"));
+            }
             if failed.is_none() {
                 match self.remove_together(tell) {
                     Ok(were_several) => has_begun = were_several,
@@ -209,7 +233,8 @@ impl Executor<'_> {
             if self.flights.is_empty() && (failed.is_some() || !is_waiting) {
                 return failed.map_or(Ok(()), Err);
             }
-            let landed = self.land(is_waiting || has_begun, tell);
+            let look_again = is_waiting || has_begun || tell.has_work();
+            let landed = self.land(look_again, tell);
             if let Err(error) = landed {
                 failed.get_or_insert(error);
             }
@@ -251,12 +276,12 @@ impl Executor<'_> {
             if !self.holds(condition)? {
                 if self.states[index] == State::Pending {
                     self.states[index] = State::Waiting;
-                    tell(step, Phase::Waiting);
+                    tell.hears(step, Phase::Waiting);
                 }
                 return Ok(Advance::Waiting);
             }
         }
-        tell(step, Phase::Begun);
+        tell.hears(step, Phase::Begun);
         match self.begin(&step.action)? {
             Some(flight) => {
                 self.states[index] = State::Running;
@@ -264,7 +289,7 @@ impl Executor<'_> {
             }
             None => {
                 self.states[index] = State::Done;
-                tell(step, Phase::Done);
+                tell.hears(step, Phase::Done);
             }
         }
         Ok(Advance::Begun)
@@ -528,10 +553,10 @@ impl Executor<'_> {
                 self.flights.push((index, flight));
                 continue;
             }
-            match self.finish(index, flight) {
+            match self.finish(index, flight, tell) {
                 Ok(()) => {
                     self.states[index] = State::Done;
-                    tell(&self.request.plan.steps[index], Phase::Done);
+                    tell.hears(&self.request.plan.steps[index], Phase::Done);
                 }
                 Err(error) => {
                     failed.get_or_insert(self.about(index, error));
@@ -541,7 +566,7 @@ impl Executor<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn finish(&mut self, index: usize, flight: Flight) -> Result<(), EngineError> {
+    fn finish(&mut self, index: usize, flight: Flight, tell: Tell<'_>) -> Result<(), EngineError> {
         match flight {
             Flight::Stop(stored, connection) => {
                 match self
@@ -556,6 +581,7 @@ impl Executor<'_> {
                 let id = starting.id().to_owned();
                 let started = self.engine.finish_start(*starting)?;
                 self.warnings.extend(started.warnings);
+                tell.runs(&id);
                 let Action::StartContainer { service, .. } = &self.request.plan.steps[index].action
                 else {
                     return Ok(());
@@ -565,78 +591,6 @@ impl Executor<'_> {
                         .engine
                         .run_hooks(&id, "post_start", &service.post_start),
                     None => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// Whether a condition holds; an error where it never will.
-    fn holds(&mut self, condition: &Condition) -> Result<bool, EngineError> {
-        if condition.kind == ConditionKind::Started {
-            return Ok(true);
-        }
-        let ids = self
-            .ids
-            .get(&condition.service)
-            .cloned()
-            .unwrap_or_default();
-        for id in ids {
-            match self.holds_of(condition, &id) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(error) if condition.is_required => return Err(error),
-                Err(error) => self.warnings.push(format!(
-                    "optional dependency {} failed to start: {error}",
-                    condition.service
-                )),
-            }
-        }
-        Ok(true)
-    }
-
-    fn holds_of(&self, condition: &Condition, id: &str) -> Result<bool, EngineError> {
-        let stored = self.engine.observe(id)?;
-        let name = &stored.record.name;
-        let state = &stored.state;
-        let has_ended = matches!(state.status, Status::Exited | Status::Dead);
-        let fail = |text: String| {
-            Err(EngineError::conflict(format!(
-                "dependency failed to start: {text}"
-            )))
-        };
-        match condition.kind {
-            ConditionKind::Started => Ok(true),
-            ConditionKind::Completed if !has_ended => Ok(false),
-            ConditionKind::Completed if state.exit_code == 0 => Ok(true),
-            ConditionKind::Completed => Err(EngineError::conflict(format!(
-                "service {:?} didn't complete successfully: exit {}",
-                condition.service, state.exit_code
-            ))),
-            ConditionKind::Ready if has_ended => Err(EngineError::conflict(format!(
-                "container {name} exited ({})",
-                state.exit_code
-            ))),
-            ConditionKind::Ready => {
-                match state.health.as_ref().map(|health| health.status.as_str()) {
-                    Some("unhealthy") => Err(EngineError::conflict(format!(
-                        "container {name} is unhealthy"
-                    ))),
-                    Some("healthy") => Ok(true),
-                    None => Ok(!has_check(&stored) && state.status == Status::Running),
-                    _ => Ok(false),
-                }
-            }
-            ConditionKind::Healthy if has_ended => {
-                fail(format!("container {name} exited ({})", state.exit_code))
-            }
-            ConditionKind::Healthy => {
-                match state.health.as_ref().map(|health| health.status.as_str()) {
-                    Some("healthy") => Ok(true),
-                    Some("unhealthy") => fail(format!("container {name} is unhealthy")),
-                    None if !has_check(&stored) => {
-                        fail(format!("container {name} has no healthcheck configured"))
-                    }
-                    _ => Ok(false),
                 }
             }
         }
@@ -653,11 +607,6 @@ enum Advance {
     Begun,
     Waiting,
     Not,
-}
-
-fn has_check(stored: &StoredContainer) -> bool {
-    let check = stored.record.spec.healthcheck.as_ref();
-    check.is_some_and(|check| check.test.first().is_some_and(|kind| kind != "NONE"))
 }
 
 /// The largest seccomp profile looked at; Docker's own has 12 KiB.

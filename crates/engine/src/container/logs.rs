@@ -97,42 +97,18 @@ impl Engine {
         take: &mut dyn FnMut(usize, &Entry) -> Next,
         tick: &mut dyn FnMut() -> Next,
     ) -> Result<(), EngineError> {
-        let mut watch = None;
-        let mut readers = Vec::new();
+        let mut together = Together::new(*request);
         for (index, id) in ids.iter().enumerate() {
-            let path = self.store().container_directory(id).join("log");
-            if request.follow {
-                match &watch {
-                    None => watch = Some(Watch::begin(&path)?),
-                    Some(watch) => watch.add(&path)?,
-                }
+            if together.add(self, index, id, take)? == Next::Stop {
+                return Ok(());
             }
-            let Ok(files) = read_all(&path) else { continue };
-            let mut start = request.tail.map_or((0, 0), |count| tail(&files, count));
-            for bytes in files.iter().skip(start.0) {
-                if hand_over(&bytes[start.1..], request, &mut |entry| take(index, entry))
-                    == Next::Stop
-                {
-                    return Ok(());
-                }
-                start.1 = 0;
-            }
-            let offset = files.last().map_or(0, Vec::len) as u64;
-            readers.push((index, Reader::new(id.clone(), path, offset)));
         }
-        let Some(watch) = watch else { return Ok(()) };
-        while !readers.is_empty() && tick() == Next::More {
-            let mut left = Vec::new();
-            for (index, mut reader) in readers {
-                match reader.step(self, request, &mut |entry| take(index, entry))? {
-                    Read::Ended => {}
-                    Read::Stop => return Ok(()),
-                    Read::More => left.push((index, reader)),
-                }
+        while request.follow && !together.has_ended() && tick() == Next::More {
+            if together.step(self, take)? == Next::Stop {
+                return Ok(());
             }
-            readers = left;
-            if !readers.is_empty() {
-                watch.wait_or(wake);
+            if !together.has_ended() {
+                together.wait(wake.as_slice());
             }
         }
         Ok(())
@@ -155,6 +131,106 @@ impl Engine {
             watch.wait();
         }
         Ok(())
+    }
+}
+
+/// The logs of several containers, to which more may come while they are read.
+pub struct Together {
+    request: LogRequest,
+    watch: Option<Watch>,
+    readers: Vec<(usize, Reader)>,
+    /// Those of containers that have ended, which may begin again.
+    ended: Vec<(usize, Reader)>,
+}
+
+impl Together {
+    /// Of nobody yet.
+    pub fn new(request: LogRequest) -> Self {
+        Self {
+            request,
+            watch: None,
+            readers: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Hands over what a container has written, and follows it from there if that is asked. Who was
+    /// followed already, and began again, goes on where it was.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn add(
+        &mut self,
+        engine: &Engine,
+        index: usize,
+        id: &str,
+        take: &mut dyn FnMut(usize, &Entry) -> Next,
+    ) -> Result<Next, EngineError> {
+        let is_it = |(_, reader): &(usize, Reader)| reader.id == id;
+        if let Some(at) = self.ended.iter().position(is_it) {
+            self.readers.push(self.ended.remove(at));
+        }
+        if self.readers.iter().any(is_it) {
+            return Ok(Next::More);
+        }
+        let path = engine.store().container_directory(id).join("log");
+        if self.request.follow {
+            match &self.watch {
+                None => self.watch = Some(Watch::begin(&path)?),
+                Some(watch) => watch.add(&path)?,
+            }
+        }
+        let Ok(files) = read_all(&path) else {
+            return Ok(Next::More);
+        };
+        let mut start = self
+            .request
+            .tail
+            .map_or((0, 0), |count| tail(&files, count));
+        for bytes in files.iter().skip(start.0) {
+            let mut take = |entry: &Entry| take(index, entry);
+            if hand_over(&bytes[start.1..], &self.request, &mut take) == Next::Stop {
+                return Ok(Next::Stop);
+            }
+            start.1 = 0;
+        }
+        let offset = files.last().map_or(0, Vec::len) as u64;
+        self.readers
+            .push((index, Reader::new(id.to_owned(), path, offset)));
+        Ok(Next::More)
+    }
+
+    /// Hands over what was written since the last look.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn step(
+        &mut self,
+        engine: &Engine,
+        take: &mut dyn FnMut(usize, &Entry) -> Next,
+    ) -> Result<Next, EngineError> {
+        let mut at = 0;
+        while let Some((index, reader)) = self.readers.get_mut(at) {
+            let index = *index;
+            match reader.step(engine, &self.request, &mut |entry| take(index, entry))? {
+                Read::Ended => self.ended.push(self.readers.remove(at)),
+                Read::Stop => return Ok(Next::Stop),
+                Read::More => at += 1,
+            }
+        }
+        Ok(Next::More)
+    }
+
+    /// Whether no container is left that could write.
+    pub fn has_ended(&self) -> bool {
+        self.readers.is_empty()
+    }
+
+    /// Waits until something is written or one of `wake` is readable, 200 ms at most.
+    pub fn wait(&self, wake: &[BorrowedFd<'_>]) {
+        if let Some(watch) = &self.watch {
+            watch.wait_or(wake);
+        }
     }
 }
 
@@ -358,10 +434,10 @@ impl Watch {
     }
 
     fn wait(&self) {
-        self.wait_or(None);
+        self.wait_or(&[]);
     }
 
-    fn wait_or(&self, wake: Option<BorrowedFd<'_>>) {
+    fn wait_or(&self, wake: &[BorrowedFd<'_>]) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         use std::os::fd::AsFd;
         let timeout = Timespec {
@@ -369,7 +445,10 @@ impl Watch {
             tv_nsec: LOOK_MS * 1_000_000,
         };
         let mut fds = vec![PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
-        fds.extend(wake.map(|wake| PollFd::from_borrowed_fd(wake, PollFlags::IN)));
+        fds.extend(
+            wake.iter()
+                .map(|wake| PollFd::from_borrowed_fd(*wake, PollFlags::IN)),
+        );
         let _ = poll(&mut fds, Some(&timeout));
         let mut events = [0u8; 4096];
         while matches!(rustix::io::read(&self.0, &mut events), Ok(1..)) {}

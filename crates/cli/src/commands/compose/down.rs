@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
+use engine::compose::apply::Audience;
 use engine::compose::container::{image_name, labels};
 use engine::compose::model::{Dependency, Service};
 use engine::compose::plan::{Action, Observed, Plan, Step, plan_down};
@@ -11,7 +12,7 @@ use engine::container::stop::WaitFor;
 use engine::{Engine, EngineError, StoredContainer};
 use types::state::Status;
 
-use super::up::{carry_out, show_plan};
+use super::up::{Lines, carry_out_for, request, show_plan};
 use super::{Done, Failure, OneOff, containers, plain, project_or_name};
 use crate::commands::print_line;
 use crate::commands::prune::confirmed;
@@ -73,14 +74,17 @@ pub(super) fn down(engine: &Engine, invocation: &Invocation) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = with_networks(plan, &networks);
-    carry_out(
+    carry_out_for(
         engine,
-        invocation,
-        &project,
-        &plan,
-        &observed,
-        &BTreeMap::new(),
-        matches.get_bool("volumes"),
+        request(
+            invocation,
+            &project,
+            &plan,
+            &observed,
+            &BTreeMap::new(),
+            matches.get_bool("volumes"),
+        ),
+        &mut Lines,
     )?;
     Ok(remove_rest(engine, invocation, &volumes, &images))
 }
@@ -213,28 +217,34 @@ fn meant(
 ) -> Result<(Project, Vec<StoredContainer>), Failure> {
     let project = project_or_name(invocation)?;
     let mut found = containers(engine, &project, &invocation.matches.args, oneoff)?;
-    let order = engine::compose::dependency_order(&project).unwrap_or_default();
+    dependents_first(&project, &mut found);
+    Ok((project, found))
+}
+
+pub(super) fn dependents_first(project: &Project, found: &mut [StoredContainer]) {
+    let order = engine::compose::dependency_order(project).unwrap_or_default();
     let place = |stored: &StoredContainer| {
         order
             .iter()
             .position(|name| name == label(stored, labels::SERVICE))
     };
     found.sort_by_key(|stored| std::cmp::Reverse(place(stored)));
-    Ok((project, found))
 }
 
 pub(super) fn stop(engine: &Engine, invocation: &Invocation) -> Done {
     let (project, found) = meant(engine, invocation, OneOff::Without)?;
-    stop_these(engine, invocation, &project, &found)?;
+    stop_these(engine, invocation, &project, &found, &mut Lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Stops containers, dependents before what they depend on, hooks first.
-fn stop_these(
+/// They come as [`dependents_first`] sorts them.
+pub(super) fn stop_these(
     engine: &Engine,
     invocation: &Invocation,
     project: &Project,
     found: &[StoredContainer],
+    audience: &mut dyn Audience,
 ) -> Result<(), Failure> {
     let observed = engine.observe_project(project)?;
     let ids: BTreeSet<&str> = found
@@ -269,14 +279,17 @@ fn stop_these(
         plan.steps.len() <= ids.len(),
         "a stop for each container at most"
     );
-    carry_out(
+    carry_out_for(
         engine,
-        invocation,
-        project,
-        &plan,
-        &observed,
-        &BTreeMap::new(),
-        false,
+        request(
+            invocation,
+            project,
+            &plan,
+            &observed,
+            &BTreeMap::new(),
+            false,
+        ),
+        audience,
     )
 }
 
@@ -337,7 +350,7 @@ fn restart_these(
     asked: Vec<StoredContainer>,
 ) -> Result<(), Failure> {
     found.extend(asked);
-    stop_these(engine, invocation, project, &found)?;
+    stop_these(engine, invocation, project, &found, &mut Lines)?;
     let observed = engine.observe_project(project)?;
     let mut plan = Plan::default();
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -367,14 +380,17 @@ fn restart_these(
             conditions: Vec::new(),
         });
     }
-    carry_out(
+    carry_out_for(
         engine,
-        invocation,
-        project,
-        &plan,
-        &observed,
-        &BTreeMap::new(),
-        false,
+        request(
+            invocation,
+            project,
+            &plan,
+            &observed,
+            &BTreeMap::new(),
+            false,
+        ),
+        &mut Lines,
     )
 }
 
@@ -409,7 +425,7 @@ pub(super) fn rm(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let (project, found) = meant(engine, invocation, OneOff::With)?;
     if matches.get_bool("stop") {
-        stop_these(engine, invocation, &project, &found)?;
+        stop_these(engine, invocation, &project, &found, &mut Lines)?;
     }
     let is_stopped = |stored: &&StoredContainer| {
         engine

@@ -4,23 +4,26 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use engine::compose::container::labels;
+use engine::compose::apply::{Audience, Phase};
+use engine::compose::container::{container_name, labels};
+use engine::compose::plan::Step;
 use engine::compose::{Project, label};
-use engine::container::logs::{LogRequest, Next};
-use engine::protocol::Stop;
+use engine::container::logs::{LogRequest, Next, Together};
 use engine::{Engine, EngineError, StoredContainer};
 use types::state::Status;
 use types::timestamp::Timestamp;
 
 use super::logs::Printer;
 use super::watch::Watcher;
-use super::{Done, Failure, OneOff, containers};
+use super::{Done, Failure, OneOff, containers, down, up};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::streams;
+use crate::terminal;
 
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(25);
+const SIGNAL_KILL: i32 = 9;
 /// A terminal that changes its size says so by this signal.
 const SIGNAL_WINDOW: i32 = 28;
 
@@ -71,113 +74,284 @@ fn is_settled(stored: &StoredContainer) -> Result<bool, Failure> {
     }
 }
 
-/// Shows output until all have ended, or somebody or something asks for the end. With `--watch`
-/// changes of files are acted on meanwhile.
-pub(super) fn foreground(
-    engine: &Engine,
-    invocation: &Invocation,
-    project: &Project,
-    since: Timestamp,
-) -> Done {
-    let watcher = match invocation.matches.get_bool("watch") {
-        true => Some(Watcher::begin(engine, invocation, project)?),
-        false => None,
-    };
-    let mut showing = Showing {
-        engine,
-        invocation,
-        project,
-        since,
-        signals: streams::take_signals(),
-        watcher,
-    };
-    loop {
-        if let Some(code) = showing.show()? {
-            return Ok(code);
-        }
-    }
-}
-
-struct Showing<'a> {
+/// Shows the output of a project's containers, each from the moment that it runs: while others are
+/// still waited for, until all have ended, and while they are stopped.
+pub(super) struct Output<'a> {
     engine: &'a Engine,
     invocation: &'a Invocation,
     project: &'a Project,
-    /// What was printed before is not shown.
-    since: Timestamp,
+    together: Together,
+    printer: Printer,
+    /// Whose output is shown, by place.
+    ids: Vec<String>,
     signals: Option<OwnedFd>,
-    watcher: Option<Watcher>,
+    stopping: Stopping,
+    /// Nobody reads our output any more.
+    is_lost: bool,
 }
 
-impl Showing<'_> {
-    /// Shows output until the end; `None` where containers are others now.
-    fn show(&mut self) -> Result<Option<ExitCode>, Failure> {
-        let (engine, invocation, project) = (self.engine, self.invocation, self.project);
+/// How far somebody asked for the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    Not,
+    Asked,
+    /// What is there is being stopped: to ask again is to kill.
+    Begun,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        invocation: &'a Invocation,
+        project: &'a Project,
+    ) -> Result<Self, Failure> {
         let matches = &invocation.matches;
-        let mut chosen = containers(engine, project, &[], OneOff::Without)?;
-        chosen.retain(|stored| {
-            project
-                .services
-                .contains_key(label(stored, labels::SERVICE))
+        // An unknown name is told before anything is made.
+        End::of(invocation, project)?;
+        let names = project.services.iter().flat_map(|(name, service)| {
+            (1..=service.replicas()).map(|number| container_name(project, name, number))
         });
-        let shown: Vec<&StoredContainer> = chosen
-            .iter()
-            .filter(|stored| is_shown(invocation, project, stored))
-            .collect();
-        let id = |stored: &StoredContainer| stored.record.id.clone();
-        let ids: Vec<String> = shown.iter().map(|stored| id(stored)).collect();
-        let printer = Printer::new(
+        let names: Vec<String> = names.collect();
+        let has_prefix = !matches.get_bool("no-log-prefix");
+        let timestamps = matches.get_bool("timestamps");
+        Ok(Self {
+            engine,
+            invocation,
             project,
-            &shown,
-            !matches.get_bool("no-log-prefix"),
-            matches.get_bool("timestamps"),
-        );
-        let watched: Vec<String> = chosen.iter().map(id).collect();
-        let mut end = End::of(invocation, project, &watched)?;
-        let request = LogRequest {
-            since: Some(self.since),
-            follow: true,
-            ..LogRequest::default()
-        };
-        let Self {
-            signals,
-            watcher,
-            since,
-            ..
-        } = self;
-        let mut are_others = false;
-        let mut tick = || {
-            let signal = signals.as_ref().and_then(engine::signals::read);
-            end.interrupted = signal.is_some_and(|signal| signal != SIGNAL_WINDOW);
-            end.look(engine);
-            are_others = !end.has_come() && changes(engine, invocation, project, watcher);
-            if end.has_come() || are_others {
-                Next::Stop
-            } else {
-                Next::More
-            }
-        };
-        let wake = signals.as_ref().map(AsFd::as_fd);
-        let mut take = |index: usize, entry: &monitor::log::Entry| {
-            if let Ok(time) = Timestamp::parse_rfc3339(&entry.time) {
-                *since = (*since).max(time.plus_ns(1));
-            }
-            printer.take(index, entry)
-        };
-        engine.logs_together(&ids, &request, wake, &mut take, &mut tick)?;
-        if are_others {
-            return Ok(None);
+            together: Together::new(LogRequest {
+                // What was printed before is not shown.
+                since: Some(Timestamp::now()),
+                follow: true,
+                ..LogRequest::default()
+            }),
+            printer: Printer::new(project, &names, has_prefix, timestamps),
+            ids: Vec::new(),
+            signals: None,
+            stopping: Stopping::Not,
+            is_lost: false,
+        })
+    }
+
+    /// From here on Ctrl-C stops the containers. A hook is a program that is waited for: as long as
+    /// there may be one it ends us, as it does while images are pulled.
+    pub(super) fn listen(&mut self) {
+        let mut services = self.project.services.values();
+        if !services.any(|service| !service.pre_start.is_empty() || !service.post_start.is_empty())
+        {
+            self.signals = streams::take_signals();
         }
-        if !end.has_come() {
-            return Ok(Some(ExitCode::SUCCESS));
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.stopping != Stopping::Not
+    }
+
+    /// Containers of the project's services.
+    fn containers(&self) -> Result<Vec<StoredContainer>, Failure> {
+        let mut all = containers(self.engine, self.project, &[], OneOff::Without)?;
+        let services = &self.project.services;
+        all.retain(|stored| services.contains_key(label(stored, labels::SERVICE)));
+        Ok(all)
+    }
+
+    fn add(&mut self, stored: &StoredContainer) -> Result<(), Failure> {
+        if !is_shown(self.invocation, self.project, stored) {
+            return Ok(());
         }
-        if end.interrupted {
+        let id = &stored.record.id;
+        let known = self.ids.iter().position(|known| known == id);
+        let index = known.unwrap_or_else(|| {
+            // Its own name may still belong to the one that it replaces.
+            let service = label(stored, labels::SERVICE);
+            let number = label(stored, labels::NUMBER).parse().unwrap_or_default();
+            self.printer
+                .add(&container_name(self.project, service, number));
+            self.ids.push(id.clone());
+            self.ids.len() - 1
+        });
+        let (printer, engine) = (&self.printer, self.engine);
+        let mut take = |index: usize, entry: &monitor::log::Entry| printer.take(index, entry);
+        self.is_lost |= self.together.add(engine, index, id, &mut take)? == Next::Stop;
+        Ok(())
+    }
+
+    /// Shows what was written since the last look.
+    fn show(&mut self) -> Result<(), Failure> {
+        let (printer, engine) = (&self.printer, self.engine);
+        let mut take = |index: usize, entry: &monitor::log::Entry| printer.take(index, entry);
+        if !self.is_lost {
+            self.is_lost = self.together.step(engine, &mut take)? == Next::Stop;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody asks for the end.
+    fn is_asked(&self) -> bool {
+        let signal = self.signals.as_ref().and_then(engine::signals::read);
+        signal.is_some_and(|signal| signal != SIGNAL_WINDOW)
+    }
+
+    /// Shows output until all have ended, or somebody or something asks for the end. With `--watch`
+    /// changes of files are acted on meanwhile.
+    pub(super) fn follow(mut self) -> Done {
+        let (engine, invocation, project) = (self.engine, self.invocation, self.project);
+        let mut watcher = match invocation.matches.get_bool("watch") {
+            true => Some(Watcher::begin(engine, invocation, project)?),
+            false => None,
+        };
+        if self.signals.is_none() {
+            self.signals = streams::take_signals();
+        }
+        let mut end = End::of(invocation, project)?;
+        let mut keys = Keys::begin(invocation, project);
+        let mut are_others = true;
+        loop {
+            if std::mem::take(&mut are_others) {
+                let all = self.containers()?;
+                all.iter().try_for_each(|stored| self.add(stored))?;
+                end.watched = all.into_iter().map(|stored| stored.record.id).collect();
+            }
+            if self.is_asked() {
+                self.stopping = Stopping::Asked;
+                return self.stop();
+            }
+            match keys.as_mut().and_then(Keys::pressed) {
+                Some(Key::Detach) => return Ok(ExitCode::SUCCESS),
+                Some(Key::Watch) => toggle(engine, invocation, project, &mut watcher),
+                None => {}
+            }
+            if let Some(ended) = end.look(engine) {
+                drop(keys);
+                self.show()?;
+                self.stop()?;
+                let code = u8::try_from(ended.state.exit_code & 0xff).unwrap_or(255);
+                return Ok(ExitCode::from(code));
+            }
+            are_others = changes(engine, invocation, project, &mut watcher);
+            self.show()?;
+            if self.is_lost || self.together.has_ended() && !are_others {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let typed = keys.as_ref().map(|_| rustix::stdio::stdin());
+            let signals = self.signals.as_ref().map(AsFd::as_fd);
+            let wake: Vec<_> = signals.into_iter().chain(typed).collect();
+            self.together.wait(&wake);
+        }
+    }
+
+    /// Stops what runs, in the order of dependencies.
+    pub(super) fn stop(mut self) -> Done {
+        if self.stopping == Stopping::Asked {
             errors::complain("Gracefully Stopping... press Ctrl+C again to force");
         }
-        self.signals = None;
-        stop_all(engine, invocation, &watched)?;
-        let code = end.ended.map_or(130, |stored| stored.state.exit_code);
-        let code = u8::try_from(code & 0xff).unwrap_or(255);
-        Ok(Some(ExitCode::from(code)))
+        self.stopping = Stopping::Begun;
+        let (engine, invocation, project) = (self.engine, self.invocation, self.project);
+        let mut live = self.containers()?;
+        live.retain(|stored| stored.state.status.is_live());
+        down::dependents_first(project, &mut live);
+        live.iter().try_for_each(|stored| self.add(stored))?;
+        down::stop_these(engine, invocation, project, &live, &mut self)?;
+        self.show()?;
+        Ok(ExitCode::from(130))
+    }
+}
+
+impl Audience for Output<'_> {
+    fn hears(&mut self, step: &Step, phase: Phase) {
+        up::tell(step, phase);
+    }
+
+    fn runs(&mut self, id: &str) {
+        let added = match self.engine.container(id) {
+            Ok(stored) => self.add(&stored),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(failure) = added {
+            let _ = failure.tell(self.invocation.program);
+        }
+    }
+
+    fn meanwhile(&mut self) -> Next {
+        // What cannot be read now is read, or told, by who follows.
+        let _ = self.show();
+        if !self.is_asked() {
+            return Next::More;
+        }
+        if self.stopping != Stopping::Begun {
+            self.stopping = Stopping::Asked;
+            return Next::Stop;
+        }
+        let all = self.containers().unwrap_or_default();
+        for stored in all.iter().filter(|stored| stored.state.status.is_live()) {
+            let _ = self.engine.kill(&stored.record.id, SIGNAL_KILL);
+        }
+        Next::More
+    }
+
+    fn has_work(&self) -> bool {
+        true
+    }
+}
+
+/// A key of the menu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Detach,
+    Watch,
+}
+
+/// The keys that one can press where output is shown on a terminal. They are told once: nothing is
+/// drawn over the containers' lines.
+struct Keys {
+    _mode: terminal::KeyMode,
+}
+
+impl Keys {
+    fn begin(invocation: &Invocation, project: &Project) -> Option<Self> {
+        let matches = &invocation.matches;
+        let said = match matches.is_set("menu") {
+            true => Some(matches.get_bool("menu")),
+            false => match project.environment.get("COMPOSE_MENU").map(String::as_str) {
+                None | Some("") => None,
+                Some(text) => Some(matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")),
+            },
+        };
+        if said == Some(false) || !terminal::is_terminal(rustix::stdio::stdout()) {
+            return None;
+        }
+        let mode = terminal::KeyMode::enter()?;
+        errors::complain("Keys: w watches files or stops it, d detaches, Ctrl-C stops");
+        Some(Self { _mode: mode })
+    }
+
+    fn pressed(&mut self) -> Option<Key> {
+        for byte in terminal::typed() {
+            match byte {
+                b'd' | b'D' => return Some(Key::Detach),
+                b'w' | b'W' => return Some(Key::Watch),
+                b'\n' | b'\r' => errors::complain(""),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Begins to watch files, or ends it.
+fn toggle(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+    watcher: &mut Option<Watcher>,
+) {
+    if watcher.take().is_some() {
+        return errors::complain("Watch disabled");
+    }
+    match Watcher::begin(engine, invocation, project) {
+        Ok(begun) => *watcher = Some(begun),
+        Err(failure) => {
+            let _ = failure.tell(invocation.program);
+        }
     }
 }
 
@@ -216,72 +390,41 @@ fn is_shown(invocation: &Invocation, project: &Project, stored: &StoredContainer
 
 /// What ends the foreground before all containers have ended.
 struct End<'a> {
-    watched: &'a [String],
+    watched: Vec<String>,
     /// One container's end is the end.
     any: bool,
     /// One container's failure is the end.
     on_failure: bool,
     /// Only this service's, if it is one.
     from: &'a str,
-    interrupted: bool,
-    ended: Option<StoredContainer>,
 }
 
 impl<'a> End<'a> {
-    fn of(
-        invocation: &'a Invocation,
-        project: &Project,
-        watched: &'a [String],
-    ) -> Result<Self, Failure> {
+    fn of(invocation: &'a Invocation, project: &Project) -> Result<Self, Failure> {
         let matches = &invocation.matches;
         let from = matches.get_str("exit-code-from");
         if !from.is_empty() && !project.services.contains_key(from) {
             return Err(super::no_such_service(project, from));
         }
         Ok(Self {
-            watched,
+            watched: Vec::new(),
             any: matches.get_bool("abort-on-container-exit") || !from.is_empty(),
             on_failure: matches.get_bool("abort-on-container-failure"),
             from,
-            interrupted: false,
-            ended: None,
         })
     }
 
-    fn look(&mut self, engine: &Engine) {
+    /// The container whose end is the end.
+    fn look(&self, engine: &Engine) -> Option<StoredContainer> {
         if !self.any && !self.on_failure {
-            return;
+            return None;
         }
-        let seen = self.watched.iter().filter_map(|id| engine.observe(id).ok());
+        let mut seen = self.watched.iter().filter_map(|id| engine.observe(id).ok());
         let (any, from) = (self.any, self.from);
-        self.ended = seen.into_iter().find(|stored| {
+        seen.find(|stored| {
             stored.state.status == Status::Exited
                 && (any || stored.state.exit_code != 0)
                 && (from.is_empty() || label(stored, labels::SERVICE) == from)
-        });
+        })
     }
-
-    fn has_come(&self) -> bool {
-        self.interrupted || self.ended.is_some()
-    }
-}
-
-fn stop_all(engine: &Engine, invocation: &Invocation, ids: &[String]) -> Result<(), Failure> {
-    let matches = &invocation.matches;
-    let stop = Stop {
-        signal: None,
-        timeout_s: matches
-            .is_set("timeout")
-            .then(|| matches.get_int("timeout").max(-1)),
-    };
-    let asked: Vec<_> = ids
-        .iter()
-        .filter_map(|id| engine.begin_stop(id, stop).ok())
-        .collect();
-    for (stored, connection) in asked {
-        let name = stored.record.name.clone();
-        engine.finish_stop(&stored, connection, stop)?;
-        errors::complain(&format!(" Container {name}  Stopped"));
-    }
-    Ok(())
 }

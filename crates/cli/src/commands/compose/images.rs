@@ -1,6 +1,8 @@
 //! The images that services are made of: found here, pulled or built.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::Engine;
 use engine::EngineError;
@@ -9,15 +11,18 @@ use engine::compose::apply::ServiceImage;
 use engine::compose::build::BuildOptions;
 use engine::compose::container::image_name;
 use engine::compose::plan::images::{Building, ImageOptions, ImagePlan, Pull, plan_images};
+use engine::image::builtin::{BuiltinReport, pull_or_builtin};
+use engine::image::pull::PullOptions;
 use types::platform::Platform;
+use types::reference::Reference;
 use types::timestamp::Timestamp;
 
 use super::Failure;
 use super::build::build_all;
 use crate::commands::build::ProgressStyle;
-use crate::commands::image::{Wanted, fetch_together, resolve};
+use crate::commands::image::{Wanted, finish, resolve};
 use crate::commands::print_line;
-use crate::commands::progress::Stream;
+use crate::commands::progress::{Progress, Stream};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags::PullPolicy;
@@ -149,7 +154,12 @@ fn pull_all(
 ) -> Result<BTreeSet<String>, Failure> {
     let images: Vec<_> = pulls
         .iter()
-        .map(|pull| (pull.image.clone(), wanted.get(&pull.image).cloned().flatten()))
+        .map(|pull| {
+            (
+                pull.image.clone(),
+                wanted.get(&pull.image).cloned().flatten(),
+            )
+        })
         .collect();
     let at_once = at_once(invocation, project)?;
     let results = fetch_together(engine, &images, at_once, (Stream::Error, quiet));
@@ -193,6 +203,51 @@ pub(super) fn tell_failed(
     ));
 }
 
+/// Pulls several images, so many at once; what became of each, in their order. All are tried: what
+/// was fetched of the others when one fails is not fetched again.
+pub(super) fn fetch_together(
+    engine: &Engine,
+    images: &[(String, Option<Platform>)],
+    at_once: usize,
+    (stream, quiet): (Stream, bool),
+) -> Vec<Result<(), EngineError>> {
+    let progress = Progress::new(stream, quiet);
+    let next = AtomicUsize::new(0);
+    let results: Vec<OnceLock<Result<BuiltinReport, EngineError>>> =
+        images.iter().map(|_| OnceLock::new()).collect();
+    let pull = |(name, platform): &(String, Option<Platform>)| {
+        let reference = Reference::parse_normalized(name)
+            .map_err(|error| EngineError::invalid(error.to_string()))?
+            .with_default_tag();
+        let options = PullOptions {
+            platform: platform.clone(),
+        };
+        let context = engine.images();
+        Ok(pull_or_builtin(&context, &reference, &options, &progress)?)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.clamp(1, images.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((image, result)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    images.get(at).zip(results.get(at))
+                } {
+                    let _ = result.set(pull(image));
+                }
+            });
+        }
+    });
+    let gone = || Err(EngineError::conflict("a pull ended early"));
+    let results = results.into_iter();
+    results
+        .map(|result| {
+            let pulled = result.into_inner().unwrap_or_else(gone)?;
+            finish(&progress, &pulled);
+            Ok(())
+        })
+        .collect()
+}
+
 /// How many images are pulled at once: each takes three connections and unpacks.
 const PULLING_MAX: usize = 6;
 
@@ -200,8 +255,8 @@ const PULLING_MAX: usize = 6;
 pub(super) fn at_once(invocation: &Invocation, project: &Project) -> Result<usize, Failure> {
     let said = project.environment.get("COMPOSE_PARALLEL_LIMIT");
     let said = match (invocation.globals.compose.parallel, said) {
-        (Some(number), _) => number,
-        (None, Some(text)) if !text.is_empty() => text.parse().map_err(|_| {
+        (number, _) if number != 0 => number,
+        (_, Some(text)) if !text.is_empty() => text.parse().map_err(|_| {
             Failure::text(format!(
                 "COMPOSE_PARALLEL_LIMIT must be an integer (found: {text:?})"
             ))

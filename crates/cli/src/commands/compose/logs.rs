@@ -4,7 +4,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use engine::Engine;
-use engine::StoredContainer;
 use engine::compose::container::labels;
 use engine::compose::{Project, label};
 use engine::container::logs::{LogRequest, Next};
@@ -19,38 +18,44 @@ use crate::output::template::escape_control;
 /// Prints lines with the name of the container that they come from.
 pub(super) struct Printer {
     prefixes: Vec<String>,
+    /// The own part of each name is what comes after this.
+    project: String,
+    width: usize,
+    has_prefix: bool,
     timestamps: bool,
 }
 
 impl Printer {
+    /// Of containers with these names, of which none is shown yet.
     pub(super) fn new(
         project: &Project,
-        shown: &[&StoredContainer],
-        prefix: bool,
+        names: &[String],
+        has_prefix: bool,
         timestamps: bool,
     ) -> Self {
-        let own = format!("{}-", project.name);
-        let name = |stored: &&StoredContainer| {
-            let name = &stored.record.name;
-            name.strip_prefix(&own).unwrap_or(name).to_owned()
-        };
-        let names: Vec<String> = shown.iter().map(name).collect();
-        let width = names
-            .iter()
-            .map(|name| name.chars().count())
-            .max()
-            .unwrap_or_default();
-        let prefixes = names.iter().map(|name| {
-            if prefix {
-                format!("{name:<width$}  | ")
-            } else {
-                String::new()
-            }
-        });
-        Self {
-            prefixes: prefixes.collect(),
+        let mut printer = Self {
+            prefixes: Vec::new(),
+            project: format!("{}-", project.name),
+            width: 0,
+            has_prefix,
             timestamps,
-        }
+        };
+        let widths = names.iter().map(|name| printer.own(name).chars().count());
+        printer.width = widths.max().unwrap_or_default();
+        printer
+    }
+
+    fn own<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_prefix(&self.project).unwrap_or(name)
+    }
+
+    /// One more container, whose place is the number of those before it.
+    pub(super) fn add(&mut self, name: &str) {
+        let (own, width) = (self.own(name), self.width);
+        self.prefixes.push(match self.has_prefix {
+            true => format!("{own:<width$}  | "),
+            false => String::new(),
+        });
     }
 
     /// Prints one entry of a log.
@@ -80,13 +85,15 @@ pub(super) fn logs(engine: &Engine, invocation: &Invocation) -> Done {
         let index = matches.get_int("index").to_string();
         found.retain(|stored| label(stored, labels::NUMBER) == index);
     }
-    let shown: Vec<&StoredContainer> = found.iter().collect();
-    let printer = Printer::new(
+    let names = found.iter().map(|stored| stored.record.name.clone());
+    let names: Vec<String> = names.collect();
+    let mut printer = Printer::new(
         &project,
-        &shown,
+        &names,
         !matches.get_bool("no-log-prefix"),
         matches.get_bool("timestamps"),
     );
+    names.iter().for_each(|name| printer.add(name));
     let time = |flag: &str| match matches.get_str(flag) {
         "" => Ok(None),
         text => Timestamp::parse_relative(text, Timestamp::now(), 0)

@@ -16,7 +16,6 @@ use types::reference::Reference;
 use types::volume_flag::VolumeFlag;
 
 use super::{Done, Failure, images, plain, project, up};
-use crate::commands::image::fetch_together;
 use crate::commands::print_line;
 use crate::commands::progress::Stream;
 use crate::errors;
@@ -60,7 +59,7 @@ pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
         false => images::at_once(invocation, &project)?,
     };
     let told = (Stream::Output, matches.get_bool("quiet"));
-    let results = fetch_together(engine, &meant, at_once, told);
+    let results = images::fetch_together(engine, &meant, at_once, told);
     let mut must_build = Vec::new();
     let mut failed = false;
     for ((name, service), result) in pulled.into_iter().zip(results) {

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use engine::compose::apply::{self, Phase, ServiceImage};
+use engine::compose::apply::{self, Audience, Phase, ServiceImage};
 use engine::compose::container::labels;
 use engine::compose::plan::{Action, Observed, Plan, PlanOptions, Recreate, Step, plan};
 use engine::compose::{Project, label};
 use engine::container::stop::WaitFor;
 use engine::{Engine, EngineError};
-use types::timestamp::Timestamp;
 
-use super::follow::{foreground, wait_for};
+use super::follow::{Output, wait_for};
 use super::images::show as show_images;
 use super::{Done, Failure, OneOff, containers, images, project, scales};
 use crate::commands::print_line;
@@ -28,11 +27,18 @@ pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
             "--watch shows output and goes on: it cannot be combined with --detach, --wait or --no-start",
         ));
     }
-    let begun = Timestamp::now();
-    if !converge(engine, invocation, &mut project, &options)? {
+    let waits = is_set("wait") || matches.is_set("wait-timeout");
+    if !(waits || is_set("detach") || is_set("no-start")) {
+        return in_foreground(engine, invocation, &mut project, &options);
+    }
+    if matches.is_set("menu") && is_set("menu") {
+        return Err(Failure::text(
+            "--menu is about output: it cannot be combined with --detach, --wait or --no-start",
+        ));
+    }
+    if !converge(engine, invocation, &mut project, &options, None)? {
         return Ok(ExitCode::SUCCESS);
     }
-    let waits = matches.get_bool("wait") || matches.is_set("wait-timeout");
     if waits {
         wait_for(
             engine,
@@ -42,10 +48,24 @@ pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    if matches.get_bool("detach") || matches.get_bool("no-start") {
-        return Ok(ExitCode::SUCCESS);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the output of each container from the moment that it runs, until all have ended.
+fn in_foreground(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &mut Project,
+    options: &PlanOptions,
+) -> Done {
+    let shown = project.clone();
+    let mut output = Output::new(engine, invocation, &shown)?;
+    match converge(engine, invocation, project, options, Some(&mut output)) {
+        Ok(true) => output.follow(),
+        Ok(false) => Ok(ExitCode::SUCCESS),
+        Err(_) if output.is_interrupted() => output.stop(),
+        Err(failure) => Err(failure),
     }
-    foreground(engine, invocation, &project, begun)
 }
 
 pub(super) fn create(engine: &Engine, invocation: &Invocation) -> Done {
@@ -54,7 +74,7 @@ pub(super) fn create(engine: &Engine, invocation: &Invocation) -> Done {
         no_start: true,
         ..plan_options(invocation)
     };
-    converge(engine, invocation, &mut project, &options)?;
+    converge(engine, invocation, &mut project, &options, None)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +92,7 @@ pub(super) fn scale(engine: &Engine, invocation: &Invocation) -> Done {
         recreate_dependencies: Recreate::Never,
         ..PlanOptions::default()
     };
-    converge(engine, invocation, &mut project, &options)?;
+    converge(engine, invocation, &mut project, &options, None)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,7 +130,7 @@ pub(super) fn start(engine: &Engine, invocation: &Invocation) -> Done {
         recreate_dependencies: Recreate::Never,
         ..PlanOptions::default()
     };
-    converge(engine, invocation, &mut project, &options)?;
+    converge(engine, invocation, &mut project, &options, None)?;
     if matches.get_bool("wait") || matches.is_set("wait-timeout") {
         wait_for(
             engine,
@@ -189,6 +209,7 @@ pub(super) fn converge(
     invocation: &Invocation,
     project: &mut Project,
     options: &PlanOptions,
+    output: Option<&mut Output<'_>>,
 ) -> Result<bool, Failure> {
     // What is there starts as it is.
     let is_start = invocation.command.verb == Verb::Compose(ComposeAction::Start);
@@ -204,7 +225,7 @@ pub(super) fn converge(
         true => BTreeMap::new(),
         false => images::images(engine, invocation, project)?,
     };
-    settle(engine, invocation, project, options, &images)?;
+    settle(engine, invocation, project, options, &images, output)?;
     Ok(true)
 }
 
@@ -243,19 +264,20 @@ pub(super) fn settle(
     project: &Project,
     options: &PlanOptions,
     images: &BTreeMap<String, ServiceImage>,
+    output: Option<&mut Output<'_>>,
 ) -> Result<(), Failure> {
     let observed = engine.observe_project(project)?;
     let plan = make_plan(project, &observed, options)?;
     tell_running(&plan, &observed, project);
-    carry_out(
-        engine,
-        invocation,
-        project,
-        &plan,
-        &observed,
-        images,
-        options.renew_volumes,
-    )
+    let renews = options.renew_volumes;
+    let request = request(invocation, project, &plan, &observed, images, renews);
+    match output {
+        Some(output) => {
+            output.listen();
+            carry_out_for(engine, request, output)
+        }
+        None => carry_out_for(engine, request, &mut Lines),
+    }
 }
 
 /// Makes what a container of `compose run` needs: networks, volumes, and what its service depends
@@ -293,9 +315,8 @@ pub(super) fn prepare_for_run(
         }
         _ => false,
     });
-    carry_out(
-        engine, invocation, &without, &plan, &observed, images, false,
-    )?;
+    let request = request(invocation, &without, &plan, &observed, images, false);
+    carry_out_for(engine, request, &mut Lines)?;
     await_dependencies(engine, project, service)
 }
 
@@ -383,19 +404,18 @@ fn tell_running(plan: &Plan, observed: &Observed, project: &Project) {
     }
 }
 
-/// Carries out a plan and tells each step.
-pub(super) fn carry_out(
-    engine: &Engine,
+/// What is carried out, as the flags say.
+pub(super) fn request<'a>(
     invocation: &Invocation,
-    project: &Project,
-    plan: &Plan,
-    observed: &Observed,
-    images: &BTreeMap<String, ServiceImage>,
+    project: &'a Project,
+    plan: &'a Plan,
+    observed: &'a Observed,
+    images: &'a BTreeMap<String, ServiceImage>,
     renew_volumes: bool,
-) -> Result<(), Failure> {
+) -> apply::Request<'a> {
     let matches = &invocation.matches;
     let timeout = matches.has("timeout") && matches.is_set("timeout");
-    let request = apply::Request {
+    apply::Request {
         project,
         plan,
         observed,
@@ -404,12 +424,28 @@ pub(super) fn carry_out(
         remove_volumes: renew_volumes,
         for_good: invocation.command.verb != Verb::Compose(ComposeAction::Down),
         renew_volumes,
-    };
-    let warnings = engine.carry_out(request, &mut tell)?;
-    for warning in warnings {
+    }
+}
+
+/// Carries out a plan and tells each step.
+pub(super) fn carry_out_for(
+    engine: &Engine,
+    request: apply::Request<'_>,
+    audience: &mut dyn Audience,
+) -> Result<(), Failure> {
+    for warning in engine.carry_out(request, audience)? {
         errors::complain(&format!("WARNING: {warning}"));
     }
     Ok(())
+}
+
+/// Each step is a line.
+pub(super) struct Lines;
+
+impl Audience for Lines {
+    fn hears(&mut self, step: &Step, phase: Phase) {
+        tell(step, phase);
+    }
 }
 
 pub(super) fn tell(step: &Step, phase: Phase) {

@@ -32,7 +32,7 @@ pub(super) fn watch(engine: &Engine, invocation: &Invocation) -> Done {
             services: matches.args.clone(),
             ..PlanOptions::default()
         };
-        if !up::converge(engine, invocation, &mut project, &options)? {
+        if !up::converge(engine, invocation, &mut project, &options, None)? {
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -227,7 +227,7 @@ fn rebuild(
         services: names.to_vec(),
         ..PlanOptions::default()
     };
-    up::settle(engine, invocation, &fresh, &options, &found)?;
+    up::settle(engine, invocation, &fresh, &options, &found, None)?;
     if !matches.has("prune") || matches.get_bool("prune") {
         prune(engine, &fresh, &before);
     }

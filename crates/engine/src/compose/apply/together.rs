@@ -30,7 +30,7 @@ impl Executor<'_> {
             let mut ids = Vec::new();
             for index in some {
                 if let Action::RemoveContainer { id } = &plan.steps[*index].action {
-                    tell(&plan.steps[*index], Phase::Begun);
+                    tell.hears(&plan.steps[*index], Phase::Begun);
                     self.forget(id);
                     ids.push((*index, id.as_str()));
                 }
@@ -52,7 +52,7 @@ impl Executor<'_> {
                 match result {
                     Ok(()) => {
                         self.states[index] = State::Done;
-                        tell(&plan.steps[index], Phase::Done);
+                        tell.hears(&plan.steps[index], Phase::Done);
                     }
                     Err(error) => {
                         failed.get_or_insert((index, error));
