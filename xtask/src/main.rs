@@ -16,6 +16,7 @@ mod dist;
 mod docs;
 mod fuzz;
 mod house;
+mod layout;
 mod packages;
 mod steps;
 mod test;
@@ -38,6 +39,7 @@ Usage: cargo xtask COMMAND
   bench compose        Compose alone; prints
   dist [--check]       What is handed out, into target/dist; --check makes it twice and compares
   docs [--check]       Generated pages; --check refuses stale ones
+  layout               What lies in front in the binary, recorded anew (root, ten minutes)
   fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
 ";
 
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ["dist", "--check"] => dist::command(dist::Mode::Check),
         ["docs"] => docs::command(docs::Mode::Write),
         ["docs", "--check"] => docs::command(docs::Mode::Check),
+        ["layout"] => layout::command(),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::command(seconds),
             Err(_) => return usage(),

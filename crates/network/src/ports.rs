@@ -38,6 +38,14 @@ pub enum HoldError {
         /// The protocol.
         protocol: Protocol,
     },
+    /// The kernel does not speak SCTP.
+    #[error(
+        "cannot publish {address}/sctp: this kernel has no SCTP; its module may be loaded with 'modprobe sctp', or publish a TCP or UDP port"
+    )]
+    NoSctp {
+        /// The address and port.
+        address: SocketAddr,
+    },
     /// A step failed.
     #[error(transparent)]
     Socket(#[from] SysError),
@@ -75,8 +83,12 @@ pub fn hold(protocol: Protocol, address: SocketAddr) -> Result<OwnedFd, HoldErro
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
     let what = || format!("{address}/{protocol}");
-    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))
-        .on("open a socket for", what())?;
+    let socket = match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number)) {
+        Err(Errno::PROTONOSUPPORT) if protocol == Protocol::Sctp => {
+            return Err(HoldError::NoSctp { address });
+        }
+        other => other.on("open a socket for", what())?,
+    };
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true).on("confine to IPv6", what())?;
     }

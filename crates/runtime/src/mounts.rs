@@ -485,7 +485,13 @@ pub(crate) fn make_read_only(root: &Dir, paths: &[String]) -> Result<(), Failure
 pub(crate) fn null_device(root: &Dir) -> Result<OwnedFd, Failure> {
     let null = root
         .open_path(Path::new("/dev/null"))
-        .map_err(|error| Failure::setup(error.to_string()))?;
+        .map_err(|error| {
+            let mut text = error.to_string();
+            if error.errno == rustix::io::Errno::NOENT {
+                text += " in the container: what is mounted on /dev hides it; mount it elsewhere, or devices alone with --device";
+            }
+            Failure::setup(text)
+        })?;
     let stat = rustix::fs::fstat(null.as_fd()).on("read", "/dev/null")?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(1, 3);

@@ -442,7 +442,8 @@ fn monitors_pss_kib() -> anyhow::Result<(u64, u64)> {
 }
 
 /// A root file system of busybox alone.
-fn make_tree(scratch: &Path) -> anyhow::Result<PathBuf> {
+/// A root file system of busybox, in a directory.
+pub(crate) fn make_tree(scratch: &Path) -> anyhow::Result<PathBuf> {
     let tree = scratch.join("tree");
     for name in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "var"] {
         std::fs::create_dir_all(tree.join(name))?;
@@ -460,7 +461,8 @@ fn make_tree(scratch: &Path) -> anyhow::Result<PathBuf> {
     Ok(tree)
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// Runs a command to its end, which must be a good one; its output is dropped.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

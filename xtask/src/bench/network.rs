@@ -27,7 +27,7 @@ const WAYS: [(&str, &[&str], &str); 3] = [
     ),
     ("10 MB", &["-c4"], "/big"),
 ];
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const MANY: usize = 100;
 const LOOKUPS: &str = "20000";
 
@@ -70,27 +70,42 @@ fn image() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Each tool's published port as a share of the same server on the host's network, and what a bare rule
-/// reaches with the same server, which is confined like ours.
+/// Each tool's published port as a share of the same server on the host's network. What a bare rule reaches
+/// with the same server, which is confined like ours, is measured in turns with ours.
 fn http(bench: &mut Bench, tools: &[Tool]) -> anyhow::Result<()> {
     for (way, words, path) in WAYS {
         let job = format!("HTTP over a published port, {way}: share of host network");
-        for tool in tools {
-            let share = or_left_out(tool, share_of(tool, words, path))?;
-            bench.note(&job, tool.name, &share);
-        }
-        let host = bench.ours.clone();
-        for (bare, what) in [
-            (Bare::Pair, "a bare DNAT rule and one pair of interfaces"),
-            (Bare::Bridge, "the same with a bridge between"),
+        let port = || requests_per_second(&format!("{PORT_URL}{path}"), words);
+        let rule = || requests_per_second(&format!("{DNAT_URL}{path}"), words);
+        let host = || requests_per_second(&format!("{HOST_URL}{path}"), words);
+        let ours = bench.ours.clone();
+        make_bare(&ours)?;
+        let rates = with_servers(&ours, || in_turns(&[&port, &rule, &host]));
+        end_bare(&ours);
+        let rates = rates?;
+        let of_host = rates[2];
+        for (what, rate) in [
+            ("caisson", rates[0]),
+            ("a bare DNAT rule and one pair of interfaces", rates[1]),
         ] {
-            make_bare(&host, bare)?;
-            let share = with_host(&host, || compare(DNAT_URL, words, path));
-            end_bare(&host);
-            bench.note(&job, what, &share?);
+            bench.note(&job, what, &share(rate, of_host));
+        }
+        bench.note(
+            &job,
+            "caisson to that rule",
+            &format!("{:.2}", rates[0] / rates[1]),
+        );
+        for tool in tools.iter().filter(|tool| tool.name != "caisson") {
+            let rates = with_servers(tool, || in_turns(&[&port, &host]));
+            let share = or_left_out(tool, rates.map(|rates| share(rates[0], rates[1])))?;
+            bench.note(&job, tool.name, &share);
         }
     }
     Ok(())
+}
+
+fn share(rate: f64, host: f64) -> String {
+    format!("{:.2} ({rate:.0} of {host:.0} requests/s)", rate / host)
 }
 
 /// A peer that fails is said to; we must not.
@@ -104,30 +119,11 @@ fn or_left_out(tool: &Tool, measured: anyhow::Result<String>) -> anyhow::Result<
     }
 }
 
-fn share_of(tool: &Tool, words: &[&str], path: &str) -> anyhow::Result<String> {
-    let published = [
-        "run",
-        "-d",
-        "--name",
-        NAME,
-        "-p",
-        PUBLISHED,
-        "web",
-        "nginx",
-        "-g",
-        "daemon off;",
-    ];
-    run(&mut tool.command(&published))?;
-    let share = with_host(tool, || compare(PORT_URL, words, path));
-    tool.clean();
-    share
-}
-
-/// With the same server on the host's network.
-fn with_host(
-    tool: &Tool,
-    measure: impl FnOnce() -> anyhow::Result<String>,
-) -> anyhow::Result<String> {
+/// With a server behind a published port and the same one on the host's network.
+fn with_servers<T>(tool: &Tool, measure: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let foreground = ["-g", "daemon off;"];
+    let published = ["run", "-d", "--name", NAME, "-p", PUBLISHED, "web", "nginx"];
+    run(tool.command(&published).args(foreground))?;
     let name = format!("{NAME}-host");
     let host = [
         "run",
@@ -138,29 +134,26 @@ fn with_host(
         "host",
         "web",
         "nginx",
-        "-c",
-        "/etc/nginx/host.conf",
-        "-g",
-        "daemon off;",
     ];
-    run(&mut tool.command(&host))?;
+    let configuration = ["-c", "/etc/nginx/host.conf"];
+    run(tool.command(&host).args(configuration).args(foreground))?;
     let measured = measure();
-    run(&mut tool.command(&["rm", "-f", &name]))?;
+    tool.clean();
     measured
 }
 
-/// In turns, so that whatever else the machine does hits both.
-fn compare(url: &str, words: &[&str], path: &str) -> anyhow::Result<String> {
-    let (mut own, mut host) = (Vec::new(), Vec::new());
+/// What is measured, one time.
+type Measure<'a> = &'a dyn Fn() -> anyhow::Result<f64>;
+
+/// The median of each, in turns, so that whatever else the machine does hits all.
+fn in_turns(measures: &[Measure<'_>]) -> anyhow::Result<Vec<f64>> {
+    let mut found = vec![Vec::new(); measures.len()];
     for _ in 0..ROUNDS {
-        own.push(requests_per_second(&format!("{url}{path}"), words)?);
-        host.push(requests_per_second(&format!("{HOST_URL}{path}"), words)?);
+        for (measure, found) in measures.iter().zip(&mut found) {
+            found.push(measure()?);
+        }
     }
-    let (own, host) = (median(&own), median(&host));
-    Ok(format!(
-        "{:.2} ({own:.0} of {host:.0} requests/s)",
-        own / host
-    ))
+    Ok(found.iter().map(|found| median(found)).collect())
 }
 
 fn requests_per_second(url: &str, words: &[&str]) -> anyhow::Result<f64> {
@@ -184,18 +177,9 @@ fn requests_per_second(url: &str, words: &[&str]) -> anyhow::Result<f64> {
     bail!("nobody answers at {url}")
 }
 
-/// What a bare way into a container consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bare {
-    /// One pair of interfaces.
-    Pair,
-    /// A bridge of which it is a port.
-    Bridge,
-}
-
 /// The least that a published port can cost: one pair of interfaces, one rule. The server is in a
 /// container of ours without a network, so that all that differs is the way there.
-fn make_bare(tool: &Tool, bare: Bare) -> anyhow::Result<()> {
+fn make_bare(tool: &Tool) -> anyhow::Result<()> {
     end_bare(tool);
     let name = format!("{NAME}-bare");
     let server = "iperf3 -s -D -p 5301; exec nginx -g 'daemon off;'";
@@ -212,16 +196,8 @@ fn make_bare(tool: &Tool, bare: Bare) -> anyhow::Result<()> {
         server,
     ]))?;
     let process = tool.line(&["inspect", "-f", "{{.State.Pid}}", &name])?;
-    let outside = match bare {
-        Bare::Pair => "cbench0",
-        Bare::Bridge => "cbench1",
-    };
-    let bridge = match bare {
-        Bare::Pair => "",
-        Bare::Bridge => "ip link add cbench0 type bridge; ip link set cbench1 master cbench0 up",
-    };
     let script = format!(
-        r#"set -e; ip link add {outside} type veth peer name eth0 netns {process}; {bridge}
+        r#"set -e; ip link add cbench0 type veth peer name eth0 netns {process}
         ip addr add 10.213.0.1/24 dev cbench0; ip link set cbench0 up; echo 1 > /proc/sys/net/ipv4/conf/cbench0/route_localnet
         within="nsenter -t {process} -n"; $within ip addr add 10.213.0.2/24 dev eth0; $within ip link set eth0 up; $within ip route add default via 10.213.0.1
         nft 'add table ip cbench; add chain ip cbench o {{ type nat hook output priority -100; }}; add rule ip cbench o ip daddr 127.0.0.1 tcp dport 18082 dnat to 10.213.0.2:80
@@ -236,7 +212,7 @@ fn end_bare(tool: &Tool) {
         .command(&["rm", "-f", &format!("{NAME}-bare")])
         .status();
     // The pair's name is free once its namespace is gone.
-    let script = "nft delete table ip cbench; ip link del cbench0; for i in $(seq 50); do ip link show cbench0 || ip link show cbench1 || break; sleep .1; done";
+    let script = "nft delete table ip cbench; ip link del cbench0; for i in $(seq 50); do ip link show cbench0 || break; sleep .1; done";
     let _ = Command::new("bash")
         .args(["-c", script])
         .stdout(Stdio::null())
@@ -244,43 +220,37 @@ fn end_bare(tool: &Tool) {
         .status();
 }
 
-/// Gigabits per second from a container to another, and from this host through a published port.
+/// Gigabits per second from a container to another, and from this host through a published port; ours in
+/// turns with a bare pair of interfaces.
 fn bulk(bench: &mut Bench, tools: &[Tool]) -> anyhow::Result<()> {
+    const JOB: &str = "bulk TCP, Gbit/s: container to container; through a published port";
+    let pair = || gigabits(iperf3("10.213.0.2", "5301"));
+    let rule = || gigabits(iperf3("127.0.0.1", "18084"));
+    let port = || gigabits(iperf3("127.0.0.1", "18083"));
     let ours = bench.ours.clone();
-    make_bare(&ours, Bare::Pair)?;
-    let client = |address: &str, port: &str| {
-        let mut command = Command::new("iperf3");
-        command.args(["-c", address, "-p", port, "-t", "1", "-J"]);
-        command
-    };
-    let bare = repeat(|| gigabits(client("10.213.0.2", "5301")));
-    let through = repeat(|| gigabits(client("127.0.0.1", "18084")));
+    make_bare(&ours)?;
+    let rates = with_bulk(&ours, |between| in_turns(&[between, &port, &pair, &rule]));
     end_bare(&ours);
-    let text = format!("{:.1}; {:.1}", median(&bare?), median(&through?));
-    bench.note(
-        "bulk TCP, Gbit/s",
-        "a bare veth pair; a bare DNAT rule to it",
-        &text,
-    );
-    for tool in tools {
-        let text = or_left_out(tool, bulk_of(tool))?;
-        let job = "bulk TCP, Gbit/s: container to container; through a published port";
-        bench.note(job, tool.name, &text);
+    let rates = rates?;
+    bench.note(JOB, "caisson", &format!("{:.1}; {:.1}", rates[0], rates[1]));
+    let bare = format!("{:.1}; {:.1}", rates[2], rates[3]);
+    bench.note(JOB, "a bare veth pair; a bare DNAT rule to it", &bare);
+    for tool in tools.iter().filter(|tool| tool.name != "caisson") {
+        let rates = with_bulk(tool, |between| in_turns(&[between, &port]));
+        let text = rates.map(|rates| format!("{:.1}; {:.1}", rates[0], rates[1]));
+        bench.note(JOB, tool.name, &or_left_out(tool, text)?);
     }
     Ok(())
 }
 
-fn bulk_of(tool: &Tool) -> anyhow::Result<String> {
+/// With a server behind a published port, and what measures the way from another container to it.
+fn with_bulk<T>(
+    tool: &Tool,
+    measure: impl FnOnce(Measure<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let published = "127.0.0.1:18083:5201";
     let server = [
-        "run",
-        "-d",
-        "--name",
-        NAME,
-        "-p",
-        "127.0.0.1:18083:5201",
-        "web",
-        "iperf3",
-        "-s",
+        "run", "-d", "--name", NAME, "-p", published, "web", "iperf3", "-s",
     ];
     run(&mut tool.command(&server))?;
     let client = format!("{NAME}-client");
@@ -289,19 +259,15 @@ fn bulk_of(tool: &Tool) -> anyhow::Result<String> {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = tool.line(&["inspect", "-f", format, NAME])?;
     let asks = ["exec", &client, "iperf3", "-c", &address, "-t", "1", "-J"];
-    let between = median(&repeat(|| gigabits(tool.command(&asks)))?);
-    let mut through = Vec::new();
-    for _ in 0..ROUNDS {
-        let mut command = Command::new("iperf3");
-        command.args(["-c", "127.0.0.1", "-p", "18083", "-t", "1", "-J"]);
-        through.push(gigabits(command)?);
-    }
+    let measured = measure(&|| gigabits(tool.command(&asks)));
     tool.clean();
-    Ok(format!("{between:.1}; {:.1}", median(&through)))
+    measured
 }
 
-fn repeat(measure: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<Vec<f64>> {
-    (0..ROUNDS).map(|_| measure()).collect()
+fn iperf3(address: &str, port: &str) -> Command {
+    let mut command = Command::new("iperf3");
+    command.args(["-c", address, "-p", port, "-t", "1", "-J"]);
+    command
 }
 
 fn gigabits(mut command: Command) -> anyhow::Result<f64> {

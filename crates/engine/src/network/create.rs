@@ -224,14 +224,13 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
     for (name, value) in &request.auxiliary {
         let address = within("aux-address", value)?;
         if taken.contains(&address) {
-            let what = match address == gateway {
-                true => format!("gateway ({gateway})"),
-                false => format!("secondary ip address ({name}:{value})"),
-            };
-            let text = format!("failed to allocate {what}: Address already in use");
-            return Err(EngineError::conflict(text));
+            return Err(taken_twice(address == gateway, name, value));
         }
         taken.push(address);
+    }
+    if !has_room(&subnet, &taken) {
+        let why = "it has no room for a container beside the gateway";
+        return Err(invalid("subnet", &request.subnet, why.into()));
     }
     let record = SubnetRecord {
         subnet: subnet.to_string(),
@@ -240,6 +239,21 @@ fn subnet(request: &SubnetRequest) -> Result<(SubnetRecord, Prefix), EngineError
         auxiliary: request.auxiliary.clone(),
     };
     Ok((record, subnet))
+}
+
+fn taken_twice(is_gateway: bool, name: &str, value: &str) -> EngineError {
+    let what = match is_gateway {
+        true => format!("gateway ({value})"),
+        false => format!("secondary ip address ({name}:{value})"),
+    };
+    EngineError::conflict(format!("failed to allocate {what}: Address already in use"))
+}
+
+/// Whether an address is left for a container.
+fn has_room(subnet: &Prefix, taken: &[IpAddr]) -> bool {
+    let is_free = |address: IpAddr| subnet.is_host(address) && !taken.contains(&address);
+    // Among one more than are taken, beside the network's own, there is one.
+    (0..=taken.len() as u128 + 1).any(|at| subnet.nth(at).is_some_and(is_free))
 }
 
 /// The range that no network can be in: this host's own, of links, of groups, of the future.

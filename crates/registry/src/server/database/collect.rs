@@ -80,16 +80,30 @@ impl Database {
 
     /// Forgets a blob that is still marked. False if an upload brought it back meanwhile.
     pub(crate) async fn forget_blob(&self, blob: &MarkedBlob) -> Result<bool, DatabaseError> {
+        self.delete_blob(blob, None).await
+    }
+
+    /// Deletes a blob's row and what says which repositories have it, if it is as it was when it was listed: last
+    /// used then, or, without a time, marked. Whether it was.
+    pub(super) async fn delete_blob(
+        &self,
+        blob: &MarkedBlob,
+        last_used: Option<i64>,
+    ) -> Result<bool, DatabaseError> {
         let doing = "forget a blob";
         let mut transaction = self.begin().await?;
-        let sql = "DELETE FROM blobs WHERE digest = $1 AND location = $2 \
-             AND marked_at IS NOT NULL";
-        let gone = sqlx::query(sql)
+        let as_it_was = match last_used {
+            Some(_) => "last_used = $3 AND marked_at IS NULL",
+            None => "marked_at IS NOT NULL",
+        };
+        let sql = format!("DELETE FROM blobs WHERE digest = $1 AND location = $2 AND {as_it_was}");
+        let mut query = sqlx::query(&sql)
             .bind(blob.digest.as_str())
-            .bind(&blob.location)
-            .execute(&mut *transaction)
-            .await
-            .doing(doing)?;
+            .bind(&blob.location);
+        if let Some(last_used) = last_used {
+            query = query.bind(last_used);
+        }
+        let gone = query.execute(&mut *transaction).await.doing(doing)?;
         if gone.rows_affected() == 0 {
             return Ok(false);
         }

@@ -62,26 +62,6 @@ impl Database {
     /// Forgets a copy's bytes; manifests go on naming it, and it is fetched again when somebody asks.
     /// False where it was used meanwhile, which everything that makes it more than a copy does too.
     pub(crate) async fn forget_copy(&self, copy: &CopiedBlob) -> Result<bool, DatabaseError> {
-        let doing = "forget a copy";
-        let mut transaction = self.begin().await?;
-        let sql = "DELETE FROM blobs WHERE digest = $1 AND location = $2 AND last_used = $3 \
-             AND marked_at IS NULL";
-        let gone = sqlx::query(sql)
-            .bind(copy.blob.digest.as_str())
-            .bind(&copy.blob.location)
-            .bind(copy.last_used)
-            .execute(&mut *transaction)
-            .await
-            .doing(doing)?;
-        if gone.rows_affected() == 0 {
-            return Ok(false);
-        }
-        sqlx::query("DELETE FROM repository_blobs WHERE digest = $1")
-            .bind(copy.blob.digest.as_str())
-            .execute(&mut *transaction)
-            .await
-            .doing(doing)?;
-        transaction.commit().await.doing(doing)?;
-        Ok(true)
+        self.delete_blob(&copy.blob, Some(copy.last_used)).await
     }
 }
