@@ -12,7 +12,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let Ok(patterns) = parse(file) else { return };
-    assert!(patterns.iter().all(|pattern| pattern.trim() == pattern));
+    // A blank at an end may stay, as with Docker: `! /c/.. /` is cleaned after it was trimmed.
+    assert!(patterns.iter().all(|pattern| !pattern.trim().is_empty()));
     let Ok(matcher) = Matcher::new(&patterns) else {
         return;
     };
