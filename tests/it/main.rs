@@ -12,6 +12,7 @@ mod build;
 mod builds;
 mod compose;
 mod crash;
+mod dockerfiles;
 mod guides;
 mod interop;
 mod networks;

@@ -416,6 +416,18 @@ fn read_ignore(
     Ok(Vec::new())
 }
 
+/// `FROM docker.io/library/a:latest`, `FROM a:latest` and `FROM a` mean one image, and so one context.
+fn context_name(given: &str) -> String {
+    let Ok(reference) = Reference::parse_normalized(given) else {
+        return given.to_owned();
+    };
+    let familiar = reference.familiar();
+    familiar
+        .strip_suffix(":latest")
+        .unwrap_or(&familiar)
+        .to_owned()
+}
+
 fn named_context(
     engine: &Engine,
     text: &str,
@@ -425,7 +437,7 @@ fn named_context(
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("invalid build context {text:?}: it is name=value"))?;
-    let name = name.to_owned();
+    let name = context_name(name);
     let context = if let Some(image) = value.strip_prefix("docker-image://") {
         NamedContext::Image(image.to_owned())
     } else if let Some(target) = value.strip_prefix("target:") {
@@ -473,6 +485,19 @@ fn named_context(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contexts_are_called_as_images_are() {
+        for (given, name) in [
+            ("alpine", "alpine"),
+            ("alpine:latest", "alpine"),
+            ("docker.io/library/debian:12", "debian:12"),
+            ("ghcr.io/me/x:latest", "ghcr.io/me/x"),
+            ("Odd Name", "Odd Name"),
+        ] {
+            assert_eq!(context_name(given), name, "{given}");
+        }
+    }
 
     #[test]
     fn entitlements_are_known_ones() {
