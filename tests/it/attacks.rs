@@ -259,7 +259,8 @@ fn a_target_in_a_shared_volume_never_leaves_the_root() {
 attacks! {
     kernel_parameters_of_the_host_cannot_be_reached: r#"
         before=$(cat /proc/sys/kernel/panic); forward=$(cat /proc/sys/net/ipv4/ip_forward)
-        same() { [ "$(cat /proc/sys/kernel/panic)" = $before ] || { echo $before > /proc/sys/kernel/panic; die "set by $1"; }; }
+        trap 'echo $before > /proc/sys/kernel/panic' EXIT
+        same() { [ "$(cat /proc/sys/kernel/panic)" = $before ] || die "set by $1"; }
         # A slash stands for a dot in a name, and two dots lead upwards.
         for name in net.//.kernel.panic net.ipv4.//.//.kernel.panic fs.mqueue.//.//.kernel.panic net././/.kernel.panic; do
             refuse caisson run --rm $N --sysctl $name=$((before + 7)) busybox true

@@ -154,6 +154,26 @@ END
         # A reason names even such a program, in part.
         caisson exec cc "$(long 100000)" 2> e; [ $? = 126 -o $? = 127 ] && [ $(wc -l < e) = 1 ] && [ $(wc -c < e) -lt 20000 ] && grep -q xxxx e || { echo "code $?"; head -c 300 e; exit 5; }
         caisson exec cc true"#;
+    a_damaged_archive_is_named: r#"
+        caisson save -o whole.tar busybox; head -c 5000 whole.tar > cut.tar; : > empty.tar; gzip -c whole.tar | head -c 3000 > cut.gz
+        for f in cut.tar cut.gz empty.tar; do
+            for verb in 'load -i' import; do
+                caisson $verb $f 2> e; [ $? = 1 ] && [ $(wc -l < e) = 1 ] && grep -q "^caisson: $f: " e || { echo "$verb $f: $(cat e)"; exit 2; }
+            done
+        done
+        caisson load < cut.tar 2> e; grep -q '^caisson: standard input: cannot read the archive: the archive is truncated: it ends at byte 5000$' e || exit 3
+        [ "$(caisson images -q | wc -l)" = 1 ]"#;
+    every_list_knows_templates_and_refuses_bad_ones_alike: r#"
+        printf 'name: pp\nservices:\n  a:\n    image: busybox\n    network_mode: none\n    command: sleep 1000\n    volumes: [vv:/v]\nvolumes:\n  vv:\n' > compose.yaml; caisson compose up -d 2>/dev/null || exit 2
+        [ "$(caisson compose ls --format '{{.Name}} {{.Status}}')" = 'pp running(1)' ] && [ "$(caisson compose ps --format 'table {{.Service}}\t{{.State}}' | tr -s ' \n' ' ')" = 'SERVICE STATE a running ' ] || exit 3
+        [ "$(caisson compose images --format '{{.Repository}}:{{.Tag}}')" = busybox:latest ] && [ "$(caisson compose volumes --format '{{.Name}}')" = pp_vv ] || exit 4
+        printf 'FROM busybox\nRUN true\n' > Dockerfile; caisson build -q . >/dev/null 2>&1 && [ -n "$(caisson buildx du --format '{{.ID}} {{.Size}}')" ] || exit 5
+        for list in 'compose ls' 'compose ps' 'compose images' 'compose volumes' 'buildx du' images 'volume ls' 'network ls'; do
+            for bad in '{{' '{{.Bogus}}' '{{nope .}}'; do
+                caisson $list --format "$bad" > o 2> e; [ $? = 1 ] && [ ! -s o ] && [ $(wc -l < e) = 1 ] && grep -q '^template parsing error: template: ' e || { echo "$list $bad: $(cat o e)"; exit 6; }
+            done
+        done
+        caisson compose down -v -t 0 2>/dev/null"#;
     an_image_with_something_else_at_a_mount_point_is_named: r#"
         image() { rm -rf t; mkdir t; tar -C t -xf $IMAGE; (cd t && eval "$1"); tar -C t -cf t.tar . && caisson import t.tar odd >/dev/null; }
         refused() {

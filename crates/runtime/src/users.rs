@@ -14,6 +14,8 @@ use sys::rootfs::{Dir, RootError};
 use crate::failure::Failure;
 use crate::launch::UserRequest;
 
+/// As much of a number out of range as an error shows.
+const NUMBER_SHOWN_MAX: usize = 30;
 /// Size of `/etc/passwd` and `/etc/group` that is read.
 const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longer lines are skipped.
@@ -46,8 +48,8 @@ pub enum UserError {
     #[error("unable to find group {0}: no matching entries in group file")]
     NoGroup(String),
     /// A number that no kernel id can hold.
-    #[error("uids and gids must be in range 0-2147483647")]
-    Range,
+    #[error("uids and gids must be in range 0-2147483647, not {0}")]
+    Range(String),
     /// The kernel's limit.
     #[error("user {0} is in more than {GROUPS_MAX} groups")]
     TooManyGroups(String),
@@ -154,7 +156,7 @@ impl<'a> Wanted<'a> {
         }
         id(text.as_bytes())
             .map(Self::Number)
-            .ok_or(UserError::Range)
+            .ok_or_else(|| UserError::Range(text.chars().take(NUMBER_SHOWN_MAX).collect()))
     }
 }
 
@@ -323,7 +325,7 @@ mod tests {
             for passwd in [&passwd[..], PASSWD, b""] {
                 let error = resolve(spec, &[], passwd, GROUP).unwrap_err().to_string();
                 let unknown = spec.starts_with("web") && passwd != PASSWD;
-                assert!(error == range || unknown, "{spec}: {error}");
+                assert!(error.starts_with(range) || unknown, "{spec}: {error}");
             }
         }
         for spec in [

@@ -442,6 +442,14 @@ pub(crate) fn inspect_document(engine: &Engine, name: &str) -> Result<Value, Eng
     }))
 }
 
+/// What an archive is called that was read from `path`.
+fn name_of(path: &str) -> &str {
+    match path {
+        "" | "-" => "standard input",
+        path => path,
+    }
+}
+
 /// The bytes of `-i FILE`, `-` or standard input.
 fn input(path: &str) -> Result<Box<dyn Read + Send>, String> {
     if path.is_empty() || path == "-" {
@@ -494,7 +502,7 @@ pub(crate) fn load(engine: &Engine, invocation: &Invocation) -> ExitCode {
             loaded.iter().for_each(tell_loaded);
             ExitCode::SUCCESS
         }
-        Err(error) => fail(invocation, &error.into()),
+        Err(error) => fail(invocation, &error.of_archive(name_of(path)).into()),
     }
 }
 
@@ -598,6 +606,6 @@ pub(crate) fn import(engine: &Engine, invocation: &Invocation) -> ExitCode {
             print_line(&id.to_string());
             ExitCode::SUCCESS
         }
-        Err(error) => fail(invocation, &error.into()),
+        Err(error) => fail(invocation, &error.of_archive(name_of(source)).into()),
     }
 }

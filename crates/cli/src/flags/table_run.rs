@@ -462,7 +462,11 @@ const RUN: [Flag; 103] = [
         "Mount a volume or a directory of the host (from:/to[:ro])",
     )
     .short('v'),
-    flag("volume-driver", Kind::Text, "Volume driver").refused("there is one driver, local"),
+    flag(
+        "volume-driver",
+        Kind::Text,
+        "Driver of the volumes that are made (local is the only one)",
+    ),
     flag(
         "volumes-from",
         Kind::List,

@@ -73,10 +73,9 @@ pub(super) fn networks(matches: &Matches, spec: &mut ContainerSpec) -> Result<()
         }
         merge_into(&mut attachments[0], first_only)?;
     }
+    refuse_aliases_of_nothing(&attachments)?;
     spec.networks = attachments;
-    matches
-        .get_str("mac-address")
-        .clone_into(&mut spec.mac_address);
+    spec.mac_address = hardware_address(matches.get_str("mac-address"))?;
     spec.links = matches.get_list("link").to_vec();
     spec.dns = matches
         .get_list("dns")
@@ -94,6 +93,41 @@ pub(super) fn networks(matches: &Matches, spec: &mut ContainerSpec) -> Result<()
             .push(parse_extra_host(text).map_err(FlagError::usage)?);
     }
     Ok(())
+}
+
+/// Where there are no names there are no aliases; elsewhere they resolve on the default network too.
+fn refuse_aliases_of_nothing(attachments: &[NetworkAttachment]) -> Result<(), FlagError> {
+    let is_unnamed = |one: &&NetworkAttachment| matches!(one.target.as_str(), "none" | "host");
+    let mut unnamed = attachments.iter().filter(is_unnamed);
+    if unnamed.any(|one| !one.aliases.is_empty()) {
+        let text = "network-scoped aliases are only supported for user-defined networks";
+        return Err(FlagError::Usage(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// `--mac-address`, as Docker's client checks it.
+fn hardware_address(text: &str) -> Result<String, FlagError> {
+    let text = text.trim();
+    if !text.is_empty() && !is_hardware_address(text) {
+        return Err(FlagError::Usage(format!(
+            "{text} is not a valid mac address"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// The forms that Go's `net.ParseMAC` takes; which of them an interface can have is the engine's matter.
+fn is_hardware_address(text: &str) -> bool {
+    let (separator, width) = match text {
+        _ if text.contains('.') => ('.', 4),
+        _ if text.contains(':') => (':', 2),
+        _ => ('-', 2),
+    };
+    let is_group =
+        |group: &str| group.len() == width && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let octets = text.split(separator).count() * width / 2;
+    matches!(octets, 6 | 8 | 20) && text.split(separator).all(is_group)
 }
 
 /// What flags of their own say about the first network.

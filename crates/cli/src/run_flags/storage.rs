@@ -20,6 +20,12 @@ pub(super) fn volumes(
 ) -> Result<(), FlagError> {
     let mut targets = BTreeSet::new();
     let mut given: BTreeSet<&str> = BTreeSet::new();
+    let driver = matches.get_str("volume-driver");
+    if !matches!(driver, "" | "local") {
+        return Err(FlagError::Engine(format!(
+            "error looking up volume plugin {driver}: plugin {driver:?} not found; Caisson has local"
+        )));
+    }
     for text in matches.get_list("volume") {
         ShortVolume::parse(text).map_err(FlagError::usage)?;
         // The same text twice is one volume, as in Docker, which keeps a set.

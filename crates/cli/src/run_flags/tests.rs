@@ -142,6 +142,15 @@ fn dockers_client_refuses_in_its_own_name() {
             "bad format for path: /dev/x:/y:z:w",
         ),
         (&["--device", ""], "bad format for path: "),
+        (&["--mac-address", "zz"], "zz is not a valid mac address"),
+        (
+            &["--network", "none", "--mac-address", "2:0:0:0:0:1"],
+            "2:0:0:0:0:1 is not a valid mac address",
+        ),
+        (
+            &["--network", "none", "--network-alias", "a"],
+            "network-scoped aliases are only supported for user-defined networks",
+        ),
         (&["--device", "/dev/x:/y:z"], "bad mode specified: z"),
         (&["--device", "/dev/x:rel"], "rel is not an absolute path"),
         (

@@ -330,7 +330,7 @@ fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
 /// Refuses what could only fail at start, so that nothing half-made is left.
 fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
     SecurityOptions::parse(&spec.security_opt)?;
-    super::start::log_options(spec)?;
+    super::log_options::log_options(spec)?;
     if !spec.working_dir.is_empty() && !spec.working_dir.starts_with('/') {
         return Err(EngineError::invalid(format!(
             "the working directory '{}' is invalid, it needs to be an absolute path",
@@ -346,17 +346,15 @@ fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
             "more than 100,000 variables and labels",
         ));
     }
-    for text in spec
-        .env
-        .iter()
-        .chain(spec.cmd.iter().flatten())
-        .chain(spec.entrypoint.iter().flatten())
-    {
-        if text.contains('\0') {
-            return Err(EngineError::invalid(
-                "a NUL byte cannot be passed to a program",
-            ));
-        }
+    let variables = spec.env.iter().map(|text| ("variable", text));
+    let commands = spec.entrypoint.iter().flatten();
+    let words = commands.chain(spec.cmd.iter().flatten());
+    let mut all = variables.chain(words.map(|text| ("word of the command", text)));
+    if let Some((what, text)) = all.find(|(_, text)| text.contains('\0')) {
+        let shown: String = text.chars().take(100).collect();
+        return Err(EngineError::invalid(format!(
+            "a NUL byte cannot be passed to a program: {what} {shown:?}"
+        )));
     }
     for bind in &spec.binds {
         make_bind_source(bind)?;

@@ -18,3 +18,4 @@ pub mod watch;
 pub(crate) mod facts;
 pub(crate) mod files;
 mod links;
+mod log_options;

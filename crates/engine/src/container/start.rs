@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use monitor::job::{Job, LogOptions, VolumeMount};
+use monitor::job::{Job, VolumeMount};
 use monitor::protocol;
 use monitor::spawn::Waiting;
 use storage::containers::{ContainerRecord, StoredContainer, make_run_directory};
@@ -284,7 +284,7 @@ impl Engine {
             tty: spec.tty,
             open_stdin: spec.open_stdin,
             stdin_once: spec.stdin_once,
-            log: log_options(spec)?,
+            log: super::log_options::log_options(spec)?,
             restart: spec.restart.clone(),
             health: health_check(spec.healthcheck.as_ref()),
             stop_signal,
@@ -455,45 +455,4 @@ fn health_check(check: Option<&Healthcheck>) -> Option<Healthcheck> {
         start_interval_ns: or(check.start_interval_ns, 5 * SECOND_NS),
         retries: if check.retries > 0 { check.retries } else { 3 },
     })
-}
-
-/// `--log-driver` and `--log-opt`.
-///
-/// # Errors
-/// A driver or option that is not known, by name.
-pub(crate) fn log_options(
-    spec: &types::container::ContainerSpec,
-) -> Result<LogOptions, EngineError> {
-    let mut options = LogOptions::default();
-    match spec.log_driver.as_str() {
-        "" | "json-file" | "local" => {}
-        "none" => options.disabled = true,
-        other => {
-            return Err(EngineError::invalid(format!(
-                "logger: no log driver named '{other}' is registered (json-file, local and none are)"
-            )));
-        }
-    }
-    for (key, value) in &spec.log_options {
-        let invalid =
-            || EngineError::invalid(format!("invalid value {value:?} for log opt '{key}'"));
-        match key.as_str() {
-            "max-size" if value == "-1" => options.file_bytes_max = 0,
-            "max-size" => {
-                let bytes = types::units::from_human_size(value).map_err(|_| invalid())?;
-                options.file_bytes_max = u64::try_from(bytes).map_err(|_| invalid())?;
-            }
-            "max-file" => {
-                options.files_max = value.parse().ok().filter(|n| *n > 0).ok_or_else(invalid)?;
-            }
-            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env"
-            | "env-regex" | "tag" => {}
-            other => {
-                return Err(EngineError::invalid(format!(
-                    "unknown log opt '{other}' for json-file log driver"
-                )));
-            }
-        }
-    }
-    Ok(options)
 }

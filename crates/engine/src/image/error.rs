@@ -147,6 +147,15 @@ pub enum ImageError {
         /// What is wrong.
         what: String,
     },
+    /// What is wrong with an archive that has a name.
+    #[error("{name}")]
+    Named {
+        /// Its path, as the user gave it.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<ImageError>,
+    },
     /// A member of an archive that cannot be read as JSON.
     #[error("{member} of the archive cannot be read")]
     ArchiveJson {
@@ -221,6 +230,27 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// Says which archive is meant, where that is what is wrong.
+    #[must_use]
+    pub fn of_archive(self, name: &str) -> Self {
+        match self {
+            Self::Document { .. }
+            | Self::DigestMismatch { .. }
+            | Self::DiffIdMismatch { .. }
+            | Self::Unpack { .. }
+            | Self::Tar { .. }
+            | Self::Source { .. }
+            | Self::Archive { .. }
+            | Self::ArchiveJson { .. }
+            | Self::NameWithDigest { .. }
+            | Self::Reference { .. } => Self::Named {
+                name: name.to_owned(),
+                source: Box::new(self),
+            },
+            other => other,
+        }
+    }
+
     /// Whether no registry was there to answer.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Registry(error) if error.is_unreachable())

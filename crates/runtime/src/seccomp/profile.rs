@@ -13,6 +13,8 @@ use crate::capabilities::CapSet;
 /// A profile's text; Docker's own has 13 KiB.
 const PROFILE_BYTES_MAX: usize = 1024 * 1024;
 const ARGUMENTS_MAX: u32 = 6;
+/// As much of a rule's name as an error shows.
+const NAME_SHOWN_MAX: usize = 64;
 const EPERM: u16 = 1;
 
 /// Why a profile is refused.
@@ -62,6 +64,14 @@ pub enum ProfileError {
     /// Docker's words.
     #[error("invalid kernel version: {0:?}, expected \"<kernel>.<major>\"")]
     Kernel(String),
+    /// What is wrong with one rule.
+    #[error("{fault}, in {place}")]
+    Rule {
+        /// Its place in the document and its first name: `syscalls[3] (mkdir)`.
+        place: String,
+        /// What is wrong.
+        fault: Box<ProfileError>,
+    },
     /// The kernel takes 4096 instructions.
     #[error("the seccomp profile is too long for the kernel: it makes more than 4096 instructions")]
     TooLong,
@@ -123,7 +133,17 @@ impl Profile {
                 arch_map.push((native, subordinates));
             }
         }
-        let rules: Result<_, _> = rules.into_iter().map(ProfileRule::from_document).collect();
+        let rules: Result<_, _> = rules
+            .into_iter()
+            .enumerate()
+            .map(|(at, rule)| {
+                let place = rule.place(at);
+                ProfileRule::from_document(rule).map_err(|fault| ProfileError::Rule {
+                    place,
+                    fault: Box::new(fault),
+                })
+            })
+            .collect();
         Ok(Some(Self {
             default: action(&document.default_action, document.default_errno_ret)?,
             architectures: architectures(&names)?,
@@ -353,6 +373,21 @@ struct RuleDocument {
     args: Option<Vec<ArgumentDocument>>,
     includes: Option<RequirementDocument>,
     excludes: Option<RequirementDocument>,
+}
+
+impl RuleDocument {
+    /// Where it stands, for whoever looks for it.
+    fn place(&self, at: usize) -> String {
+        let listed = self.names.iter().flatten();
+        let name = self.name.iter().chain(listed).find(|name| !name.is_empty());
+        match name {
+            Some(name) => {
+                let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
+                format!("syscalls[{at}] ({name})")
+            }
+            None => format!("syscalls[{at}]"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -613,5 +648,9 @@ mod tests {
             let error = Profile::parse(&text).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+        let second = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["read"], "action": "SCMP_ACT_ALLOW"}, {"names": ["mkdir", "rmdir"], "action": "X"}]}"#;
+        let error = Profile::parse(second).unwrap_err().to_string();
+        assert!(error.ends_with("in syscalls[1] (mkdir)"), "{error}");
     }
 }

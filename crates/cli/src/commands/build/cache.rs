@@ -4,13 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use engine::Engine;
-use engine::build::CachePrune;
+use engine::build::{CachePrune, CachedStep};
 use types::units::human_size;
 
 use crate::commands::prune::confirmed;
-use crate::commands::{fail_text, print};
+use crate::commands::{fail_text, print, print_list};
 use crate::errors;
 use crate::flags::Invocation;
+use crate::output::table::{Layout, Row, Titles, render};
+use crate::output::template::Value;
 
 const QUESTION: &str =
     "WARNING! This will remove all dangling build cache. Are you sure you want to continue? [y/N] ";
@@ -68,10 +70,10 @@ pub(crate) fn builder_prune(engine: &Engine, invocation: &Invocation) -> ExitCod
 
 pub(crate) fn buildx_du(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
-    if matches.is_set("format") || matches.is_set("filter") {
+    if matches.is_set("filter") {
         return fail_text(
             invocation,
-            "buildx du knows no --format and no --filter yet",
+            "buildx du knows no --filter yet; --format and grep choose rows",
         );
     }
     let steps = match engine.cached_steps() {
@@ -81,6 +83,15 @@ pub(crate) fn buildx_du(engine: &Engine, invocation: &Invocation) -> ExitCode {
             return ExitCode::from(1);
         }
     };
+    let format = matches.get_str("format");
+    if !format.is_empty() {
+        let layout = Layout {
+            format,
+            titles: DU_TITLES,
+            escape_control: crate::terminal::is_terminal(rustix::stdio::stdout()),
+        };
+        return print_list(render(layout, steps.iter().rev().map(du_row)));
+    }
     let mut sum = 0;
     let mut shared = 0;
     let is_verbose = matches.get_bool("verbose");
@@ -118,4 +129,27 @@ pub(crate) fn buildx_du(engine: &Engine, invocation: &Invocation) -> ExitCode {
     ));
     print(&format!("Total:\t\t{}\n", human_size(sum as f64)));
     ExitCode::SUCCESS
+}
+
+const DU_TITLES: &Titles = &[
+    ("Description", "DESCRIPTION"),
+    ("ID", "ID"),
+    ("Reclaimable", "RECLAIMABLE"),
+    ("Shared", "SHARED"),
+    ("Size", "SIZE"),
+    ("Type", "TYPE"),
+];
+
+/// A step for `--format`.
+fn du_row(step: &CachedStep) -> Row {
+    const MEMBERS: &[&str] = &["Description", "ID", "Reclaimable", "Shared", "Size", "Type"];
+    let values = vec![
+        Value::string(step.description.as_str()),
+        Value::string(step.key.as_str()),
+        Value::from_json(&(!step.is_shared).into()),
+        Value::from_json(&step.is_shared.into()),
+        Value::string(human_size(step.size_bytes as f64)),
+        Value::string(step.kind.as_str()),
+    ];
+    Row::new("*commands.duContext", MEMBERS, values)
 }

@@ -13,13 +13,13 @@ use types::units::human_size_with_precision;
 
 use super::{Done, Failure, OneOff, containers, is_oneoff, plain, project_or_name};
 use crate::commands::list::row;
-use crate::commands::{print, print_line};
+use crate::commands::{print, print_line, print_list};
 use crate::flags::Invocation;
 use crate::output::rows::Clock;
 use crate::output::rows::containers::ContainerRow;
 use crate::output::rows::ports::ports_text;
-use crate::output::table::align;
-use crate::output::template::escape_control;
+use crate::output::table::{Layout, Row, Titles, align, render};
+use crate::output::template::{Value as Cell, escape_control};
 use crate::output::text::{ellipsis, short_id};
 
 fn clock() -> Clock {
@@ -41,15 +41,69 @@ fn table(titles: &[&str], rows: &[Vec<String>]) {
     print(&aligned);
 }
 
-/// `table`, `json` or refused: the lists of `compose` have no templates.
-fn is_json(invocation: &Invocation) -> Result<bool, Failure> {
+/// How a list is asked for.
+enum Look<'a> {
+    Table,
+    Json,
+    /// A Go template.
+    Template(&'a str),
+}
+
+fn look(invocation: &Invocation) -> Look<'_> {
     match invocation.matches.get_str("format") {
-        "" | "table" => Ok(false),
-        "json" => Ok(true),
-        other => Err(Failure::text(format!(
-            "format {other:?} is not supported here: table and json are"
-        ))),
+        "" | "table" => Look::Table,
+        "json" => Look::Json,
+        template => Look::Template(template),
     }
+}
+
+/// Titles of `table {{.Name}}`, of every list.
+const TITLES: &Titles = &[
+    ("Command", "COMMAND"),
+    ("ConfigFiles", "CONFIG FILES"),
+    ("ContainerName", "CONTAINER"),
+    ("Created", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Driver", "DRIVER"),
+    ("ExitCode", "EXIT CODE"),
+    ("Health", "HEALTH"),
+    ("ID", "ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Name", "NAME"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
+    ("Ports", "PORTS"),
+    ("Project", "PROJECT"),
+    ("Publishers", "PUBLISHERS"),
+    ("Repository", "REPOSITORY"),
+    ("RunningFor", "CREATED"),
+    ("Service", "SERVICE"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Tag", "TAG"),
+];
+
+/// Prints a list by a template. What the template may name is what the JSON form has.
+fn by_template(
+    format: &str,
+    (type_name, members): (&'static str, &'static [&'static str]),
+    rows: impl Iterator<Item = Value>,
+) -> ExitCode {
+    let layout = Layout {
+        format,
+        titles: TITLES,
+        escape_control: crate::terminal::is_terminal(rustix::stdio::stdout()),
+    };
+    let row = |json: Value| {
+        let values = members.iter().map(|name| Cell::from_json(&json[*name]));
+        Row::new(type_name, members, values.collect())
+    };
+    print_list(render(layout, rows.map(row)))
 }
 
 fn running_for(row: &ContainerRow) -> String {
@@ -97,14 +151,28 @@ pub(super) fn ps(engine: &Engine, invocation: &Invocation) -> Done {
         .iter()
         .map(|stored| row(engine, stored, &clock, false))
         .collect();
-    if is_json(invocation)? {
-        for (stored, row) in found.iter().zip(&rows) {
-            print_line(&ps_json(stored, row).to_string());
+    let mut documents = found
+        .iter()
+        .zip(&rows)
+        .map(|(stored, row)| ps_json(stored, row));
+    match look(invocation) {
+        Look::Table => {}
+        Look::Json => {
+            documents.for_each(|one| print_line(&one.to_string()));
+            return Ok(ExitCode::SUCCESS);
         }
-        return Ok(ExitCode::SUCCESS);
+        Look::Template(format) => {
+            let kind = ("*formatter.ContainerContext", PS_MEMBERS);
+            return Ok(by_template(format, kind, &mut documents));
+        }
     }
+    ps_table(&found, &rows, matches.get_bool("no-trunc"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ps_table(found: &[StoredContainer], rows: &[ContainerRow], is_whole: bool) {
     let cells = |(stored, row): (&StoredContainer, &ContainerRow)| {
-        let command = match matches.get_bool("no-trunc") {
+        let command = match is_whole {
             true => row.command.clone(),
             false => ellipsis(&row.command, 20),
         };
@@ -118,14 +186,13 @@ pub(super) fn ps(engine: &Engine, invocation: &Invocation) -> Done {
             ports_text(&row.ports),
         ]
     };
-    let rows: Vec<Vec<String>> = found.iter().zip(&rows).map(cells).collect();
+    let rows: Vec<Vec<String>> = found.iter().zip(rows).map(cells).collect();
     table(
         &[
             "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
         ],
         &rows,
     );
-    Ok(ExitCode::SUCCESS)
 }
 
 fn statuses(invocation: &Invocation) -> Result<BTreeSet<String>, Failure> {
@@ -143,6 +210,29 @@ fn statuses(invocation: &Invocation) -> Result<BTreeSet<String>, Failure> {
     }
     Ok(all)
 }
+
+const PS_MEMBERS: &[&str] = &[
+    "Command",
+    "CreatedAt",
+    "ExitCode",
+    "Health",
+    "ID",
+    "Image",
+    "Labels",
+    "LocalVolumes",
+    "Mounts",
+    "Name",
+    "Names",
+    "Networks",
+    "Ports",
+    "Project",
+    "Publishers",
+    "RunningFor",
+    "Service",
+    "Size",
+    "State",
+    "Status",
+];
 
 fn ps_json(stored: &StoredContainer, row: &ContainerRow) -> Value {
     let state = &stored.state;
@@ -242,13 +332,19 @@ pub(super) fn ls(engine: &Engine, invocation: &Invocation) -> Done {
             .collect();
         all.into_iter().collect::<Vec<_>>().join(",")
     };
-    if is_json(invocation)? {
-        let list: Vec<Value> = projects
-            .iter()
-            .map(|(name, containers)| json!({ "Name": name, "Status": status(containers), "ConfigFiles": files(containers) }))
-            .collect();
-        print_line(&Value::Array(list).to_string());
-        return Ok(ExitCode::SUCCESS);
+    let documents = projects.iter().map(|(name, containers)| {
+        json!({ "Name": name, "Status": status(containers), "ConfigFiles": files(containers) })
+    });
+    match look(invocation) {
+        Look::Table => {}
+        Look::Json => {
+            print_line(&Value::Array(documents.collect()).to_string());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Look::Template(format) => {
+            let kind = ("compose.Stack", &["ConfigFiles", "Name", "Status"][..]);
+            return Ok(by_template(format, kind, documents));
+        }
     }
     let rows: Vec<Vec<String>> = projects
         .iter()
@@ -274,15 +370,25 @@ pub(super) fn images(engine: &Engine, invocation: &Invocation) -> Done {
         .iter()
         .map(|stored| seen_image(engine, stored))
         .collect();
-    if is_json(invocation)? {
-        let list = seen.iter().map(|image| {
-            json!({
-                "ID": image.id, "ContainerName": image.container, "Repository": image.repository,
-                "Tag": image.tag, "Platform": image.platform, "Size": image.size, "Created": image.created
-            })
-        });
-        print_line(&Value::Array(list.collect()).to_string());
-        return Ok(ExitCode::SUCCESS);
+    let documents = seen.iter().map(|image| {
+        json!({
+            "ID": image.id, "ContainerName": image.container, "Repository": image.repository,
+            "Tag": image.tag, "Platform": image.platform, "Size": image.size, "Created": image.created
+        })
+    });
+    match look(invocation) {
+        Look::Table => {}
+        Look::Json => {
+            print_line(&Value::Array(documents.collect()).to_string());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Look::Template(format) => {
+            return Ok(by_template(
+                format,
+                ("compose.Image", IMAGE_MEMBERS),
+                documents,
+            ));
+        }
     }
     let titles = [
         "CONTAINER",
@@ -297,6 +403,16 @@ pub(super) fn images(engine: &Engine, invocation: &Invocation) -> Done {
     table(&titles, &rows);
     Ok(ExitCode::SUCCESS)
 }
+
+const IMAGE_MEMBERS: &[&str] = &[
+    "ContainerName",
+    "Created",
+    "ID",
+    "Platform",
+    "Repository",
+    "Size",
+    "Tag",
+];
 
 /// The image of a container.
 struct SeenImage {
@@ -372,11 +488,19 @@ pub(super) fn volumes(engine: &Engine, invocation: &Invocation) -> Done {
         names.iter().for_each(|name| print_line(name));
         return Ok(ExitCode::SUCCESS);
     }
-    if is_json(invocation)? {
-        for name in &names {
-            print_line(&json!({ "Driver": "local", "Name": name }).to_string());
+    let mut documents = names
+        .iter()
+        .map(|name| json!({ "Driver": "local", "Name": name }));
+    match look(invocation) {
+        Look::Table => {}
+        Look::Json => {
+            documents.for_each(|one| print_line(&one.to_string()));
+            return Ok(ExitCode::SUCCESS);
         }
-        return Ok(ExitCode::SUCCESS);
+        Look::Template(format) => {
+            let kind = ("*formatter.volumeContext", &["Driver", "Name"][..]);
+            return Ok(by_template(format, kind, &mut documents));
+        }
     }
     let rows: Vec<Vec<String>> = names
         .into_iter()
