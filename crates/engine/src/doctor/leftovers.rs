@@ -60,7 +60,22 @@ impl Engine {
                 }
             }
         }
+        all.extend(self.damaged_images());
         all
+    }
+
+    /// Images whose records cannot be read; while there is one, images cannot be listed.
+    fn damaged_images(&self) -> Vec<Finding> {
+        let directory = self.store().path("images");
+        let names = names_in(&directory).into_iter();
+        let damaged = names.filter_map(|name| {
+            let id = types::digest::Digest::parse(&name.replacen('-', ":", 1)).ok()?;
+            let error = self.store().image(&id).err()?;
+            let error = Some(error.to_string()).filter(|text| text.contains("damaged"))?;
+            let command = format!("mv {} /root/", directory.join(&name).display());
+            Some(warning(format!("image {} cannot be read: {error}", id.short())).command(command))
+        });
+        damaged.collect()
     }
 
     /// Nothing is ever mounted in the host's namespace, so that whatever is beneath our roots there
