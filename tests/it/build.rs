@@ -338,7 +338,14 @@ EOF
         rm ctx/.dockerignore; mkfifo ctx/.dockerignore; timeout 20 caisson build ctx 2> log; [ $? = 1 ] && grep -q 'dockerignore: it is no regular file' log || { cat log; exit 8; }
         rm ctx/.dockerignore; mv ctx/Dockerfile d; mkfifo ctx/Dockerfile; timeout 20 caisson build ctx 2> log; [ $? = 1 ] && grep -q 'Dockerfile: it is no regular file' log || { cat log; exit 9; }
         tar -C ctx -c . > c.tar; timeout 20 caisson build - < c.tar 2> log; [ $? = 1 ] || { cat log; exit 10; }
-        build -f <(cat d) -t app ctx || { cat log; exit 11; }"#;
+        build -f <(cat d) -t app ctx || { cat log; exit 11; }
+        # As deep as directories may be, and deeper.
+        rm ctx/Dockerfile; printf 'FROM busybox\nCOPY d /d\nRUN find /d -type d | wc -l > /count\n' > ctx/Dockerfile; nest() { (cd ctx; for i in $(seq $1); do mkdir d; cd d; done); }
+        nest 500; build -t app ctx && [ $(caisson run --rm $N app cat /count) = 500 ] || { cat log; exit 12; }
+        rm -r ctx/d; nest 700; build ctx && exit 13; grep -q 'directories are nested more than 512 deep' log && grep -q '2 | >>> COPY d /d' log || { cat log; exit 14; }
+        # The host is found under the name that was given to it.
+        printf 'FROM busybox\nRUN grep -w me /etc/hosts > /me\n' > ctx/Dockerfile; rm -r ctx/d; build --add-host me:host-gateway -t app ctx && [ "$(caisson run --rm $N app cat /me)" = '127.0.0.1	me' ] || { cat log; exit 15; }
+        caisson run --rm --network none --add-host me:host-gateway app grep -q host-gateway /etc/hosts && exit 16; true"#;
 }
 
 /// Something on a loopback of the test's own.

@@ -148,6 +148,9 @@ pub struct Options<'a> {
     pub asks_others: bool,
 }
 
+/// Workers go down into directories, as deep as they allow them to be nested.
+const STACK_BYTES: usize = 16 << 20;
+
 /// Solves a graph.
 ///
 /// # Errors
@@ -168,7 +171,10 @@ pub fn solve<W: Worker>(
     std::thread::scope(|scope| {
         let helpers = options.width.clamp(1, needed.max(1)) - 1;
         for _ in 0..helpers {
-            scope.spawn(|| solver.work());
+            // Where no thread is to be had, those that are do the work.
+            let _ = std::thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, || solver.work());
         }
         solver.work();
     });

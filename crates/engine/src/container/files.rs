@@ -8,6 +8,7 @@ use storage::containers::ContainerRecord;
 use sys::Context;
 
 use types::container::ContainerSpec;
+use types::env::HOST_GATEWAY;
 
 use super::links::Link;
 use super::plan::{NetworkMode, network_mode};
@@ -56,15 +57,19 @@ fn put(directory: &Path, name: &str, text: &str) -> Result<(), EngineError> {
 }
 
 fn hosts(record: &ContainerRecord, hostname: &str, places: &[Place], links: &[Link]) -> String {
-    let mut text = match network_mode(&record.spec) {
-        NetworkMode::Host => sys::host::read_text("/etc/hosts"),
-        _ => HOSTS.to_string(),
+    let is_host = network_mode(&record.spec) == NetworkMode::Host;
+    let mut text = match is_host {
+        true => sys::host::read_text("/etc/hosts"),
+        false => HOSTS.to_string(),
     };
     let gateway = places.iter().flat_map(|place| &place.gateways).next();
     for entry in &record.spec.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {
             let address = match (address, gateway) {
-                ("host-gateway", Some(gateway)) => gateway.to_string(),
+                (HOST_GATEWAY, Some(gateway)) => gateway.to_string(),
+                // Who is in the host's own network finds it there; who is in none finds nobody.
+                (HOST_GATEWAY, None) if is_host => "127.0.0.1".to_owned(),
+                (HOST_GATEWAY, None) => continue,
                 (given, _) => given.to_string(),
             };
             text.push_str(&format!("{address}\t{name}\n"));
