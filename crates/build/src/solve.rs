@@ -172,9 +172,8 @@ pub fn solve<W: Worker>(
         let helpers = options.width.clamp(1, needed.max(1)) - 1;
         for _ in 0..helpers {
             // Where no thread is to be had, those that are do the work.
-            let _ = std::thread::Builder::new()
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || solver.work());
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            let _ = thread.spawn_scoped(scope, || solver.work());
         }
         solver.work();
     });
