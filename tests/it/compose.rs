@@ -48,6 +48,9 @@ projects! {
     the_foreground_shows_output_and_ends_with_a_services_code: r#"
         printf 'name: p\nservices:\n  a: {image: busybox, command: [sh, -c, "echo one; sleep 1; exit 7"]}\n  b: %s\n' "$DB" | y
         c up --exit-code-from a > o 2>/dev/null; [ $? = 7 ] && grep -qx 'a-1  | one' o && [ -z "$(c ps -q)" ] || { cat o; exit 2; }
+        c up --abort-on-container-failure > o 2>/dev/null; [ $? = 7 ] && [ -z "$(c ps -q)" ] || { cat o; exit 4; }
+        # Who reads no more does not stop what runs.
+        printf 'services: {l: {image: busybox, stop_signal: KILL, command: [sh, -c, "while :; do echo l; sleep .1; done"]}}' > l.yaml; caisson compose -p l -f l.yaml up 2>/dev/null | grep -q 'l-1  | l' && [ -n "$(c -p l -f l.yaml ps -q)" ] && c -p l -f l.yaml down 2>/dev/null || exit 5
         caisson compose up b > o 2>/dev/null & p=$!; waits grep -q 'b-1  | up' o; kill -TERM $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] || exit 3
         c down 2>/dev/null; gone"#;
     commands_on_one_service: r#"
@@ -82,6 +85,7 @@ projects! {
         printf 'services:\n  web:\n    image: busybox\n    enviroment: {}\n' | y; c config > o 2> e; [ $? = 1 ] && grep -q "compose.yaml:4:5: services.web additional properties 'enviroment' not allowed" e && grep -q 'did you mean `environment`' e || exit 2
         printf 'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n' | y; c up -d 2>&1 | grep -q 'values, those counted that aliases repeat' || exit 3
         printf 'services: {a: {image: busybox, provider: {type: x}}}' | y; c up -d 2>&1 | grep -q 'provider is not supported' || exit 4
+        printf 'services: {a: {image: busybox, volumes: ["d:/d"]}}\nvolumes: {d: }\n' | y; c up -d 2> e; [ $? = 1 ] && grep -q "services.a.volumes: invalid mount path: 'd:/d' mount path must be absolute" e && grep -q 'drive of Windows' e && [ -z "$(caisson ps -aq)" ] || { cat e; exit 6; }
         printf 'include: [/dev/zero]\nservices: {}\n' | y; timeout 5 caisson compose config 2>&1 | grep -q 'not a regular file' || exit 5
         rm compose.yaml; c ps 2>&1 | grep -q 'no configuration file provided: not found' && gone"#;
     a_hundred_services_come_and_go: r#"

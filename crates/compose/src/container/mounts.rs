@@ -10,6 +10,7 @@ use crate::model::{self, FileReference, ServiceVolume};
 impl Maker<'_> {
     pub(super) fn mounts(&self, spec: &mut ContainerSpec) -> Result<(), ComposeError> {
         for volume in &self.service.volumes {
+            self.check_target(volume)?;
             match volume.kind.as_str() {
                 "bind" if !needs_mount(volume) => {
                     spec.binds.push(bind_text(&volume.source, volume))
@@ -38,6 +39,27 @@ impl Maker<'_> {
             }
         }
         Ok(())
+    }
+
+    fn check_target(&self, volume: &ServiceVolume) -> Result<(), ComposeError> {
+        let target = volume.target.as_str();
+        if target.starts_with('/') {
+            return Ok(());
+        }
+        let mut error = ComposeError::of_project(format!(
+            "services.{}.volumes: invalid mount path: '{target}' mount path must be absolute",
+            self.name
+        ));
+        error.hint = match target.as_bytes() {
+            [letter, b':', ..] if letter.is_ascii_alphabetic() => Some(format!(
+                "Compose reads one letter before a colon as a drive of Windows: give the volume a longer \
+                 name, or write {{type: volume, source: {}, target: {}}}",
+                &target[..1],
+                &target[2..]
+            )),
+            _ => Some(format!("write the whole path, /{target}")),
+        };
+        Err(error)
     }
 
     fn volume_name<'v>(&'v self, key: &'v str) -> &'v str {

@@ -24,8 +24,8 @@ use crate::terminal;
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(25);
 const SIGNAL_KILL: i32 = 9;
-/// A terminal that changes its size says so by this signal.
-const SIGNAL_WINDOW: i32 = 28;
+/// Signals that ask for nothing: nobody reads our output, we go on, urgent data, the window's size.
+const NOT_ASKING: [i32; 4] = [13, 18, 23, 28];
 
 /// `--wait`: until every service runs, or is healthy where it has a check.
 pub(super) fn wait_for(
@@ -188,7 +188,7 @@ impl<'a> Output<'a> {
     /// Whether somebody asks for the end.
     fn is_asked(&self) -> bool {
         let signal = self.signals.as_ref().and_then(engine::signals::read);
-        signal.is_some_and(|signal| signal != SIGNAL_WINDOW)
+        signal.is_some_and(|signal| !NOT_ASKING.contains(&signal))
     }
 
     /// Shows output until all have ended, or somebody or something asks for the end. With `--watch`
