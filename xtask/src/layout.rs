@@ -22,6 +22,8 @@ const STEP: &str = include_str!("layout/step.c");
 /// What many functions are called (each closure of a function, what drops a value) is written out in
 /// full, hash and all, if all that are called so have more than twice the bytes of those that ran, and this.
 const SHARED_NAME_BYTES: u64 = 512;
+/// Set for ourselves in the network that is thrown away.
+const WITHIN: &str = "CAISSON_LAYOUT_WITHIN";
 /// The commands whose start matters.
 const RECORDED: &[&[&str]] = &[
     &["run", "--rm", "--network", "none", "busybox", "true"],
@@ -44,6 +46,16 @@ struct Section {
 
 /// Records, and writes the script. Needs root, and ten minutes.
 pub(crate) fn command() -> anyhow::Result<()> {
+    // In a network of its own, with which the recorded container's bridge goes.
+    if std::env::var_os(WITHIN).is_none() {
+        let this = std::env::current_exe().context("cannot find this program")?;
+        let mut within = Command::new("unshare");
+        return run(within
+            .args(["--net", "--"])
+            .arg(this)
+            .arg("layout")
+            .env(WITHIN, "1"));
+    }
     let scratch = tempfile::tempdir_in("/var/tmp")?;
     let map = scratch.path().join("map");
     let link = format!("link-arg=-Wl,-Map={}", map.display());
