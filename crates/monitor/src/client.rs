@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use runtime::Failure;
+use rustix::io::Errno;
 use serde::Serialize;
 use sys::{Context, SysError};
 
@@ -98,7 +99,7 @@ impl Connection {
         let (length, fds) = loop {
             match sys::socket::receive(&self.socket, &mut self.buffer) {
                 // Told once, and before what the monitor said last.
-                Err(rustix::io::Errno::CONNRESET) if !self.was_unread => self.was_unread = true,
+                Err(Errno::CONNRESET) if !self.was_unread => self.was_unread = true,
                 other => break other.on("hear from", "monitor")?,
             }
         };
@@ -120,6 +121,19 @@ impl Connection {
     /// The monitor's refusal; a monitor that ends meanwhile has carried out what ends it.
     pub fn answer(&mut self) -> Result<(), Failure> {
         self.is_confirmed().map(|_| ())
+    }
+
+    /// Sends a request that is only carried out or not. Whether the monitor said that it is: else it has ended,
+    /// or was killed.
+    ///
+    /// # Errors
+    /// The monitor's refusal.
+    pub fn ask(&mut self, kind: Kind, body: &impl Serialize) -> Result<bool, Failure> {
+        match self.send(kind, body) {
+            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(false),
+            Err(error) => Err(error.into()),
+            Ok(()) => self.is_confirmed(),
+        }
     }
 
     /// Whether the monitor went without having read all that was sent (unix(7): ECONNRESET).

@@ -178,11 +178,8 @@ impl Engine {
         }
         types::id::check_container_name(name)
             .map_err(|error| EngineError::invalid(error.to_string()))?;
-        let _lock = self
-            .store()
-            .lock_container(&stored.record.id)
-            .map_err(|error| EngineError::of_container(error, key))?;
-        let mut record = self.store().read_container(&stored.record.id)?.record;
+        let (stored, connection, _lock) = self.lock_connected(&stored.record.id)?;
+        let mut record = stored.record;
         if record.name == name {
             return Err(EngineError::invalid(
                 "renaming a container with the same name as its current name",
@@ -202,7 +199,7 @@ impl Engine {
         sys::fail::point("engine.rename.done");
         self.announce(&record, "rename", &[("oldName", format!("/{old}"))]);
         // A monitor that ends right now needs no new name.
-        if let Ok(Some(mut connection)) = self.connect(&stored) {
+        if let Some(mut connection) = connection {
             let request = Rename { name: name.into() };
             if connection.send(Kind::Rename, &request).is_ok() {
                 connection.answer()?;

@@ -43,13 +43,12 @@ impl Engine {
     /// # Errors
     /// A limit that the kernel refuses; then nothing has changed.
     pub fn update(&self, key: &str, request: &UpdateRequest) -> Result<(), EngineError> {
-        let stored = self.container(key)?;
-        let id = stored.record.id.clone();
-        let _lock = self
-            .store()
-            .lock_container(&id)
-            .map_err(|error| EngineError::of_container(error, key))?;
-        let mut record = self.store().read_container(&id)?.record;
+        Self::until_confirmed(key, || self.try_update(key, request))
+    }
+
+    fn try_update(&self, key: &str, request: &UpdateRequest) -> Result<bool, EngineError> {
+        let (stored, connection, _lock) = self.lock_connected(key)?;
+        let mut record = stored.record;
         if record.spec.auto_remove
             && request
                 .restart
@@ -67,20 +66,21 @@ impl Engine {
         if let Some(policy) = &request.restart {
             record.spec.restart = policy.clone();
         }
-        if let Some(mut connection) = self.connect(&stored)? {
+        if let Some(mut connection) = connection {
             sys::fail::point("engine.update.planned");
             let update = Update {
                 resources: Some(record.spec.resources.clone()),
                 restart: request.restart.clone(),
             };
-            connection.send(Kind::Update, &update)?;
-            connection.answer()?;
+            if !connection.ask(Kind::Update, &update)? {
+                return Ok(false);
+            }
         }
         self.store().update_container(&record)?;
         if stored.state.pid == 0 {
             self.announce(&record, "update", &[]);
         }
-        Ok(())
+        Ok(true)
     }
 }
 

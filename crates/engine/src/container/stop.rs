@@ -4,6 +4,7 @@ use monitor::client::{Connection, Packet};
 use monitor::protocol::{self, Kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use storage::containers::StoredContainer;
+use sys::lock::Lock;
 use types::state::Status;
 
 use crate::Engine;
@@ -64,6 +65,49 @@ impl Engine {
         }
         Err(EngineError::conflict(format!(
             "the monitor of container {id} does not answer"
+        )))
+    }
+
+    /// A container as it is, locked, and where it runs a connection to its monitor: made before the lock,
+    /// because whoever finds a killed monitor locks the container to give it a successor.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchContainer`]; a container that starts or ends at each look.
+    pub(crate) fn lock_connected(
+        &self,
+        key: &str,
+    ) -> Result<(StoredContainer, Option<Connection>, Lock), EngineError> {
+        let of = |error| EngineError::of_container(error, key);
+        for _ in 0..MONITORS_MAX {
+            let stored = self.container(key)?;
+            let connection = self.connect(&stored)?;
+            let lock = self.store().lock_container(&stored.record.id).map_err(of)?;
+            let stored = self.store().read_container(&stored.record.id).map_err(of)?;
+            if stored.state.status.is_live() == connection.is_some() {
+                return Ok((stored, connection, lock));
+            }
+        }
+        Err(EngineError::conflict(format!(
+            "container {key} starts or ends right now; try again"
+        )))
+    }
+
+    /// Attempts again what a monitor did not confirm: it was killed, and has a successor now, or the container
+    /// has ended.
+    ///
+    /// # Errors
+    /// The attempt's; monitors that are killed each time.
+    pub(crate) fn until_confirmed(
+        key: &str,
+        attempt: impl Fn() -> Result<bool, EngineError>,
+    ) -> Result<(), EngineError> {
+        for _ in 0..MONITORS_MAX {
+            if attempt()? {
+                return Ok(());
+            }
+        }
+        Err(EngineError::conflict(format!(
+            "the monitor of container {key} does not answer"
         )))
     }
 

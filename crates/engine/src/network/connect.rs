@@ -1,6 +1,10 @@
 //! `network connect` and `disconnect`: also while the container runs.
 
+use std::net::IpAddr;
+
+use monitor::client::Connection;
 use monitor::protocol::{Disconnect, Kind};
+use network::attachment::Endpoint;
 use network::names::Names;
 use storage::containers::ContainerRecord;
 use storage::networks::NetworkRecord;
@@ -19,13 +23,20 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is connected already or shares another's network.
     pub fn connect_network(&self, key: &str, asked: NetworkAttachment) -> Result<(), EngineError> {
+        Self::until_confirmed(key, || self.try_connect_network(key, asked.clone()))
+    }
+
+    fn try_connect_network(
+        &self,
+        key: &str,
+        asked: NetworkAttachment,
+    ) -> Result<bool, EngineError> {
         self.check_place(&asked)?;
         let stored = self.container(key)?;
-        let mut record = stored.record;
         let network = self.bridge_network(&asked.target)?;
-        check_joinable(&record.spec)?;
-        let _lock = self.store().lock_container(&record.id)?;
-        record = self.store().read_container(&record.id)?.record;
+        check_joinable(&stored.record.spec)?;
+        let (stored, connection, _lock) = self.lock_connected(&stored.record.id)?;
+        let mut record = stored.record;
         if record.spec.networks.is_empty() {
             record.spec.networks.push(NetworkAttachment::default());
         }
@@ -45,30 +56,48 @@ impl Engine {
             ..asked
         };
         record.spec.networks.push(asked.clone());
-        if stored.state.status.is_live() {
-            self.begin_attachment(&record)?;
-            let places = self.attachment(&record.id);
-            let places = places.map_or_else(Vec::new, |all| all.endpoints);
-            let interfaces: Vec<_> = places.into_iter().map(|one| one.inside).collect();
-            let mut endpoint = self.place_in(&record, &asked, &network, &interfaces)?;
-            // Its monitor decides which network has the default route.
-            endpoint.gateways.clear();
-            let names = Names::of(&endpoint.network.directory);
-            names.add(&record.id, &endpoint.names, &endpoint.ips())?;
-            let (_, mut connection) = self.connect_running(&record.id)?;
-            connection.send(Kind::Connect, &endpoint)?;
-            if let Err(failure) = connection.answer() {
-                if let Some(attachment) = self.attachment(&record.id) {
-                    attachment.give_back(&endpoint);
-                }
-                return Err(failure.into());
-            }
+        if let Some(connection) = connection {
+            let Some(addresses) = self.join_running(&record, &network, &asked, connection)? else {
+                return Ok(false);
+            };
             let directory = self.store().container_directory(&record.id);
-            files::join_hosts(&directory, &record, &endpoint.ips())?;
+            files::join_hosts(&directory, &record, &addresses)?;
         }
         self.store().update_container(&record)?;
         self.announce_network(&network, "connect", &[("container", record.id.clone())]);
-        Ok(())
+        Ok(true)
+    }
+
+    /// The addresses of a running container in one more network; `None` where its monitor went meanwhile.
+    fn join_running(
+        &self,
+        record: &ContainerRecord,
+        network: &NetworkRecord,
+        asked: &NetworkAttachment,
+        mut connection: Connection,
+    ) -> Result<Option<Vec<IpAddr>>, EngineError> {
+        self.begin_attachment(record)?;
+        let places = self.attachment(&record.id);
+        let places = places.map_or_else(Vec::new, |all| all.endpoints);
+        // A monitor that was killed may have done it, and its successor keeps it.
+        if let Some(place) = places.iter().find(|one| one.network.id == network.id) {
+            return Ok(Some(place.ips()));
+        }
+        let interfaces: Vec<_> = places.into_iter().map(|one| one.inside).collect();
+        let mut endpoint = self.place_in(record, asked, network, &interfaces)?;
+        // Its monitor decides which network has the default route.
+        endpoint.gateways.clear();
+        let names = Names::of(&endpoint.network.directory);
+        names.add(&record.id, &endpoint.names, &endpoint.ips())?;
+        let outcome = connection.ask(Kind::Connect, &endpoint);
+        if !matches!(outcome, Ok(true)) {
+            let joined = self.attachment(&record.id);
+            let of_it = |one: &Endpoint| one.network.id == network.id;
+            if let Some(attachment) = joined.filter(|all| !all.endpoints.iter().any(of_it)) {
+                attachment.give_back(&endpoint);
+            }
+        }
+        Ok(outcome?.then(|| endpoint.ips()))
     }
 
     /// Disconnects a container from a network, at once where it runs.
@@ -76,13 +105,17 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is not connected.
     pub fn disconnect_network(&self, key: &str, network: &str) -> Result<(), EngineError> {
+        Self::until_confirmed(key, || self.try_disconnect_network(key, network))
+    }
+
+    fn try_disconnect_network(&self, key: &str, network: &str) -> Result<bool, EngineError> {
         let stored = self.container(key)?;
         if network == "none" && network_mode(&stored.record.spec) == NetworkMode::None {
-            return self.leave_none(&stored.record.id);
+            return self.leave_none(&stored.record.id).map(|()| true);
         }
         let network = self.bridge_network(network)?;
-        let _lock = self.store().lock_container(&stored.record.id)?;
-        let mut record = self.store().read_container(&stored.record.id)?.record;
+        let (stored, connection, _lock) = self.lock_connected(&stored.record.id)?;
+        let mut record = stored.record;
         let mut asked = record.spec.networks.clone();
         if asked.is_empty() && network_mode(&record.spec) == NetworkMode::Bridge {
             asked.push(NetworkAttachment::default());
@@ -102,8 +135,7 @@ impl Engine {
         }
         let directory = self.store().container_directory(&record.id);
         let mut gone = Vec::new();
-        if stored.state.status.is_live() {
-            let (_, mut connection) = self.connect_running(&record.id)?;
+        if let Some(mut connection) = connection {
             let places = self.attachment(&record.id);
             let left = places.into_iter().flat_map(|all| all.endpoints);
             let left = left.filter(|one| one.network.id == network.id);
@@ -111,8 +143,9 @@ impl Engine {
             let request = Disconnect {
                 network: network.id.clone(),
             };
-            connection.send(Kind::Disconnect, &request)?;
-            connection.answer()?;
+            if !connection.ask(Kind::Disconnect, &request)? {
+                return Ok(false);
+            }
         }
         if stored.state.status.is_live() {
             files::leave_hosts(&directory, &gone)?;
@@ -121,7 +154,7 @@ impl Engine {
         record.spec.networks = asked;
         self.store().update_container(&record)?;
         self.announce_network(&network, "disconnect", &[("container", record.id.clone())]);
-        Ok(())
+        Ok(true)
     }
 
     /// From here on the container may join networks.
