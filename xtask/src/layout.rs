@@ -36,7 +36,7 @@ const RECORDED: &[&[&str]] = &[
 ];
 
 /// A piece of code that the linker places as one.
-#[derive(Debug, PartialEq, Eq, Hash, Clone)]
+#[derive(Debug)]
 struct Section {
     address: u64,
     bytes: u64,

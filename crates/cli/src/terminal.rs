@@ -2,82 +2,52 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, Termios};
 
 /// The terminal's settings as they were; dropping this puts them back.
-pub(crate) struct RawMode {
+pub(crate) struct Mode {
     before: Termios,
 }
 
-impl RawMode {
+impl Mode {
     /// Makes standard input raw; `None` where it is no terminal.
-    pub(crate) fn enter() -> Option<Self> {
-        let input = rustix::stdio::stdin();
-        let before = rustix::termios::tcgetattr(input).ok()?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        rustix::termios::tcsetattr(input, OptionalActions::Now, &raw).ok()?;
-        Some(Self { before })
+    pub(crate) fn raw() -> Option<Self> {
+        Self::enter(OptionalActions::Now, Termios::make_raw)
     }
-}
 
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        let _ =
-            rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
+    /// Switches the echo of standard input off, while a password is typed; `None` where it is no terminal.
+    pub(crate) fn hidden() -> Option<Self> {
+        Self::enter(OptionalActions::Flush, |settings| {
+            settings.local_modes.remove(LocalModes::ECHO);
+        })
     }
-}
 
-/// The terminal without its echo, while a password is typed; dropping this puts it back.
-pub(crate) struct Hidden {
-    before: Termios,
-}
-
-impl Hidden {
-    /// Switches the echo of standard input off; `None` where it is no terminal.
-    pub(crate) fn enter() -> Option<Self> {
-        let input = rustix::stdio::stdin();
-        let before = rustix::termios::tcgetattr(input).ok()?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
-        rustix::termios::tcsetattr(input, OptionalActions::Flush, &hidden).ok()?;
-        Some(Self { before })
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ =
-            rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
-    }
-}
-
-/// The terminal hands over each key as it is pressed and shows none; Ctrl-C stays what it is.
-/// Dropping this puts it back.
-pub(crate) struct KeyMode {
-    before: Termios,
-}
-
-impl KeyMode {
-    /// `None` where standard input is no terminal, or that of somebody else: who runs in the
-    /// background must not change it.
-    pub(crate) fn enter() -> Option<Self> {
-        use rustix::termios::LocalModes;
-        let input = rustix::stdio::stdin();
-        let before = rustix::termios::tcgetattr(input).ok()?;
-        let owner = rustix::termios::tcgetpgrp(input).ok()?;
+    /// Has standard input hand over each key as it is pressed and show none; Ctrl-C stays what it is.
+    /// `None` where it is no terminal, or that of somebody else: who runs in the background must not
+    /// change it.
+    pub(crate) fn keys() -> Option<Self> {
+        let owner = rustix::termios::tcgetpgrp(rustix::stdio::stdin()).ok()?;
         if owner != rustix::process::getpgrp() {
             return None;
         }
-        let mut keys = before.clone();
-        keys.local_modes
-            .remove(LocalModes::ICANON | LocalModes::ECHO);
-        rustix::termios::tcsetattr(input, OptionalActions::Now, &keys).ok()?;
+        Self::enter(OptionalActions::Now, |settings| {
+            settings
+                .local_modes
+                .remove(LocalModes::ICANON | LocalModes::ECHO);
+        })
+    }
+
+    fn enter(when: OptionalActions, change: impl FnOnce(&mut Termios)) -> Option<Self> {
+        let input = rustix::stdio::stdin();
+        let before = rustix::termios::tcgetattr(input).ok()?;
+        let mut settings = before.clone();
+        change(&mut settings);
+        rustix::termios::tcsetattr(input, when, &settings).ok()?;
         Some(Self { before })
     }
 }
 
-impl Drop for KeyMode {
+impl Drop for Mode {
     fn drop(&mut self) {
         let _ =
             rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);

@@ -71,8 +71,11 @@ impl Connection {
         }
         let (_, body) = protocol::split(&packet).expect("invariant: a packet of our own");
         if body.len() as u64 > protocol::EXECUTE_BYTES_MAX {
-            let errno = rustix::io::Errno::TOOBIG;
-            return Err(SysError::new("pass", "arguments and environment", errno));
+            return Err(SysError::new(
+                "pass",
+                "arguments and environment",
+                Errno::TOOBIG,
+            ));
         }
         let file = crate::spawn::memory_file("exec", body)?;
         let mut fds = stdio.to_vec();

@@ -7,21 +7,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sys::{Context, SysError};
+use types::kernel_parameter::OF_IPC;
 
 use crate::failure::Failure;
 use crate::spec::{NamespaceKind, Process, Spec};
-
-/// What the kernel keeps for each IPC namespace, besides `fs.mqueue`.
-const OF_IPC: &[&str] = &[
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 /// Checks the parameters of a specification before anything is made. `joined` are namespaces of
 /// others, which may still be the host's: those of a container with `--network host`.

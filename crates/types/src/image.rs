@@ -219,6 +219,13 @@ pub struct Manifest {
     pub extra: Map<String, Value>,
 }
 
+impl Manifest {
+    /// What an image consists of besides this document: its layers, the lowest first, and its configuration.
+    pub fn parts(&self) -> impl Iterator<Item = &Descriptor> {
+        self.layers.iter().chain([&self.config])
+    }
+}
+
 /// An image index, or a Docker manifest list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -19,6 +19,7 @@ pub mod image;
 #[cfg(test)]
 mod image_tests;
 pub mod json;
+pub mod kernel_parameter;
 pub mod lexical_path;
 pub mod mount;
 pub mod mount_flag;

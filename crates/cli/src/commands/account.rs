@@ -11,7 +11,7 @@ use types::reference::DEFAULT_DOMAIN;
 use super::{fail_text, print_line};
 use crate::errors;
 use crate::flags::{Invocation, Verb};
-use crate::terminal::{self, Hidden};
+use crate::terminal;
 
 /// A password or token longer than that is none.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -154,7 +154,7 @@ fn ask(invocation: &Invocation, domain: &str, known: Option<Account>) -> Result<
     }
     say("Password: ");
     let password = {
-        let _hidden = Hidden::enter();
+        let _hidden = terminal::Mode::hidden();
         line()?
     };
     say("\n");

@@ -170,7 +170,7 @@ impl Join<'_> {
             }
         };
         let raw = match tty && self.stdin {
-            true => terminal::RawMode::enter(),
+            true => terminal::Mode::raw(),
             false => None,
         };
         let session = session(

@@ -256,7 +256,7 @@ fn with_terminal(
     };
     set_nonblocking(&master);
     let raw = if interactive {
-        terminal::RawMode::enter()
+        terminal::Mode::raw()
     } else {
         None
     };

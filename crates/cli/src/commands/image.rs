@@ -134,15 +134,29 @@ fn fetch(
     stream: Stream,
     quiet: bool,
 ) -> Result<(), EngineError> {
+    let progress = Progress::new(stream, quiet);
+    let pulled = pull_one(engine, name, platform, &progress)?;
+    finish(&progress, &pulled);
+    Ok(())
+}
+
+/// Pulls one image, telling all but the last lines.
+pub(crate) fn pull_one(
+    engine: &Engine,
+    name: &str,
+    platform: Option<Platform>,
+    progress: &Progress,
+) -> Result<BuiltinReport, EngineError> {
     let reference = Reference::parse_normalized(name)
         .map_err(|error| EngineError::invalid(error.to_string()))?
         .with_default_tag();
-    let progress = Progress::new(stream, quiet);
     let options = PullOptions { platform };
-    let pulled =
-        image::builtin::pull_or_builtin(&engine.images(), &reference, &options, &progress)?;
-    finish(&progress, &pulled);
-    Ok(())
+    Ok(image::builtin::pull_or_builtin(
+        &engine.images(),
+        &reference,
+        &options,
+        progress,
+    )?)
 }
 
 /// The last lines of a pull.

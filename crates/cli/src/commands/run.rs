@@ -225,7 +225,7 @@ fn foreground(
     let record = made.into_record();
     let spec = &record.spec;
     let raw = if spec.tty && attach.stdin {
-        terminal::RawMode::enter()
+        terminal::Mode::raw()
     } else {
         None
     };

@@ -20,18 +20,6 @@ const DECIMAL_EXPONENT_MAX: i32 = 30;
 /// One CPU.
 const NANO_CPUS: i128 = 1_000_000_000;
 
-/// Kernel parameters outside `net.` and `fs.mqueue.` that belong to a namespace.
-const SYSCTLS: &[&str] = &[
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 /// Checks a value for its kind. The error is the end of a line for the user, never matched on.
 pub(super) fn check(kind: Kind, value: &str) -> Result<(), String> {
     if value.contains('\0') {
@@ -204,7 +192,9 @@ fn check_filter(value: &str) -> Result<(), String> {
 
 fn check_sysctl(value: &str) -> Result<(), String> {
     let allowed = value.split_once('=').is_some_and(|(name, _)| {
-        SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
+        types::kernel_parameter::OF_IPC.contains(&name)
+            || name.starts_with("net.")
+            || name.starts_with("fs.mqueue.")
     });
     if allowed {
         Ok(())

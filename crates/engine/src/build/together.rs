@@ -104,8 +104,7 @@ fn named_by(store: &Store, index: &Digest) -> Vec<Digest> {
     };
     for entry in index.manifests {
         if let Some(Document::Manifest(manifest)) = read(&entry.digest) {
-            let parts = manifest.layers.into_iter().chain([manifest.config]);
-            all.extend(parts.map(|part| part.digest));
+            all.extend(manifest.parts().map(|part| part.digest.clone()));
         }
         all.push(entry.digest);
     }

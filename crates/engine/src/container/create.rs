@@ -201,9 +201,7 @@ impl Engine {
         // A monitor that ends right now needs no new name.
         if let Some(mut connection) = connection {
             let request = Rename { name: name.into() };
-            if connection.send(Kind::Rename, &request).is_ok() {
-                connection.answer()?;
-            }
+            connection.ask(Kind::Rename, &request)?;
         }
         Ok(())
     }

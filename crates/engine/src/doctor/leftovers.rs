@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use storage::StorageError;
+
 use super::{Area, Finding, Remedy, Severity};
 use crate::Engine;
 
@@ -71,7 +73,9 @@ impl Engine {
         let damaged = names.filter_map(|name| {
             let id = types::digest::Digest::parse(&name.replacen('-', ":", 1)).ok()?;
             let error = self.store().image(&id).err()?;
-            let error = Some(error.to_string()).filter(|text| text.contains("damaged"))?;
+            if !matches!(error, StorageError::Damaged { .. }) {
+                return None;
+            }
             let command = format!("mv {} /root/", directory.join(&name).display());
             Some(warning(format!("image {} cannot be read: {error}", id.short())).command(command))
         });

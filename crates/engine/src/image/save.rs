@@ -101,8 +101,7 @@ pub(crate) fn save_index(
     if let Document::Index(index) = read(&target.digest)? {
         for entry in index.manifests {
             if let Document::Manifest(manifest) = read(&entry.digest)? {
-                let parts = manifest.layers.into_iter().chain([manifest.config]);
-                digests.extend(parts.map(|part| part.digest));
+                digests.extend(manifest.parts().map(|part| part.digest.clone()));
             }
             digests.push(entry.digest);
         }

@@ -695,7 +695,6 @@ fn images_go_through_dockers_registry_in_every_format_and_come_back_the_same() {
     );
 }
 
-/// An archive of one image with forty layers, as an old tool would write it.
 /// An archive of one image whose `manifest.json` calls it `tag`.
 fn archive_with_tag(tag: &str) -> Vec<u8> {
     let layer = tar(&[("file", "x")]);
@@ -737,6 +736,7 @@ fn an_archive_cannot_give_an_image_the_digest_of_another() {
     load_it("pinned:1").unwrap();
 }
 
+/// An archive of one image with forty layers, as an old tool would write it.
 fn forty_layers() -> Vec<u8> {
     let mut members: Vec<(String, Vec<u8>)> = Vec::new();
     let mut diff_ids = Vec::new();

@@ -1,7 +1,6 @@
 //! Where results go, as the command line says it: `--output`, `--push`, `--cache-to`, `--cache-from`.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use engine::build::{
@@ -195,7 +194,7 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
 
 /// An archive is nothing for a terminal.
 fn to_stdout(kind: &str) -> Result<(), String> {
-    match std::io::stdout().is_terminal() {
+    match crate::terminal::is_terminal(rustix::stdio::stdout()) {
         true => Err(format!(
             "dest file is required for {kind} exporter. refusing to write to console"
         )),

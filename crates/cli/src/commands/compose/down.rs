@@ -74,18 +74,10 @@ pub(super) fn down(engine: &Engine, invocation: &Invocation) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = with_networks(plan, &networks);
-    carry_out_for(
-        engine,
-        request(
-            invocation,
-            &project,
-            &plan,
-            &observed,
-            &BTreeMap::new(),
-            matches.get_bool("volumes"),
-        ),
-        &mut Lines,
-    )?;
+    let removes = matches.get_bool("volumes");
+    let none = BTreeMap::new();
+    let request = request(invocation, &project, &plan, &observed, &none, removes);
+    carry_out_for(engine, request, &mut Lines)?;
     Ok(remove_rest(engine, invocation, &volumes, &images))
 }
 
@@ -221,6 +213,7 @@ fn meant(
     Ok((project, found))
 }
 
+/// Sorts containers so that those of dependents come before those of what they depend on.
 pub(super) fn dependents_first(project: &Project, found: &mut [StoredContainer]) {
     let order = engine::compose::dependency_order(project).unwrap_or_default();
     let place = |stored: &StoredContainer| {
@@ -279,18 +272,9 @@ pub(super) fn stop_these(
         plan.steps.len() <= ids.len(),
         "a stop for each container at most"
     );
-    carry_out_for(
-        engine,
-        request(
-            invocation,
-            project,
-            &plan,
-            &observed,
-            &BTreeMap::new(),
-            false,
-        ),
-        audience,
-    )
+    let none = BTreeMap::new();
+    let request = request(invocation, project, &plan, &observed, &none, false);
+    carry_out_for(engine, request, audience)
 }
 
 pub(super) fn restart(engine: &Engine, invocation: &Invocation) -> Done {
@@ -380,18 +364,9 @@ fn restart_these(
             conditions: Vec::new(),
         });
     }
-    carry_out_for(
-        engine,
-        request(
-            invocation,
-            project,
-            &plan,
-            &observed,
-            &BTreeMap::new(),
-            false,
-        ),
-        &mut Lines,
-    )
+    let none = BTreeMap::new();
+    let request = request(invocation, project, &plan, &observed, &none, false);
+    carry_out_for(engine, request, &mut Lines)
 }
 
 pub(super) fn kill(engine: &Engine, invocation: &Invocation) -> Done {

@@ -303,7 +303,7 @@ enum Key {
 /// The keys that one can press where output is shown on a terminal. They are told once: nothing is
 /// drawn over the containers' lines.
 struct Keys {
-    _mode: terminal::KeyMode,
+    _mode: terminal::Mode,
 }
 
 impl Keys {
@@ -319,7 +319,7 @@ impl Keys {
         if said == Some(false) || !terminal::is_terminal(rustix::stdio::stdout()) {
             return None;
         }
-        let mode = terminal::KeyMode::enter()?;
+        let mode = terminal::Mode::keys()?;
         errors::complain("Keys: w watches files or stops it, d detaches, Ctrl-C stops");
         Some(Self { _mode: mode })
     }

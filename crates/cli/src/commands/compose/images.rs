@@ -11,16 +11,14 @@ use engine::compose::apply::ServiceImage;
 use engine::compose::build::BuildOptions;
 use engine::compose::container::image_name;
 use engine::compose::plan::images::{Building, ImageOptions, ImagePlan, Pull, plan_images};
-use engine::image::builtin::{BuiltinReport, pull_or_builtin};
-use engine::image::pull::PullOptions;
+use engine::image::builtin::BuiltinReport;
 use types::platform::Platform;
-use types::reference::Reference;
 use types::timestamp::Timestamp;
 
 use super::Failure;
 use super::build::build_all;
 use crate::commands::build::ProgressStyle;
-use crate::commands::image::{Wanted, finish, resolve};
+use crate::commands::image::{Wanted, finish, pull_one, resolve};
 use crate::commands::print_line;
 use crate::commands::progress::{Progress, Stream};
 use crate::errors;
@@ -216,14 +214,7 @@ pub(super) fn fetch_together(
     let results: Vec<OnceLock<Result<BuiltinReport, EngineError>>> =
         images.iter().map(|_| OnceLock::new()).collect();
     let pull = |(name, platform): &(String, Option<Platform>)| {
-        let reference = Reference::parse_normalized(name)
-            .map_err(|error| EngineError::invalid(error.to_string()))?
-            .with_default_tag();
-        let options = PullOptions {
-            platform: platform.clone(),
-        };
-        let context = engine.images();
-        Ok(pull_or_builtin(&context, &reference, &options, &progress)?)
+        pull_one(engine, name, platform.clone(), &progress)
     };
     std::thread::scope(|scope| {
         for _ in 0..at_once.clamp(1, images.len().max(1)) {

@@ -41,22 +41,6 @@ fn table(titles: &[&str], rows: &[Vec<String>]) {
     print(&aligned);
 }
 
-/// How a list is asked for.
-enum Look<'a> {
-    Table,
-    Json,
-    /// A Go template.
-    Template(&'a str),
-}
-
-fn look(invocation: &Invocation) -> Look<'_> {
-    match invocation.matches.get_str("format") {
-        "" | "table" => Look::Table,
-        "json" => Look::Json,
-        template => Look::Template(template),
-    }
-}
-
 /// Titles of `table {{.Name}}`, of every list.
 const TITLES: &Titles = &[
     ("Command", "COMMAND"),
@@ -88,12 +72,34 @@ const TITLES: &Titles = &[
     ("Tag", "TAG"),
 ];
 
-/// Prints a list by a template. What the template may name is what the JSON form has.
-fn by_template(
-    format: &str,
+/// How a list is written as JSON.
+enum Json {
+    /// A document a line.
+    Lines,
+    /// One array.
+    Array,
+}
+
+/// Prints a list as `--format` wants it: as JSON, or by a Go template, which may name what the JSON form
+/// has. `None` where the table is wanted.
+fn by_format(
+    invocation: &Invocation,
+    json: &Json,
     (type_name, members): (&'static str, &'static [&'static str]),
     rows: impl Iterator<Item = Value>,
-) -> ExitCode {
+) -> Option<ExitCode> {
+    let format = match (invocation.matches.get_str("format"), json) {
+        ("" | "table", _) => return None,
+        ("json", Json::Lines) => {
+            rows.for_each(|one| print_line(&one.to_string()));
+            return Some(ExitCode::SUCCESS);
+        }
+        ("json", Json::Array) => {
+            print_line(&Value::Array(rows.collect()).to_string());
+            return Some(ExitCode::SUCCESS);
+        }
+        (template, _) => template,
+    };
     let layout = Layout {
         format,
         titles: TITLES,
@@ -103,7 +109,7 @@ fn by_template(
         let values = members.iter().map(|name| Cell::from_json(&json[*name]));
         Row::new(type_name, members, values.collect())
     };
-    print_list(render(layout, rows.map(row)))
+    Some(print_list(render(layout, rows.map(row))))
 }
 
 fn running_for(row: &ContainerRow) -> String {
@@ -151,20 +157,13 @@ pub(super) fn ps(engine: &Engine, invocation: &Invocation) -> Done {
         .iter()
         .map(|stored| row(engine, stored, &clock, false))
         .collect();
-    let mut documents = found
+    let documents = found
         .iter()
         .zip(&rows)
         .map(|(stored, row)| ps_json(stored, row));
-    match look(invocation) {
-        Look::Table => {}
-        Look::Json => {
-            documents.for_each(|one| print_line(&one.to_string()));
-            return Ok(ExitCode::SUCCESS);
-        }
-        Look::Template(format) => {
-            let kind = ("*formatter.ContainerContext", PS_MEMBERS);
-            return Ok(by_template(format, kind, &mut documents));
-        }
+    let kind = ("*formatter.ContainerContext", PS_MEMBERS);
+    if let Some(code) = by_format(invocation, &Json::Lines, kind, documents) {
+        return Ok(code);
     }
     ps_table(&found, &rows, matches.get_bool("no-trunc"));
     Ok(ExitCode::SUCCESS)
@@ -335,16 +334,9 @@ pub(super) fn ls(engine: &Engine, invocation: &Invocation) -> Done {
     let documents = projects.iter().map(|(name, containers)| {
         json!({ "Name": name, "Status": status(containers), "ConfigFiles": files(containers) })
     });
-    match look(invocation) {
-        Look::Table => {}
-        Look::Json => {
-            print_line(&Value::Array(documents.collect()).to_string());
-            return Ok(ExitCode::SUCCESS);
-        }
-        Look::Template(format) => {
-            let kind = ("compose.Stack", &["ConfigFiles", "Name", "Status"][..]);
-            return Ok(by_template(format, kind, documents));
-        }
+    let kind = ("compose.Stack", &["ConfigFiles", "Name", "Status"][..]);
+    if let Some(code) = by_format(invocation, &Json::Array, kind, documents) {
+        return Ok(code);
     }
     let rows: Vec<Vec<String>> = projects
         .iter()
@@ -376,19 +368,9 @@ pub(super) fn images(engine: &Engine, invocation: &Invocation) -> Done {
             "Tag": image.tag, "Platform": image.platform, "Size": image.size, "Created": image.created
         })
     });
-    match look(invocation) {
-        Look::Table => {}
-        Look::Json => {
-            print_line(&Value::Array(documents.collect()).to_string());
-            return Ok(ExitCode::SUCCESS);
-        }
-        Look::Template(format) => {
-            return Ok(by_template(
-                format,
-                ("compose.Image", IMAGE_MEMBERS),
-                documents,
-            ));
-        }
+    let kind = ("compose.Image", IMAGE_MEMBERS);
+    if let Some(code) = by_format(invocation, &Json::Array, kind, documents) {
+        return Ok(code);
     }
     let titles = [
         "CONTAINER",
@@ -488,19 +470,12 @@ pub(super) fn volumes(engine: &Engine, invocation: &Invocation) -> Done {
         names.iter().for_each(|name| print_line(name));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut documents = names
+    let documents = names
         .iter()
         .map(|name| json!({ "Driver": "local", "Name": name }));
-    match look(invocation) {
-        Look::Table => {}
-        Look::Json => {
-            documents.for_each(|one| print_line(&one.to_string()));
-            return Ok(ExitCode::SUCCESS);
-        }
-        Look::Template(format) => {
-            let kind = ("*formatter.volumeContext", &["Driver", "Name"][..]);
-            return Ok(by_template(format, kind, &mut documents));
-        }
+    let kind = ("*formatter.volumeContext", &["Driver", "Name"][..]);
+    if let Some(code) = by_format(invocation, &Json::Lines, kind, documents) {
+        return Ok(code);
     }
     let rows: Vec<Vec<String>> = names
         .into_iter()

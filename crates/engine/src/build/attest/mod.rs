@@ -229,10 +229,10 @@ pub(crate) fn said_about(
             && manifest.artifact_type.as_deref() == Some(ARTIFACT)
             && manifest
                 .subject
+                .as_ref()
                 .is_some_and(|about| is_asked(&about.digest))
         {
-            let parts = manifest.layers.into_iter().chain([manifest.config]);
-            said.extend(parts.map(|part| part.digest));
+            said.extend(manifest.parts().map(|part| part.digest.clone()));
             said.push(digest.clone());
         }
     }

@@ -67,21 +67,21 @@ pub(super) fn about(store: &Store, image: &ImageRecord, plan: &Plan) -> Vec<Abou
         let (paper, Document::Manifest(manifest)) = read(store, digest, None)? else {
             return None;
         };
-        let subject = manifest.subject?.digest;
+        let subject = manifest.subject.as_ref()?.digest.clone();
         papers().find(|paper| paper.digest == subject)?;
-        let parts = manifest.layers.iter().chain([&manifest.config]);
-        let blobs = parts.map(|part| {
+        let blobs = manifest.parts().map(|part| {
             store.has_blob(&part.digest).then(|| Blob {
                 digest: part.digest.clone(),
                 size: part.size,
                 shown: None,
             })
         });
+        let blobs = blobs.collect::<Option<Vec<Blob>>>()?;
         Some(About {
             paper,
             subject,
             artifact_type: manifest.artifact_type.unwrap_or_default(),
-            blobs: blobs.collect::<Option<Vec<Blob>>>()?,
+            blobs,
         })
     };
     image.other_blobs.iter().filter_map(one).collect()
