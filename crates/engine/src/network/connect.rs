@@ -137,13 +137,16 @@ impl Engine {
         let mut gone = Vec::new();
         if let Some(mut connection) = connection {
             let places = self.attachment(&record.id);
-            let left = places.into_iter().flat_map(|all| all.endpoints);
-            let left = left.filter(|one| one.network.id == network.id);
-            gone.extend(left.flat_map(|one| one.ips()));
+            let endpoints = places.into_iter().flat_map(|all| all.endpoints);
+            let left: Vec<_> = endpoints
+                .filter(|one| one.network.id == network.id)
+                .collect();
+            gone.extend(left.iter().flat_map(Endpoint::ips));
             let request = Disconnect {
                 network: network.id.clone(),
             };
-            if !connection.ask(Kind::Disconnect, &request)? {
+            // A monitor that was killed may have done it.
+            if !left.is_empty() && !connection.ask(Kind::Disconnect, &request)? {
                 return Ok(false);
             }
         }
