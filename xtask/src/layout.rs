@@ -44,7 +44,7 @@ struct Section {
     name: String,
 }
 
-/// Records, and writes the script. Needs root, and ten minutes.
+/// Records, and writes the script. Needs root, and up to twenty minutes.
 pub(crate) fn command() -> anyhow::Result<()> {
     // In a network of its own, with which the recorded container's bridge goes.
     if std::env::var_os(WITHIN).is_none() {

@@ -39,7 +39,7 @@ Usage: cargo xtask COMMAND
   bench compose        Compose alone; prints
   dist [--check]       What is handed out, into target/dist; --check makes it twice and compares
   docs [--check]       Generated pages; --check refuses stale ones
-  layout               What lies in front in the binary, recorded anew (root, ten minutes)
+  layout               What lies in front in the binary, recorded anew (root, up to twenty minutes)
   fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
 ";
 
