@@ -85,7 +85,8 @@ projects! {
         printf 'services:\n  web:\n    image: busybox\n    enviroment: {}\n' | y; c config > o 2> e; [ $? = 1 ] && grep -q "compose.yaml:4:5: services.web additional properties 'enviroment' not allowed" e && grep -q 'did you mean `environment`' e || exit 2
         printf 'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n' | y; c up -d 2>&1 | grep -q 'values, those counted that aliases repeat' || exit 3
         printf 'services: {a: {image: busybox, provider: {type: x}}}' | y; c up -d 2>&1 | grep -q 'provider is not supported' || exit 4
-        printf 'services: {a: {image: busybox, volumes: ["d:/d"]}}\nvolumes: {d: }\n' | y; c up -d 2> e; [ $? = 1 ] && grep -q "services.a.volumes: invalid mount path: 'd:/d' mount path must be absolute" e && grep -q 'drive of Windows' e && [ -z "$(caisson ps -aq)" ] || { cat e; exit 6; }
+        printf 'services: {a: {image: busybox, volumes: ["d:d"]}}\nvolumes: {d: }\n' | y; c up -d 2> e; [ $? = 1 ] && grep -q "services.a.volumes: invalid mount path: 'd:d' mount path must be absolute" e && [ -z "$(caisson ps -aq)" ] || { cat e; exit 6; }
+        printf 'services: {a: {image: busybox, volumes: ["d:/d"], command: touch /d/x}}\nvolumes: {d: }\n' | y; c up -d 2> e && caisson volume ls -q | grep -q '_d$' && c down -v 2> e || { cat e; exit 7; }
         printf 'include: [/dev/zero]\nservices: {}\n' | y; timeout 5 caisson compose config 2>&1 | grep -q 'not a regular file' || exit 5
         rm compose.yaml; c ps 2>&1 | grep -q 'no configuration file provided: not found' && gone"#;
     a_hundred_services_come_and_go: r#"

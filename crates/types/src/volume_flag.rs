@@ -120,7 +120,7 @@ pub struct ShortVolumeOptions {
 
 impl ShortVolume {
     /// Reads the short syntax. A single letter before a colon belongs to what follows, because it
-    /// may be a Windows drive.
+    /// may be a Windows drive, unless a path and nothing else follows.
     pub fn parse(spec: &str) -> Result<Self, VolumeError> {
         let mut volume = Self {
             kind: MountKind::Volume,
@@ -184,7 +184,11 @@ fn split_sections(spec: &str) -> Vec<&str> {
     let mut sections = Vec::new();
     let mut start = 0;
     for (index, _) in spec.match_indices(':') {
-        if !is_drive_letter(&spec[start..index]) {
+        let rest = &spec[index + 1..];
+        // `d:/data` is a volume with a short name: there are no drives here, and Compose would make an
+        // anonymous volume of it. With another path behind, it is the drive that was meant.
+        let is_name = start == 0 && rest.starts_with('/') && !rest.contains(":/");
+        if is_name || !is_drive_letter(&spec[start..index]) {
             sections.push(&spec[start..index]);
             start = index + 1;
         }
@@ -463,6 +467,17 @@ mod tests {
             };
         }
         json
+    }
+
+    #[test]
+    fn a_letter_before_a_path_is_a_volume() {
+        let read =
+            |text: &str| ShortVolume::parse(text).map(|one| (one.kind, one.source, one.target));
+        let volume = |target: &str| Ok((MountKind::Volume, "d".to_owned(), target.to_owned()));
+        assert_eq!(read("d:/data"), volume("/data"));
+        assert_eq!(read("d:/data:ro"), volume("/data"));
+        let (source, target) = ("d:/from".to_owned(), "/to".to_owned());
+        assert_eq!(read("d:/from:/to"), Ok((MountKind::Bind, source, target)));
     }
 
     #[test]

@@ -50,15 +50,7 @@ impl Maker<'_> {
             "services.{}.volumes: invalid mount path: '{target}' mount path must be absolute",
             self.name
         ));
-        error.hint = match target.as_bytes() {
-            [letter, b':', ..] if letter.is_ascii_alphabetic() => Some(format!(
-                "Compose reads one letter before a colon as a drive of Windows: give the volume a longer \
-                 name, or write {{type: volume, source: {}, target: {}}}",
-                &target[..1],
-                &target[2..]
-            )),
-            _ => Some(format!("write the whole path, /{target}")),
-        };
+        error.hint = Some(format!("write the whole path, /{target}"));
         Err(error)
     }
 
