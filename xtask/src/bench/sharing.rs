@@ -116,9 +116,10 @@ fn images(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
     let program = fill.get_program().to_owned();
     let mut command = Command::new("bash");
     for (name, value) in fill.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
     }
     command
         .args(["-c", script, "bash"])
