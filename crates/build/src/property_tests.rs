@@ -219,10 +219,9 @@ proptest! {
 
     #[test]
     fn ignore_files_of_any_bytes_are_read(file in any::<Vec<u8>>(), path in any::<Vec<u8>>()) {
-        if let Ok(patterns) = ignore::parse(&file) {
-            if let Ok(matcher) = Matcher::new(&patterns) {
+        if let Ok(patterns) = ignore::parse(&file)
+            && let Ok(matcher) = Matcher::new(&patterns) {
                 let _ = matcher.ignores(&path);
             }
-        }
     }
 }

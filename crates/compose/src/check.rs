@@ -198,12 +198,11 @@ impl Checker<'_> {
                 });
             }
         }
-        if let Some(target) = service.network_mode.strip_prefix("service:") {
-            if !project.services.contains_key(target) {
-                let text =
-                    format!("service {target:?} not found for network_mode 'service:{target}'");
-                return Err(self.fault(&["network_mode"], text));
-            }
+        if let Some(target) = service.network_mode.strip_prefix("service:")
+            && !project.services.contains_key(target)
+        {
+            let text = format!("service {target:?} not found for network_mode 'service:{target}'");
+            return Err(self.fault(&["network_mode"], text));
         }
         self.mounted()
     }
@@ -259,12 +258,10 @@ impl Checker<'_> {
             .healthcheck
             .as_ref()
             .and_then(|check| check.test.first())
+            && !matches!(test.as_str(), "CMD" | "CMD-SHELL" | "NONE")
         {
-            if !matches!(test.as_str(), "CMD" | "CMD-SHELL" | "NONE") {
-                let text =
-                    "healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"";
-                return Err(self.fault(&["healthcheck", "test"], text));
-            }
+            let text = "healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"";
+            return Err(self.fault(&["healthcheck", "test"], text));
         }
         let distinct = |key: &str, other: &str| {
             let text = format!(
@@ -291,11 +288,11 @@ impl Checker<'_> {
                     return distinct("pids_limit", "resources.limits.pids");
                 }
             }
-            if let Some(reserved) = reserved {
-                if !service.mem_reservation.is_zero() && reserved.memory != service.mem_reservation
-                {
-                    return distinct("mem_reservation", "resources.reservations.memory");
-                }
+            if let Some(reserved) = reserved
+                && !service.mem_reservation.is_zero()
+                && reserved.memory != service.mem_reservation
+            {
+                return distinct("mem_reservation", "resources.reservations.memory");
             }
         }
         self.counts()

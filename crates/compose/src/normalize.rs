@@ -236,10 +236,10 @@ pub(crate) fn resolve_environment(root: &mut Map, env: &dyn Lookup) {
             {
                 list.retain(|node| node.as_text().is_some());
                 for node in list {
-                    if let Value::Text(text) = &mut node.value {
-                        if let Some(value) = env.lookup(text) {
-                            *text = format!("{text}={value}");
-                        }
+                    if let Value::Text(text) = &mut node.value
+                        && let Some(value) = env.lookup(text)
+                    {
+                        *text = format!("{text}={value}");
                     }
                 }
             }

@@ -105,10 +105,10 @@ impl Resolver<'_> {
     }
 
     fn rewrite(&self, node: &mut Node, change: impl Fn(&str) -> Option<String>) -> Step<()> {
-        if let Value::Text(text) = &mut node.value {
-            if let Some(new) = change(text) {
-                *text = new;
-            }
+        if let Value::Text(text) = &mut node.value
+            && let Some(new) = change(text)
+        {
+            *text = new;
         }
         Ok(())
     }

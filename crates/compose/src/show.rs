@@ -89,10 +89,10 @@ fn hide_secrets(project: &mut Value) {
     for (section, always) in [("secrets", true), ("configs", false)] {
         let objects = project.get_mut(section).and_then(Value::as_object_mut);
         for (_, object) in objects.into_iter().flatten() {
-            if let Some(object) = object.as_object_mut() {
-                if always || object.contains_key("environment") {
-                    object.remove("content");
-                }
+            if let Some(object) = object.as_object_mut()
+                && (always || object.contains_key("environment"))
+            {
+                object.remove("content");
             }
         }
     }
@@ -210,10 +210,10 @@ fn sort_naturally(map: &mut Map<String, Value>) {
 }
 
 fn drop_null(value: &mut Value, key: &str) {
-    if let Some(map) = value.as_object_mut() {
-        if map.get(key).is_some_and(Value::is_null) {
-            map.shift_remove(key);
-        }
+    if let Some(map) = value.as_object_mut()
+        && map.get(key).is_some_and(Value::is_null)
+    {
+        map.shift_remove(key);
     }
 }
 

@@ -49,7 +49,7 @@ pub fn settings(text: &str) {
     let config = RegistryConfig {
         mirrors: text.lines().map(str::to_owned).collect(),
         location: text.lines().next().map(str::to_owned),
-        insecure: text.len() % 2 == 0,
+        insecure: text.len().is_multiple_of(2),
     };
     registries.by_name.insert("registry.example".into(), config);
     let _ = registries.endpoints("registry.example");

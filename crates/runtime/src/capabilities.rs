@@ -296,11 +296,11 @@ mod tests {
         let mut found = 0;
         for line in header.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
-            if let ["#define", name, number] = words[..] {
-                if let (true, Ok(bit)) = (name.starts_with("CAP_"), number.parse::<u32>()) {
-                    assert_eq!(CapSet::of_name(name), Some(CapSet(1 << bit)), "{name}");
-                    found += 1;
-                }
+            if let ["#define", name, number] = words[..]
+                && let (true, Ok(bit)) = (name.starts_with("CAP_"), number.parse::<u32>())
+            {
+                assert_eq!(CapSet::of_name(name), Some(CapSet(1 << bit)), "{name}");
+                found += 1;
             }
         }
         assert_eq!(found, NAMES.len());

@@ -321,11 +321,11 @@ impl Document {
             .map(bare_media_type)
             .filter(|known| is_index_type(known) || is_manifest_type(known));
         let inside = Some(probe.media_type.as_str()).filter(|inside| !inside.is_empty());
-        if let (Some(inside), Some(outside)) = (inside, outside) {
-            if inside != outside {
-                let (inside, outside) = (inside.to_owned(), outside.to_owned());
-                return Err(ImageError::MediaTypesDiffer { inside, outside });
-            }
+        if let (Some(inside), Some(outside)) = (inside, outside)
+            && inside != outside
+        {
+            let (inside, outside) = (inside.to_owned(), outside.to_owned());
+            return Err(ImageError::MediaTypesDiffer { inside, outside });
         }
         // Both may be left out where the list is empty; then the media type decides.
         let said = inside.or(outside);

@@ -244,10 +244,10 @@ fn run(program: &[Instruction], text: &str) -> bool {
         let at_end = characters.as_str().is_empty();
         next.clear();
         for &state in &current.list {
-            if let Some(Instruction::One(set)) = program.get(state) {
-                if set.contains(character) {
-                    next.add(program, state + 1, false, at_end);
-                }
+            if let Some(Instruction::One(set)) = program.get(state)
+                && set.contains(character)
+            {
+                next.add(program, state + 1, false, at_end);
             }
         }
         at_start = false;

@@ -252,11 +252,12 @@ pub fn parse_mappings(text: &str) -> Result<Vec<PortMapping>, PortError> {
         host => Some(PortRange::parse(host).map_err(|_| PortError::HostPort(host.to_owned()))?),
     };
     let is_one = container_ports.last_offset() == 0;
-    if let Some(host_ports) = host_ports {
-        if !is_one && host_ports.last_offset() != container_ports.last_offset() {
-            let (container, host) = (container.to_owned(), host.to_owned());
-            return Err(PortError::Ranges { container, host });
-        }
+    if let Some(host_ports) = host_ports
+        && !is_one
+        && host_ports.last_offset() != container_ports.last_offset()
+    {
+        let (container, host) = (container.to_owned(), host.to_owned());
+        return Err(PortError::Ranges { container, host });
     }
     let mapping = |offset: u16| PortMapping {
         container: ContainerPort {

@@ -164,10 +164,10 @@ impl Timestamp {
         now: Self,
         local_offset_seconds: i32,
     ) -> Result<Self, TimestampError> {
-        if text != "0" {
-            if let Ok(duration) = parse_duration(text) {
-                return Ok(Self::from_unix_ns(now.unix_ns() - i128::from(duration)));
-            }
+        if text != "0"
+            && let Ok(duration) = parse_duration(text)
+        {
+            return Ok(Self::from_unix_ns(now.unix_ns() - i128::from(duration)));
         }
         if let Some(time) = parse_unix(text) {
             return Ok(time);

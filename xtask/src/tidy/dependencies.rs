@@ -39,6 +39,7 @@ const MAY_REACH_HEAVY: [&str; 5] = [
 pub(crate) fn check(metadata: &Value, faults: &mut Vec<String>) -> anyhow::Result<()> {
     let policy = Policy::parse(&house::read(Path::new("deny.toml"))?);
     check_reach(metadata, faults)?;
+    check_rust_versions(metadata, faults)?;
     check_licences(metadata, &policy, faults)?;
     check_duplicates(metadata, &policy, faults)
 }
@@ -138,6 +139,39 @@ fn check_reach(metadata: &Value, faults: &mut Vec<String>) -> anyhow::Result<()>
         }
     }
     Ok(())
+}
+
+/// The compiler that a package of ours promises is enough for all that it is built from.
+fn check_rust_versions(metadata: &Value, faults: &mut Vec<String>) -> anyhow::Result<()> {
+    let packages: BTreeMap<&str, &Value> = edges::packages(metadata)?
+        .filter_map(|package| Some((package["id"].as_str()?, package)))
+        .collect();
+    for (id, package) in &packages {
+        if !package["source"].is_null() {
+            continue;
+        }
+        let promised = rust_version(package);
+        for other in reached(metadata, id) {
+            let Some(other) = packages
+                .get(other)
+                .filter(|one| rust_version(one) > promised)
+            else {
+                continue;
+            };
+            faults.push(format!(
+                "crate {} promises Rust {}, and {} needs {}",
+                package["name"], package["rust_version"], other["name"], other["rust_version"]
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The oldest compiler that a package asks for, as numbers.
+fn rust_version(package: &Value) -> [u32; 3] {
+    let words = package["rust_version"].as_str().unwrap_or_default();
+    let mut numbers = words.split('.').map_while(|one| one.parse().ok());
+    [(); 3].map(|()| numbers.next().unwrap_or_default())
 }
 
 fn check_licences(
@@ -289,6 +323,29 @@ mod tests {
         assert_eq!(policy.banned.iter().collect::<Vec<_>>(), ["nix"]);
         let names: Vec<&String> = policy.duplicates.iter().collect();
         assert_eq!(names, ["winnow"]);
+    }
+
+    #[test]
+    fn a_dependency_that_needs_a_newer_compiler_is_told() {
+        let metadata = |ours: &str| {
+            serde_json::json!({
+                "packages": [
+                    { "id": "a", "name": "a", "source": null, "rust_version": ours },
+                    { "id": "b", "name": "b", "source": "crates.io", "rust_version": "1.89.0" },
+                ],
+                "resolve": { "nodes": [
+                    { "id": "a", "deps": [{ "pkg": "b", "dep_kinds": [{ "kind": null }] }] } ] },
+            })
+        };
+        let told = |ours| {
+            let mut faults = Vec::new();
+            check_rust_versions(&metadata(ours), &mut faults).expect("packages");
+            faults
+        };
+        assert_eq!(told("1.89"), Vec::<String>::new());
+        assert_eq!(told("1.100"), Vec::<String>::new());
+        let words = r#"crate "a" promises Rust "1.85", and "b" needs "1.89.0""#;
+        assert_eq!(told("1.85"), [words]);
     }
 
     #[test]

@@ -50,10 +50,10 @@ impl Environment {
 
     pub(super) fn remove(&mut self, name: &str) {
         let hole = self.index.remove(name);
-        if let Some(hole) = hole.and_then(|at| self.entries.get_mut(at)) {
-            if let Some((name, value)) = hole.take() {
-                self.bytes -= name.len() + value.len() + 1;
-            }
+        if let Some(hole) = hole.and_then(|at| self.entries.get_mut(at))
+            && let Some((name, value)) = hole.take()
+        {
+            self.bytes -= name.len() + value.len() + 1;
         }
     }
 

@@ -117,10 +117,10 @@ fn check_alternatives(
 
 /// Two reasons of the same depth: kinds add up, else the first is told.
 fn both(mut known: Problem, found: Problem) -> Problem {
-    if let (Reason::Kinds(kinds), Reason::Kinds(more)) = (&mut known.reason, found.reason) {
-        if known.path == found.path {
-            kinds.extend(more);
-        }
+    if let (Reason::Kinds(kinds), Reason::Kinds(more)) = (&mut known.reason, found.reason)
+        && known.path == found.path
+    {
+        kinds.extend(more);
     }
     known
 }
@@ -179,13 +179,12 @@ fn check_map(
             }
         };
         path.pop();
-        if let Err(found) = result {
-            if worst
+        if let Err(found) = result
+            && worst
                 .as_ref()
                 .is_none_or(|known| known.specificity() < found.specificity())
-            {
-                worst = Some(found);
-            }
+        {
+            worst = Some(found);
         }
     }
     worst.map_or(Ok(()), Err)
@@ -257,18 +256,18 @@ fn check_text(
     schema: &'static Json,
     path: &[String],
 ) -> Result<(), Problem> {
-    if let Some(allowed) = schema["enum"].as_array() {
-        if !allowed.iter().any(|value| value == text) {
-            let allowed: Vec<&str> = allowed.iter().filter_map(Json::as_str).collect();
-            let text = format!("must be one of {}, not {text:?}", allowed.join(", "));
-            return Err(problem(node.at, path, Reason::Other(text)));
-        }
+    if let Some(allowed) = schema["enum"].as_array()
+        && !allowed.iter().any(|value| value == text)
+    {
+        let allowed: Vec<&str> = allowed.iter().filter_map(Json::as_str).collect();
+        let text = format!("must be one of {}, not {text:?}", allowed.join(", "));
+        return Err(problem(node.at, path, Reason::Other(text)));
     }
-    if let Some(pattern) = schema["pattern"].as_str() {
-        if !text_matches(pattern, text) {
-            let text = format!("does not match pattern '{pattern}'");
-            return Err(problem(node.at, path, Reason::Other(text)));
-        }
+    if let Some(pattern) = schema["pattern"].as_str()
+        && !text_matches(pattern, text)
+    {
+        let text = format!("does not match pattern '{pattern}'");
+        return Err(problem(node.at, path, Reason::Other(text)));
     }
     if schema["format"] == "duration" && types::units::parse_duration(text).is_err() {
         return Err(problem(

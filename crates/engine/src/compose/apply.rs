@@ -502,14 +502,13 @@ impl Executor<'_> {
             .services
             .get(service)
             .map(|service| &service.pre_stop);
-        if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty()) {
-            if self
+        if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty())
+            && self
                 .engine
                 .container(id)
                 .is_ok_and(|stored| stored.state.status == Status::Running)
-            {
-                self.engine.run_hooks(id, "pre_stop", hooks)?;
-            }
+        {
+            self.engine.run_hooks(id, "pre_stop", hooks)?;
         }
         match self.engine.begin_stop(id, self.stop_words()) {
             Ok((stored, Some(connection))) => Ok(Some(Flight::Stop(Box::new(stored), connection))),

@@ -322,10 +322,10 @@ impl ContainerCgroup {
 
     /// v2's freezer (kernel 5.2) where it is, else v1's.
     fn freezer(&self) -> Result<(&Directory, bool), CgroupError> {
-        if let Some(group) = self.unified() {
-            if group.open_file("cgroup.freeze").is_ok() {
-                return Ok((group, true));
-            }
+        if let Some(group) = self.unified()
+            && group.open_file("cgroup.freeze").is_ok()
+        {
+            return Ok((group, true));
         }
         let v1 = self
             .groups

@@ -148,7 +148,7 @@ impl Pax {
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
                 // Form 0.0: the two keys in turn, which is why their order counts.
                 let map = self.sparse.map.get_or_insert_default();
-                if (key == b"GNU.sparse.offset") != (map.len() % 2 == 0) {
+                if (key == b"GNU.sparse.offset") != map.len().is_multiple_of(2) {
                     return Err(invalid("sparse map"));
                 }
                 map.push(number("sparse map")?);

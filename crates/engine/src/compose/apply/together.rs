@@ -91,10 +91,10 @@ impl Executor<'_> {
                 } if old == id => self.made.get(&(service.clone(), *number)),
                 _ => None,
             });
-        if let Some(new) = new {
-            if let Ok(removal) = self.engine.begin_remove(new, true) {
-                let _ = self.engine.finish_remove(removal.for_good());
-            }
+        if let Some(new) = new
+            && let Ok(removal) = self.engine.begin_remove(new, true)
+        {
+            let _ = self.engine.finish_remove(removal.for_good());
         }
         EngineError::conflict(format!("{error}; the old one goes on"))
     }
