@@ -371,6 +371,21 @@ PY
         caisson exec liar ping -c 1 -W 2 -I $L $G > /dev/null || exit 2
         caisson stop -t 0 web; caisson exec liar ip addr add $A/16 dev eth0; caisson exec liar ping -c 2 -W 1 -I $A $G && exit 3
         caisson exec liar ip addr del $A/16 dev eth0; caisson exec liar ping -c 1 -W 2 $G > /dev/null"#;
+    further_addresses_answer_and_are_nobody_elses: r#"
+        caisson network create mine >/dev/null; serve --name web --link-local-ip 169.254.34.68 --link-local-ip fe80::3468
+        caisson run -d --name two --cap-add NET_ADMIN --network name=bridge,link-local-ip=169.254.34.69,link-local-ip=fe80::3469 busybox sleep 99 >/dev/null
+        meet() { until_true 'caisson exec two ping -c 1 -W 1 -I 169.254.34.69 169.254.34.68 >/dev/null' && caisson exec two sh -c "$GET | nc -w 2 169.254.34.68 80" | grep -q hello && caisson exec two ping -6 -c 1 -W 2 fe80::3468%eth0 >/dev/null && caisson exec web ping -6 -c 1 -W 2 fe80::3469%eth0 >/dev/null; }
+        meet && [ "$(caisson inspect -f '{{json .NetworkSettings.Networks.bridge.IPAMConfig}}' web)" = '{"LinkLocalIPs":["169.254.34.68","fe80::3468"]}' ] || exit 2
+        caisson exec web ip a | grep -q 169.254.34.68/16 && caisson exec web ip a | grep -q fe80::3468/64 && caisson exec two nslookup -type=a web | grep -q 172.17 && ! caisson exec two nslookup -type=a web | grep -q 169.254 || exit 3
+        caisson restart -t 0 web && meet || exit 4
+        kill -9 $(sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' web)/state); until_true 'caisson ps | grep -q web' && meet && nft flush ruleset && until_true 'nft list ruleset | grep -q 169.254.34.68' && meet || exit 5
+        caisson run --rm --link-local-ip 169.254.34.68 busybox true 2> e; [ $? = 125 ] && grep -q 'Address already in use: 169.254.34.68' e || exit 6
+        caisson stop -t 0 web >/dev/null; caisson exec two ip addr add 169.254.34.68/16 dev eth0; caisson run -d --name web3 --link-local-ip 169.254.34.70 busybox sleep 99 >/dev/null
+        caisson exec two ping -c 2 -W 1 -I 169.254.34.68 169.254.34.70 && exit 7; until_true 'caisson exec two ping -c 1 -W 1 -I 169.254.34.69 169.254.34.70 >/dev/null' || exit 8
+        caisson network connect --link-local-ip 169.254.7.7 mine web3 && caisson exec web3 ip a show eth1 | grep -q 169.254.7.7/16 && caisson network disconnect mine web3 && ! ls $CAISSON_ROOT/networks/mine/addresses | grep . && caisson network connect --link-local-ip 169.254.7.7 mine web3 && caisson exec web3 ip a show eth1 | grep -q 169.254.7.7/16 || exit 9
+        for bad in '0.0.0.0' '127.0.0.9' '224.0.0.1' 'ff02::1' '172.17.0.9' '169.254.1.1 --network host' '169.254.1.1 --network none' '169.254.1.1 --network container:two' '169.254.1.1 --network name=mine,link-local-ip=169.254.1.2'; do caisson create --link-local-ip $bad busybox true > o 2> e && { echo "taken: $bad"; exit 10; }; cat e; done
+        printf 'name: pp\nservices:\n  a:\n    image: busybox\n    init: true\n    command: sleep 99\n    networks:\n      n:\n        link_local_ips: [169.254.9.9]\nnetworks:\n  n:\n' > compose.yaml; caisson compose up -d 2>/dev/null && caisson compose exec -T a ip a | grep -q 169.254.9.9/16 && caisson compose down -t 0 2>/dev/null || exit 11
+        caisson rm -f web two web3 >/dev/null; [ -z "$(ls $CAISSON_ROOT/networks/*/addresses | grep -v : | grep .)" ] && ! nft list ruleset | grep 169.254"#;
     an_internal_network_leaks_no_names: r#"
         cat > d.py <<'PY'
 import socket

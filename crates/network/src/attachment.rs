@@ -61,6 +61,9 @@ pub struct Endpoint {
     pub mac: Mac,
     /// The addresses inside.
     pub addresses: Vec<HostAddress>,
+    /// Further addresses inside, by which neither names nor published ports find it.
+    #[serde(default)]
+    pub link_local: Vec<HostAddress>,
     /// Where the default routes go; none where another network has them.
     pub gateways: Vec<IpAddr>,
     /// Names by which the network's containers find it.
@@ -130,11 +133,17 @@ impl Endpoint {
         self.addresses.iter().map(|one| one.address).collect()
     }
 
+    /// All that the interface inside has.
+    fn every_address(&self) -> Vec<HostAddress> {
+        [&self.addresses[..], &self.link_local].concat()
+    }
+
     fn rules(&self) -> EndpointRules {
+        let addresses = self.every_address();
         EndpointRules {
             veth: self.veth.clone(),
             mac: self.mac,
-            addresses: self.ips(),
+            addresses: addresses.iter().map(|one| one.address).collect(),
         }
     }
 
@@ -173,7 +182,7 @@ impl Endpoint {
                 rename: None,
                 mac: None,
                 mtu: None,
-                addresses: &self.addresses,
+                addresses: &self.every_address(),
                 gateways: &self.gateways,
             },
         )?;
@@ -386,8 +395,8 @@ impl Attachment {
         let directory = &endpoint.network.directory;
         Names::of(directory).remove(&self.owner, &endpoint.names);
         if let Ok(addresses) = Addresses::open(&directory.join("addresses")) {
-            for address in endpoint.ips() {
-                let _ = addresses.release(address, &self.owner);
+            for one in endpoint.every_address() {
+                let _ = addresses.release(one.address, &self.owner);
             }
         }
     }

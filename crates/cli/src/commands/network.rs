@@ -323,6 +323,7 @@ pub(crate) fn connect(engine: &Engine, invocation: &Invocation) -> ExitCode {
         aliases: matches.get_list("alias").to_vec(),
         ipv4: matches.get_str("ip").to_owned(),
         ipv6: matches.get_str("ip6").to_owned(),
+        link_local_ips: matches.get_list("link-local-ip").to_vec(),
         links: matches.get_list("link").to_vec(),
         driver_options: pairs(matches.get_list("driver-opt")),
         gateway_priority: matches.get_int("gw-priority"),

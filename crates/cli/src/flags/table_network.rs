@@ -76,9 +76,8 @@ static CONNECT_FLAGS: &[Flag] = &[
     flag(
         "link-local-ip",
         Kind::IpList,
-        "Give the container this link-local address",
-    )
-    .refused("link-local IPv4 addresses are not built yet"),
+        "Give the container this further address, link-local as a rule",
+    ),
 ];
 
 static DISCONNECT_FLAGS: &[Flag] = &[flag(

@@ -2,7 +2,6 @@
 
 use super::{Flag, Kind, flag};
 
-const LINK_LOCAL: &str = "link-local IPv4 addresses are not built yet";
 const WINDOWS: &str = "it is for Windows containers only";
 const NO_TRUST: &str = "Docker's content trust service is gone; digests are always verified";
 
@@ -286,7 +285,11 @@ const RUN: [Flag; 103] = [
         Kind::Link,
         "Give another container a name that only this one knows",
     ),
-    flag("link-local-ip", Kind::IpList, "Take a link-local address").refused(LINK_LOCAL),
+    flag(
+        "link-local-ip",
+        Kind::IpList,
+        "Take this further address, link-local as a rule",
+    ),
     flag(
         "log-driver",
         Kind::Text,

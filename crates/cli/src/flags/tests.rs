@@ -671,11 +671,11 @@ fn what_is_missing_is_refused_by_name() {
         let failure = failure(&line);
         assert_eq!((failure.text.as_str(), failure.exit_code), (text, 1));
     }
-    let refused = failure(&["caisson", "run", "--link-local-ip", "10.0.0.2", "x"]);
+    let refused = failure(&["caisson", "run", "--use-api-socket", "x"]);
     assert!(
         refused
             .text
-            .starts_with("--link-local-ip is refused: link-local IPv4")
+            .starts_with("--use-api-socket is refused: Caisson has no daemon")
     );
     assert_eq!(refused.exit_code, 125);
     // A switch that is refused may still be switched off.
@@ -1001,7 +1001,7 @@ fn generated_pages_name_every_flag_and_are_stable() {
             assert!(
                 made[0]
                     .text
-                    .contains("| `container run` | `--link-local-ip` | refused |")
+                    .contains("| `container run` | `--use-api-socket` | refused |")
             );
             assert!(
                 made[0]

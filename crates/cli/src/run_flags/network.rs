@@ -136,6 +136,7 @@ fn flags_of_the_first(matches: &Matches) -> NetworkAttachment {
         aliases: matches.get_list("network-alias").to_vec(),
         ipv4: matches.get_str("ip").to_owned(),
         ipv6: matches.get_str("ip6").to_owned(),
+        link_local_ips: matches.get_list("link-local-ip").to_vec(),
         ..NetworkAttachment::default()
     }
 }
@@ -155,7 +156,11 @@ fn merge_into(first: &mut NetworkAttachment, flags: NetworkAttachment) -> Result
     if !first.ipv6.is_empty() && !flags.ipv6.is_empty() {
         return refuse("--ip6 and per-network IPv6 address");
     }
+    if !first.link_local_ips.is_empty() && !flags.link_local_ips.is_empty() {
+        return refuse("--link-local-ip and per-network link-local IP addresses");
+    }
     first.aliases.extend(flags.aliases);
+    first.link_local_ips.extend(flags.link_local_ips);
     first.ipv4.push_str(&flags.ipv4);
     first.ipv6.push_str(&flags.ipv6);
     Ok(())
@@ -212,7 +217,10 @@ pub(super) fn check_conflicts(spec: &ContainerSpec) -> Result<(), FlagError> {
     if !spec.mac_address.is_empty() || has_mac {
         return refuse("mac-address and the network mode");
     }
-    if first.is_some_and(|one| !(one.ipv4.is_empty() && one.ipv6.is_empty())) {
+    let has_address = |one: &NetworkAttachment| {
+        !(one.ipv4.is_empty() && one.ipv6.is_empty() && one.link_local_ips.is_empty())
+    };
+    if first.is_some_and(has_address) {
         return refuse("ip address and the container type network mode");
     }
     if first.is_some_and(|one| !one.aliases.is_empty()) {

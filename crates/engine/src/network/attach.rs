@@ -233,7 +233,7 @@ impl Engine {
             links.push((link.alias, id.chars().take(12).collect()));
         }
         // Nothing that may fail comes after: what is reserved here is given back by its endpoint.
-        let addresses = self.reserve(record, asked, &network)?;
+        let (addresses, link_local) = self.reserve(record, asked, &network)?;
         let ipv4 = addresses.iter().find_map(|one| match one.address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
@@ -260,64 +260,85 @@ impl Engine {
             id,
             mac,
             addresses,
+            link_local,
         })
     }
 
+    /// The addresses of the network's subnets, and those beside them; all or none.
     fn reserve(
         &self,
         record: &ContainerRecord,
         asked: &NetworkAttachment,
         network: &NetworkRecord,
-    ) -> Result<Vec<HostAddress>, EngineError> {
+    ) -> Result<(Vec<HostAddress>, Vec<HostAddress>), EngineError> {
         let directory = self
             .store()
             .network_directory(&network.name)
             .join("addresses");
         let taken = Addresses::open(&directory)?;
-        let mut all = Vec::new();
-        for one in &network.subnets {
-            let subnet: Prefix = one
-                .subnet
-                .parse()
-                .map_err(|error| text("read a subnet", &error))?;
-            let given = if subnet.address().is_ipv4() {
-                &asked.ipv4
-            } else {
-                &asked.ipv6
-            };
-            let excluded: Vec<IpAddr> = one
-                .auxiliary
-                .values()
-                .chain([&one.gateway])
-                .filter_map(|address| address.parse().ok())
-                .collect();
-            let pool = Pool {
-                subnet,
-                range: one.ip_range.parse().ok(),
-                excluded: &excluded,
-            };
-            let reserve = || match given.parse::<IpAddr>() {
-                Ok(address) => taken.reserve(&pool, address, &record.id).map(|()| address),
-                Err(_) => taken.reserve_any(&pool, &record.id),
-            };
-            let address = match reserve() {
-                // Perhaps containers that are gone have them still.
-                Err(AddressError::None(_) | AddressError::InUse { .. }) => {
-                    taken.sweep(|owner| !self.is_attached(owner))?;
-                    reserve()
-                }
-                other => other,
-            };
-            let address = address.map_err(|error| {
-                for one in &all {
-                    let one: &HostAddress = one;
-                    let _ = taken.release(one.address, &record.id);
-                }
-                EngineError::conflict(format!("cannot join network {}: {error}", network.name))
-            })?;
-            all.extend(HostAddress::new(address, subnet.length()));
+        let (mut own, mut link_local) = (Vec::new(), Vec::new());
+        let mut reserve_all = || -> Result<(), EngineError> {
+            for one in &network.subnets {
+                let subnet: Prefix = one
+                    .subnet
+                    .parse()
+                    .map_err(|error| text("read a subnet", &error))?;
+                let given = match subnet.address() {
+                    IpAddr::V4(_) => &asked.ipv4,
+                    IpAddr::V6(_) => &asked.ipv6,
+                };
+                let fixed = one.auxiliary.values().chain([&one.gateway]);
+                let excluded: Vec<IpAddr> =
+                    fixed.filter_map(|address| address.parse().ok()).collect();
+                let pool = Pool {
+                    subnet,
+                    range: one.ip_range.parse().ok(),
+                    excluded: &excluded,
+                };
+                let address = self.take_address(&taken, &pool, given.parse().ok(), &record.id);
+                let address = address.map_err(|error| cannot_join(network, &error))?;
+                own.extend(HostAddress::new(address, subnet.length()));
+            }
+            for one in super::check::link_local(asked)? {
+                let pool = Pool {
+                    subnet: one.network(),
+                    range: None,
+                    excluded: &[],
+                };
+                self.take_address(&taken, &pool, Some(one.address), &record.id)
+                    .map_err(|error| cannot_join(network, &error))?;
+                link_local.push(one);
+            }
+            Ok(())
+        };
+        if let Err(error) = reserve_all() {
+            for one in own.iter().chain(&link_local) {
+                let _ = taken.release(one.address, &record.id);
+            }
+            return Err(error);
         }
-        Ok(all)
+        Ok((own, link_local))
+    }
+
+    /// Takes one address, the given or any. Perhaps containers that are gone have it still.
+    fn take_address(
+        &self,
+        taken: &Addresses,
+        pool: &Pool<'_>,
+        given: Option<IpAddr>,
+        owner: &str,
+    ) -> Result<IpAddr, AddressError> {
+        let take = || match given {
+            Some(address) => taken.reserve(pool, address, owner).map(|()| address),
+            None => taken.reserve_any(pool, owner),
+        };
+        match take() {
+            Err(AddressError::None(_) | AddressError::InUse { .. }) => {
+                taken.sweep(|owner| !self.is_attached(owner))?;
+                take()
+            }
+            other => other,
+        }
     }
 
     /// Gives back addresses of containers that no longer have a place: their command was killed
@@ -348,6 +369,10 @@ impl Engine {
         }
         let _ = rustix::fs::unlink(self.attachment_file(id));
     }
+}
+
+fn cannot_join(network: &NetworkRecord, error: &AddressError) -> EngineError {
+    EngineError::conflict(format!("cannot join network {}: {error}", network.name))
 }
 
 fn place(endpoint: Endpoint) -> Place {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use network::subnet::Prefix;
+use network::subnet::{HostAddress, Prefix};
 use storage::networks::{NetworkRecord, SubnetRecord};
 use types::container::{ContainerSpec, NetworkAttachment};
 
@@ -12,6 +12,9 @@ use super::options::EndpointOptions;
 use super::{DEFAULT, PREDEFINED};
 use crate::Engine;
 use crate::error::EngineError;
+
+/// So many further addresses does a container take in one network.
+const LINK_LOCAL_MAX: usize = 64;
 
 impl Engine {
     /// Checks what a new container asks of its networks. One that is not there yet is no error before
@@ -40,11 +43,6 @@ impl Engine {
             check_word("link", link)?;
             self.link(link)?;
         }
-        if !one.link_local_ips.is_empty() {
-            return Err(EngineError::invalid(
-                "link-local addresses are not built yet",
-            ));
-        }
         let name = target(one);
         let network = match self.store().find_network(name) {
             Ok(network) => network,
@@ -69,6 +67,24 @@ pub(super) fn check_addresses(
             network.name
         )))
     };
+    for address in link_local(asked)? {
+        if PREDEFINED.contains(&network.name.as_str()) {
+            return refuse(format!(
+                "there is no interface of the container's own for the link-local IP address {}",
+                address.address
+            ));
+        }
+        let contains = |one: &SubnetRecord| {
+            let subnet: Option<Prefix> = one.subnet.parse().ok();
+            subnet.is_some_and(|subnet| subnet.contains(address.address))
+        };
+        if network.subnets.iter().any(contains) {
+            return refuse(format!(
+                "the link-local IP address {} is one of the network's own; use --ip or --ip6",
+                address.address
+            ));
+        }
+    }
     for (given, family) in [(&asked.ipv4, "IPv4"), (&asked.ipv6, "IPv6")] {
         if given.is_empty() {
             continue;
@@ -93,6 +109,38 @@ pub(super) fn check_addresses(
         }
     }
     Ok(())
+}
+
+/// The further addresses that are asked for. Docker takes any address for one, its documentation's
+/// examples are not link-local either; what no interface can answer by is refused.
+pub(super) fn link_local(asked: &NetworkAttachment) -> Result<Vec<HostAddress>, EngineError> {
+    let given = &asked.link_local_ips;
+    if given.len() > LINK_LOCAL_MAX {
+        return Err(EngineError::invalid(format!(
+            "a container takes {LINK_LOCAL_MAX} link-local IP addresses in a network, not {}",
+            given.len()
+        )));
+    }
+    let parse = |text: &String| -> Option<HostAddress> {
+        let address: IpAddr = text.trim().parse().ok()?;
+        let (length, is_unicast) = match address {
+            IpAddr::V4(one) => (16, !one.is_broadcast() && one.octets()[0] < 240),
+            IpAddr::V6(one) => (64, one.to_ipv4_mapped().is_none()),
+        };
+        let is_special =
+            address.is_unspecified() || address.is_loopback() || address.is_multicast();
+        let found = HostAddress::new(address, length)?;
+        (is_unicast && !is_special && found.network().is_host(address)).then_some(found)
+    };
+    given
+        .iter()
+        .map(|text| {
+            let found = parse(text);
+            found.ok_or_else(|| {
+                EngineError::invalid(format!("invalid link-local IP address: {text}"))
+            })
+        })
+        .collect()
 }
 
 fn check_words(spec: &ContainerSpec) -> Result<(), EngineError> {
@@ -127,6 +175,40 @@ fn check_word(what: &str, text: &str) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn further_addresses_are_a_hosts() {
+        let parse = |given: &[&str]| {
+            link_local(&NetworkAttachment {
+                link_local_ips: given.iter().map(|one| (*one).to_owned()).collect(),
+                ..NetworkAttachment::default()
+            })
+        };
+        let good = ["169.254.34.68", "fe80::3468", "57.123.22.11", "169.254.0.1"];
+        let texts: Vec<String> = parse(&good)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "169.254.34.68/16",
+                "fe80::3468/64",
+                "57.123.22.11/16",
+                "169.254.0.1/16"
+            ]
+        );
+        for bad in [
+            "", "x", "0.0.0.0", "::", "127.0.0.2", "::1", "224.0.0.1", "ff02::1", "240.0.0.1",
+            "255.255.255.255", "169.254.0.0", "169.254.255.255", "fe80::", "::ffff:10.0.0.1",
+            "fe80::1%eth0", "169.254.1.1/16",
+        ] {
+            let error = parse(&[bad]).unwrap_err().to_string();
+            assert!(error.contains("invalid link-local IP address"), "{error}");
+        }
+        assert!(parse(&["169.254.1.1"; LINK_LOCAL_MAX + 1]).is_err());
+    }
 
     #[test]
     fn words_stay_on_their_line() {
