@@ -43,6 +43,20 @@ macro_rules! registry {
 }
 
 registry! {
+    a_request_with_two_lengths_is_refused_and_its_connection_closed: r#"
+        serve || exit 99
+        # Until the registry closes it.
+        said() { exec 3<>/dev/tcp/127.0.0.1/${H##*:} && printf "$1" >sent && cat sent >&3 && timeout 10 cat <&3 >got; local code=$?; exec 3>&-; return $code; }
+        CL='Content-Length: 5\r\n' TE='Transfer-Encoding: chunked\r\n'
+        for both in "$CL$TE" "$TE$CL" "${CL}X: y\r\ntransfer-encoding:chunked\r\n" "${TE}CONTENT-LENGTH:0\r\n"; do for before in '' 'GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n' 'POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'; do
+            said "${before}POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n$both\r\n0\r\n\r\nGET /v2/smuggled/tags/list HTTP/1.1\r\nHost: x\r\n\r\n" || { echo "not closed"; cat got; exit 2; }
+            grep -o 'HTTP/1.1 [0-9]*' got >answers; [ "$(tail -n 1 answers)" = 'HTTP/1.1 400' ] && [ $(wc -l <answers) = $((1 + (${#before} > 0))) ] || { echo "$before$both"; cat got; exit 3; }
+        done; done
+        ! grep -q smuggled hub.log || exit 4
+        # What has one length, in pieces or whole, is as it ever was.
+        printf abc >small; D=$(sum small); L=$(head_of -X POST $U/v2/a/blobs/uploads/ | sed -n 's/^location: //p')
+        is 202 -X PATCH -H 'Transfer-Encoding: chunked' --data-binary @small $U$L; is 201 -X PUT "$U$L?digest=$D" && is 201 -X POST --data-binary @small "$U/v2/a/blobs/uploads/?digest=$D""#;
+
     skopeo_and_caisson_get_back_what_was_pushed_in_every_format: r#"
         serve || exit 99; archive
         for format in oci v2s2; do for compress in gzip zstd; do

@@ -163,6 +163,23 @@ sharing! {
             cp client.key /etc/docker/certs.d/reg.test:5003/; caisson push -q reg.test:5003/a:1 && caisson rmi reg.test:5003/a:1 >/dev/null && caisson pull -q reg.test:5003/a:1
 EOI
         unshare -m bash in.sh"#;
+    a_self_signed_certificate_is_believed_where_it_was_put_for_its_host: r#"
+        command -v openssl >/dev/null || { echo "skipped: no openssl"; exit 0; }
+        # As most people make one: it says that it is an authority.
+        for n in server same; do openssl req -x509 -newkey rsa:2048 -nodes -keyout $n.key -out $n.crt -days 2 -subj /CN=reg.test -addext subjectAltName=DNS:reg.test 2>/dev/null; done
+        openssl x509 -in server.crt -noout -text | grep -q CA:TRUE || exit 2
+        registry tls 5004 '' ", tls: {certificate: $PWD/server.crt, key: $PWD/server.key}"
+        cat > in.sh <<'EOI'
+            mount -t tmpfs tmpfs /etc/docker 2>/dev/null || { mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker; } || exit 3
+            echo '127.0.0.1 reg.test other.test' > hosts && mount --bind hosts /etc/hosts || exit 4
+            refused() { caisson push -q $1/a:1 2>err && exit 5; grep -q "$2" err || { cat err; exit 6; }; }
+            for h in reg other; do caisson tag busybox $h.test:5004/a:1; mkdir -p /etc/docker/certs.d/$h.test:5004; done
+            refused reg.test:5004 'only if that very certificate is in /etc/docker/certs.d/reg.test:5004/ca.crt'
+            cp same.crt /etc/docker/certs.d/reg.test:5004/ca.crt; refused reg.test:5004 'CaUsedAsEndEntity'
+            cp server.crt /etc/docker/certs.d/other.test:5004/ca.crt; refused other.test:5004 'not valid for name'
+            cp server.crt /etc/docker/certs.d/reg.test:5004/ca.crt; caisson push -q reg.test:5004/a:1 && caisson rmi reg.test:5004/a:1 >/dev/null && caisson pull -q reg.test:5004/a:1
+EOI
+        unshare -m bash in.sh"#;
     the_environments_proxy_is_asked_for_what_it_is_meant_for: r#"
         cat > proxy.py <<'EOP'
 import socket, threading

@@ -113,6 +113,22 @@ EOP
         is 201 -X POST "$U/v2/own/mine/blobs/uploads/?mount=sha256:$(layer one)&from=x/one"
         sleep 1.1; copy docker://$H/x/two:1 dir:two.again && diff -r two two.again && here one && copy docker://$H/own/app:1 dir:own"#;
 
+    copied_manifests_make_room_too: r#"
+        archive; serve --root upstream.hub || exit 99; UP=$PID UH=$H UU=$U; for i in 1 2 3; do push m/app$i:1 || exit 2; done
+        M=$(curl -s $UU/v2/m/app1/manifests/1 | wc -c); mv hub.log upstream.log; H=x:0
+        # Two and a half of them, a hundred times.
+        printf 'grace_seconds = 1\nmirror_bytes_max = %s\nmirror = "http://%s"\n' $(((M + 256) * 250)) $UH >c.toml; serve --config c.toml || exit 98
+        trap 'kill -9 $PID $UP 2>/dev/null' EXIT
+        eventually() { for i in $(seq 100); do "$@" && return; sleep .05; done; return 1; }
+        asked() { [ "$(grep -c '"method":"GET","path":"/v2/m/app'$1'/manifests/1' upstream.log)" = $2 ]; }
+        tags() { curl -s $U/v2/m/app$1/tags/list; }; gone() { ! tags $1 | grep -q '"1"'; }; unlisted() { ! curl -s $U/v2/_catalog | grep -q m/app$1; }
+        is 200 $U/v2/m/app1/manifests/1; tags 1 | grep -q '"1"' || exit 3
+        sleep 2.1; for i in 2 3; do is 200 $U/v2/m/app$i/manifests/1; done
+        eventually gone 1 && tags 2 | grep -q '"1"' && tags 3 | grep -q '"1"' || { tags 1; exit 4; }
+        # Nothing of the repository is left, and (we asked once ourselves) it comes again when somebody asks.
+        curl -s $U/v2/_catalog | grep -q m/app1 && caisson registry collect --root hub >/dev/null && eventually unlisted 1 || { curl -s $U/v2/_catalog; exit 5; }
+        is 200 $U/v2/m/app1/manifests/1; asked 1 3 && asked 2 1 && asked 3 1 && unlisted 9 || { cat upstream.log; exit 6; }"#;
+
     slow_clients_hold_nobody_up: r#"
         serve || exit 99; head -c 20000000 /dev/urandom >large; D=$(sum large); printf small >small; E=$(sum small)
         for f in large small; do is 201 -X POST --data-binary @$f "$U/v2/a/b/blobs/uploads/?digest=$(sum $f)"; done

@@ -226,9 +226,11 @@ fn distrust(url: &str, source: &ureq::Error) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or_default();
     if reason.contains("CaUsedAsEndEntity") {
-        return " (its certificate is an authority's own: have that sign one for the host, or make it with \
-                -addext basicConstraints=critical,CA:FALSE)"
-            .to_owned();
+        return format!(
+            " (its certificate is an authority's own, which is believed only if that very certificate is in \
+             {}/{host}/ca.crt)",
+            crate::certificates::DIRECTORY
+        );
     }
     if reason.contains("UnknownIssuer") {
         return format!(

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::{Response, Uri, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsConfigBuilder};
 use ureq::typestate::WithBody;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
@@ -24,6 +24,7 @@ use crate::config::{Trust, is_loopback};
 use crate::error::{RegistryError, Result};
 use crate::resolver::HostResolver;
 use crate::server::is_public;
+use crate::tls;
 use crate::upload::BlobContent;
 
 const REDIRECTS_MAX: usize = 10;
@@ -241,13 +242,12 @@ impl Transport {
         {
             return Ok(own);
         }
-        let none = Certificates::default;
         let place = match (is_here, trust) {
             (true, _) => &self.loopback,
             (false, Trust::Verified) => &self.verified,
             (false, Trust::Any) => &self.any,
         };
-        Ok(place.get_or_init(|| build(trust, proxied, none())).clone())
+        Ok(place.get_or_init(|| build(trust, proxied)).clone())
     }
 
     /// The connections to a host that has certificates of its own here.
@@ -265,7 +265,10 @@ impl Transport {
         }
         let directory = Path::new(certificates::DIRECTORY);
         let found = certificates::of_host(directory, host, port)?;
-        let agent = found.map(|found| build(trust, proxied, found));
+        let agent = match found {
+            Some(found) => Some(build_own(trust, proxied, found, (directory, host))?),
+            None => None,
+        };
         own.insert(key, agent.clone());
         Ok(agent)
     }
@@ -331,14 +334,42 @@ enum Proxied {
     Never,
 }
 
-fn build(trust: Trust, proxied: Proxied, own: Certificates) -> Agent {
-    let tls = match trust {
-        Trust::Verified => TlsConfig::builder().root_certs(roots(own.roots)),
+fn build(trust: Trust, proxied: Proxied) -> Agent {
+    let config = configure(tls_config(trust).build(), proxied);
+    Agent::with_parts(config, DefaultConnector::new(), HostResolver::default())
+}
+
+/// For a host that has certificates of its own in this directory.
+fn build_own(
+    trust: Trust,
+    proxied: Proxied,
+    own: Certificates,
+    (directory, host): (&Path, &str),
+) -> Result<Agent> {
+    let tls = tls_config(trust).client_cert(own.client.clone());
+    let config = configure(tls.build(), proxied);
+    let resolver = HostResolver::default();
+    if trust == Trust::Any || own.roots.is_empty() {
+        return Ok(Agent::with_parts(config, DefaultConnector::new(), resolver));
+    }
+    let connector = tls::connector(&bundle(), &own.roots, own.client.as_ref());
+    let connector = connector.map_err(|error| RegistryError::ConfigFile {
+        path: directory.join(host).display().to_string(),
+        what: error.to_string(),
+    })?;
+    Ok(Agent::with_parts(config, connector, resolver))
+}
+
+fn tls_config(trust: Trust) -> TlsConfigBuilder {
+    match trust {
+        Trust::Verified => TlsConfig::builder().root_certs(roots()),
         Trust::Any => TlsConfig::builder().disable_verification(true),
-    };
-    let tls = tls.client_cert(own.client);
+    }
+}
+
+fn configure(tls: TlsConfig, proxied: Proxied) -> Config {
     let mut config = Config::builder()
-        .tls_config(tls.build())
+        .tls_config(tls)
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -351,25 +382,17 @@ fn build(trust: Trust, proxied: Proxied, own: Certificates) -> Agent {
     if proxied == Proxied::Never {
         config = config.proxy(None);
     }
-    Agent::with_parts(
-        config.build(),
-        DefaultConnector::new(),
-        HostResolver::default(),
-    )
+    config.build()
 }
 
 /// The connections to a storage of objects, whose library decides about everything else.
 pub(crate) fn storage_agent() -> Agent {
-    build(
-        Trust::Verified,
-        Proxied::AsEnvironment,
-        Certificates::default(),
-    )
+    build(Trust::Verified, Proxied::AsEnvironment)
 }
 
 /// The connections to whom webhooks name: quick or not at all, and only where strangers may send us.
 pub(crate) fn webhook_agent(allows_private: bool) -> Agent {
-    let tls = TlsConfig::builder().root_certs(roots(Vec::new())).build();
+    let tls = TlsConfig::builder().root_certs(roots()).build();
     let config = Config::builder()
         .tls_config(tls)
         .http_status_as_error(false)
@@ -413,8 +436,16 @@ impl Resolver for GuardedResolver {
     }
 }
 
-/// The machine's certificates and those of the registry, or those compiled in where there are none.
-fn roots(own: Vec<Certificate<'static>>) -> RootCerts {
+/// The machine's authorities, or those compiled in where there are none.
+fn roots() -> RootCerts {
+    match bundle() {
+        bundle if bundle.is_empty() => RootCerts::WebPki,
+        bundle => RootCerts::new_with_certs(&bundle),
+    }
+}
+
+/// The machine's authorities.
+fn bundle() -> Vec<Certificate<'static>> {
     let named = std::env::var("SSL_CERT_FILE").ok();
     for path in named.iter().map(String::as_str).chain(BUNDLES) {
         let Ok(file) = std::fs::File::open(path) else {
@@ -424,22 +455,17 @@ fn roots(own: Vec<Certificate<'static>>) -> RootCerts {
         if file.take(BUNDLE_BYTES_MAX).read_to_end(&mut pem).is_err() {
             continue;
         }
-        let mut certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
+        let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate),
                 _ => None,
             })
             .collect();
         if !certificates.is_empty() {
-            certificates.extend(own);
-            return RootCerts::new_with_certs(&certificates);
+            return certificates;
         }
     }
-    if own.is_empty() {
-        RootCerts::WebPki
-    } else {
-        RootCerts::new_with_certs(&own)
-    }
+    Vec::new()
 }
 
 /// Scheme, host and port.

@@ -28,6 +28,7 @@ mod refusal;
 mod resolver;
 mod search;
 pub mod server;
+mod tls;
 mod upload;
 #[cfg(test)]
 mod wire_tests;

@@ -18,6 +18,11 @@ const BATCH: i64 = 100;
 /// Uploads that nobody continued for so long are given up.
 const UPLOAD_IDLE: Duration = Duration::from_secs(24 * 3600);
 
+/// Manifests that were copied from another registry take at most this part of what copied blobs may take.
+pub(crate) const MANIFESTS_SHARE: u64 = 100;
+/// A copied manifest stays for so long after its last use: its blobs are being asked for.
+const MANIFEST_IN_USE: Duration = Duration::from_secs(600);
+
 /// Who did what is remembered for a year.
 const AUDIT_SECONDS: i64 = 366 * 86_400;
 
@@ -39,6 +44,10 @@ pub(crate) async fn collect(registry: &Arc<Registry>) -> Result<Collected, Strin
     let copies = make_room(registry).await?;
     collected.blobs += copies.blobs;
     collected.bytes += copies.bytes;
+    make_room_for_manifests(registry).await?;
+    let _change = registry.cache.change();
+    let emptied = registry.database.forget_empty_copies().await;
+    emptied.map_err(|error| chain(&error))?;
     sweep_strays(registry).await?;
     let swept = registry.storage.sweep_uploads(UPLOAD_IDLE).await;
     swept.map_err(|error| chain(&error))?;
@@ -121,6 +130,38 @@ pub(crate) async fn make_room(registry: &Arc<Registry>) -> Result<Collected, Str
             return Ok(collected);
         }
     }
+}
+
+/// The same for copied manifests, and the tags that lead to them. Called by collection, and when many were
+/// fetched since.
+pub(crate) async fn make_room_for_manifests(registry: &Arc<Registry>) -> Result<(), String> {
+    let limit = registry.settings.mirror_bytes_max / MANIFESTS_SHARE;
+    let in_use = MANIFEST_IN_USE.min(registry.settings.grace).as_secs() as i64;
+    let size = registry.database.copied_manifests_size().await;
+    let mut left = size.map_err(|error| chain(&error))?;
+    while left > limit {
+        let before = now() - in_use;
+        let oldest = registry
+            .database
+            .oldest_copied_manifests(before, BATCH)
+            .await;
+        let mut are_all_in_use = true;
+        for copy in oldest.map_err(|error| chain(&error))? {
+            if left <= limit {
+                break;
+            }
+            let _change = registry.cache.change();
+            let forgotten = registry.database.forget_copied_manifest(&copy).await;
+            if forgotten.map_err(|error| chain(&error))? {
+                left = left.saturating_sub(copy.size);
+                are_all_in_use = false;
+            }
+        }
+        if are_all_in_use {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that have a name and no row: whoever published them was killed in between, or we were

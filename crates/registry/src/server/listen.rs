@@ -15,12 +15,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::api::{self, error::ApiError};
+use super::framing::Framed;
 use super::sendfile::{Files, Socket};
 use super::{Event, Registry, Request, ServeError, auth, hub, search};
 
@@ -139,7 +141,7 @@ impl Door {
         match &self.tls {
             None => {
                 let files = Files::default();
-                let socket = TokioIo::new(Socket::new(stream, files.clone()));
+                let socket = Socket::new(stream, files.clone());
                 self.clone()
                     .serve(socket, (peer, Some(files)), watcher)
                     .await;
@@ -147,21 +149,19 @@ impl Door {
             Some(tls) => {
                 let handshake = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream));
                 if let Ok(Ok(stream)) = handshake.await {
-                    self.clone()
-                        .serve(TokioIo::new(stream), (peer, None), watcher)
-                        .await;
+                    self.clone().serve(stream, (peer, None), watcher).await;
                 }
             }
         }
     }
 
-    async fn serve<I>(
+    async fn serve<S>(
         self: Arc<Self>,
-        io: I,
+        stream: S,
         (peer, files): (IpAddr, Option<Files>),
         watcher: hyper_util::server::graceful::Watcher,
     ) where
-        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let is_vectored = files.is_some();
         let service = service_fn(move |mut request: HttpRequest<Incoming>| {
@@ -178,7 +178,7 @@ impl Door {
             .writev(is_vectored)
             .max_buf_size(BUFFER_BYTES)
             .header_read_timeout(HEAD_TIMEOUT);
-        let connection = builder.serve_connection(io, service);
+        let connection = builder.serve_connection(TokioIo::new(Framed::new(stream)), service);
         // A connection that breaks is the client's affair.
         let _ = watcher.watch(connection).await;
     }

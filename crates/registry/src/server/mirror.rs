@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use types::digest::Digest;
 use types::reference::Reference;
 
 use super::api::error::ApiError;
+use super::database::copies::ROW_BYTES;
 use super::database::manifests::{NewManifest, Pushed};
 use super::database::repositories::Facts;
 use super::storage::{Storage, Stored};
@@ -59,6 +61,8 @@ pub(crate) struct Mirror {
     /// Each download holds a thread, and each question.
     downloads: Semaphore,
     questions: Semaphore,
+    /// What manifests took that were fetched since room was last made for them.
+    fetched: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,12 +92,22 @@ impl Mirror {
             flights: Mutex::default(),
             downloads: Semaphore::new(DOWNLOADS_MAX),
             questions: Semaphore::new(QUESTIONS_MAX),
+            fetched: AtomicU64::default(),
         }
     }
 
     /// Whether a repository is, or would be, a copy of the other registry's.
     pub(crate) fn covers(facts: &Facts) -> bool {
         facts.is_copy || (!facts.exists && !facts.has_owner)
+    }
+
+    /// Notes that this was looked at now, by `name:tag` or `name:digest`.
+    fn see(&self, key: String) {
+        let mut seen = lock(&self.seen);
+        if seen.len() >= TAGS_MAX {
+            seen.clear();
+        }
+        seen.insert(key, Instant::now());
     }
 
     fn is_absent(&self) -> bool {
@@ -117,6 +131,16 @@ impl Mirror {
             .get(&key)
             .is_some_and(|seen| seen.elapsed() < FRESH);
         let is_digest = reference.contains(':');
+        if let Some(digest) = known.as_ref().filter(|_| !is_fresh) {
+            // It is served all the same, also from a disk that is full.
+            let noted = registry.database.use_copied_manifest(name, digest).await;
+            if let Err(error) = noted {
+                registry.trouble(&chain(&error));
+            }
+            if is_digest {
+                mirror.see(key.clone());
+            }
+        }
         if known.is_some() && (is_digest || is_fresh || mirror.is_absent()) {
             return Ok(());
         }
@@ -149,11 +173,7 @@ impl Mirror {
                 if let Some(mirror) = &registry.mirror {
                     lock(&mirror.asking).remove(&key);
                     if result.is_ok() {
-                        let mut seen = lock(&mirror.seen);
-                        if seen.len() >= TAGS_MAX {
-                            seen.clear();
-                        }
-                        seen.insert(key, Instant::now());
+                        mirror.see(key);
                     }
                 }
                 drop(leader);
@@ -241,9 +261,31 @@ async fn fetch_manifest(
         })
         .await?;
     match pushed {
-        Pushed::Done => Ok(()),
+        Pushed::Done => {
+            make_room(registry, fetched.bytes.len() as u64 + ROW_BYTES);
+            Ok(())
+        }
         _ => Err(unreachable("the mirrored manifest cannot be kept")),
     }
+}
+
+/// Makes room for manifests where many were fetched since that was last done: to see whether there is enough
+/// takes a look at all.
+fn make_room(registry: &Arc<Registry>, fetched: u64) {
+    let Some(mirror) = &registry.mirror else {
+        return;
+    };
+    let step = registry.settings.mirror_bytes_max / collection::MANIFESTS_SHARE / 16;
+    if mirror.fetched.fetch_add(fetched, Ordering::Relaxed) + fetched < step {
+        return;
+    }
+    mirror.fetched.store(0, Ordering::Relaxed);
+    let registry = registry.clone();
+    tokio::spawn(async move {
+        if let Err(text) = collection::make_room_for_manifests(&registry).await {
+            registry.trouble(&text);
+        }
+    });
 }
 
 /// The other registry did not give it. What is here is served; what is not is not there.

@@ -12,6 +12,7 @@ mod auth;
 mod cache;
 mod collection;
 mod database;
+mod framing;
 #[doc(hidden)]
 pub mod fuzz;
 mod hub;
