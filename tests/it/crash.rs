@@ -123,6 +123,12 @@ const SCRIPT: &[Step] = &[
         "status www running && caisson exec www true",
     ),
     step(
+        "web",
+        "caisson pause www && caisson unpause www",
+        "caisson unpause www 2>/dev/null; caisson exec www true",
+        "status www running && caisson exec www true",
+    ),
+    step(
         "net",
         "caisson network create mine",
         "caisson network create mine 2>/dev/null || caisson network inspect mine",
@@ -143,6 +149,12 @@ const SCRIPT: &[Step] = &[
     step(
         "placed",
         "caisson network connect bridge placed",
+        "caisson network connect bridge placed 2>/dev/null || caisson exec placed ip a | grep 'eth1'",
+        "status placed running && caisson exec placed ip a | grep 'eth1'",
+    ),
+    step(
+        "placed",
+        "caisson network disconnect bridge placed && caisson network connect bridge placed",
         "caisson network connect bridge placed 2>/dev/null || caisson exec placed ip a | grep 'eth1'",
         "status placed running && caisson exec placed ip a | grep 'eth1'",
     ),
@@ -409,14 +421,14 @@ fn archives() -> &'static Archives {
 }
 
 /// A store of its own, in which commands run whose processes can be told from all others.
-struct Sandbox {
+pub(super) struct Sandbox {
     directory: tempfile::TempDir,
     registry: String,
 }
 
 impl Sandbox {
     /// A machine of its own: store, network namespace, registry.
-    fn new(binary: &Path) -> Self {
+    pub(super) fn new(binary: &Path) -> Self {
         sys::process::unshare(sys::process::namespaces::NET).unwrap();
         sys::loopback::bring_up().unwrap();
         let directory = tempfile::Builder::new()
@@ -437,7 +449,7 @@ impl Sandbox {
     }
 
     /// A line in bash. The file of passings also marks every process of ours, monitors too.
-    fn command(&self, script: &str, fail: &str, counter: usize) -> Command {
+    pub(super) fn command(&self, script: &str, fail: &str, counter: usize) -> Command {
         let path = self.path();
         let mut command = Command::new("timeout");
         command
@@ -465,7 +477,7 @@ impl Sandbox {
         command
     }
 
-    fn bash(&self, script: &str) -> Output {
+    pub(super) fn bash(&self, script: &str) -> Output {
         self.command(script, "none", usize::MAX).output().unwrap()
     }
 
@@ -474,13 +486,13 @@ impl Sandbox {
     }
 
     /// The points that a step's processes passed.
-    fn passings(&self, counter: usize) -> Vec<String> {
+    pub(super) fn passings(&self, counter: usize) -> Vec<String> {
         let text = std::fs::read_to_string(self.passed(counter)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
     /// A line that must succeed without a word on stderr.
-    fn silently(&self, what: &str, script: &str) -> Result<String, String> {
+    pub(super) fn silently(&self, what: &str, script: &str) -> Result<String, String> {
         let output = self.bash(script);
         let (stdout, stderr) = texts(&output);
         if output.status.success() && stderr.is_empty() {
@@ -492,7 +504,7 @@ impl Sandbox {
         ))
     }
 
-    fn remove_everything(&self) -> Result<(), String> {
+    pub(super) fn remove_everything(&self) -> Result<(), String> {
         self.silently(
             "removal",
             "ids=$(caisson ps -aq); [ -z \"$ids\" ] || caisson rm -f $ids >/dev/null",
@@ -612,7 +624,7 @@ fn groups(parent: &str) -> Vec<String> {
         .collect()
 }
 
-fn texts(output: &Output) -> (String, String) {
+pub(super) fn texts(output: &Output) -> (String, String) {
     (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -896,7 +908,7 @@ fn in_parallel(count: usize, work: impl Fn(usize) -> Result<(), String> + Sync) 
     failures.into_inner().unwrap()
 }
 
-fn is_possible() -> bool {
+pub(super) fn is_possible() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
         && Path::new("/sys/fs/cgroup").exists()
 }

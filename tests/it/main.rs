@@ -11,6 +11,7 @@ mod browser;
 mod build;
 mod builds;
 mod compose;
+mod confirmations;
 mod crash;
 mod dockerfiles;
 mod guides;

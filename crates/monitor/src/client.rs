@@ -118,14 +118,6 @@ impl Connection {
         }))
     }
 
-    /// Waits for the answer to a request that is only carried out or not.
-    ///
-    /// # Errors
-    /// The monitor's refusal; a monitor that ends meanwhile has carried out what ends it.
-    pub fn answer(&mut self) -> Result<(), Failure> {
-        self.is_confirmed().map(|_| ())
-    }
-
     /// Sends a request that is only carried out or not. Whether the monitor said that it is: else it has ended,
     /// or was killed.
     ///
@@ -144,7 +136,8 @@ impl Connection {
         self.was_unread
     }
 
-    /// As [`Self::answer`], and whether the monitor said so: else it has ended, or was killed.
+    /// Waits for the answer to a request that is only carried out or not. Whether the monitor said that it is:
+    /// else it has ended, or was killed.
     ///
     /// # Errors
     /// The monitor's refusal.

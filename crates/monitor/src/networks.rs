@@ -131,18 +131,36 @@ impl Networks {
         endpoint: Endpoint,
         namespace: &OwnedFd,
     ) -> Result<(), Failure> {
-        let connected = self
-            .attachment
-            .connect_one(&self.netfilter, &endpoint, namespace);
-        connected.map_err(|error| failure(job, &error))?;
-        self.attachment.endpoints.push(endpoint);
-        let rerouted = self.attachment.reroute(namespace);
-        let redirected = self.attachment.redirect_ports(&self.netfilter);
+        let same = |one: &Endpoint| one.network.id == endpoint.network.id;
+        if let Some(index) = self.attachment.endpoints.iter().position(same) {
+            // A monitor that was killed has begun it: how far it came is not known.
+            let begun = self.attachment.endpoints.remove(index);
+            let attachment = &mut self.attachment;
+            let _ = attachment.disconnect_one(&self.netfilter, &begun, namespace);
+        }
+        // Written down first: whoever comes after us knows what is to be taken back.
+        self.attachment.endpoints.push(endpoint.clone());
+        let connected = self.save(job).and_then(|()| {
+            self.plug_one(&endpoint, namespace)
+                .map_err(|error| failure(job, &error))
+        });
+        if let Err(failure) = connected {
+            self.attachment.endpoints.pop();
+            let attachment = &mut self.attachment;
+            let _ = attachment.disconnect_one(&self.netfilter, &endpoint, namespace);
+            let _ = self.save(job);
+            return Err(failure);
+        }
         self.learn();
-        self.save(job)?;
-        rerouted
-            .and(redirected)
-            .map_err(|error| failure(job, &error))
+        self.save(job)
+    }
+
+    fn plug_one(&mut self, endpoint: &Endpoint, namespace: &OwnedFd) -> Result<(), AttachError> {
+        let attachment = &mut self.attachment;
+        attachment.connect_one(&self.netfilter, endpoint, namespace)?;
+        sys::fail::point("monitor.network.joined");
+        attachment.reroute(namespace)?;
+        attachment.redirect_ports(&self.netfilter)
     }
 
     /// Takes the running container out of a network.
@@ -166,6 +184,7 @@ impl Networks {
         let disconnected = self
             .attachment
             .disconnect_one(&self.netfilter, &endpoint, namespace);
+        sys::fail::point("monitor.network.left");
         self.attachment.give_back(&endpoint);
         self.learn();
         self.save(job)?;

@@ -40,6 +40,7 @@ impl Monitor {
     }
 
     fn obey(&mut self, index: usize, kind: Kind, body: &[u8], fds: Vec<std::os::fd::OwnedFd>) {
+        sys::fail::point("monitor.request.read");
         match kind {
             Kind::Input => {
                 if !self.input_ends {
@@ -338,6 +339,7 @@ impl Monitor {
     }
 
     fn done(&mut self, index: usize) {
+        sys::fail::point("monitor.request.done");
         self.clients[index].send(protocol::packet(Kind::Done, b""));
     }
 

@@ -142,6 +142,14 @@ impl Engine {
                 ..
             }) => Err(failure(&body).into()),
             None if connection.was_unread() => Ok(None),
+            None if self
+                .container(key)
+                .is_ok_and(|now| now.state.status.is_live()) =>
+            {
+                Err(EngineError::conflict(format!(
+                    "the monitor of container {key} was killed while it started the process, which may run or not"
+                )))
+            }
             // The container's end was told first.
             _ => Err(EngineError::conflict(format!(
                 "container {} has just ended",

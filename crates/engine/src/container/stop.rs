@@ -3,6 +3,7 @@
 use monitor::client::{Connection, Packet};
 use monitor::protocol::{self, Kind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use storage::containers::StoredContainer;
 use sys::lock::Lock;
 use types::state::Status;
@@ -46,11 +47,7 @@ impl Engine {
                 Ok(connection) => return Ok(Some(connection)),
                 // It has ended between our look and now; or it was killed; or its run directory was
                 // removed, and it makes that again.
-                Err(error)
-                    if matches!(
-                        error.errno,
-                        rustix::io::Errno::NOENT | rustix::io::Errno::CONNREFUSED
-                    ) => {}
+                Err(error) if matches!(error.errno, Errno::NOENT | Errno::CONNREFUSED) => {}
                 Err(error) => return Err(error.into()),
             }
             // Its monitor was killed: the next look finds it a successor, or another command does.
@@ -99,7 +96,7 @@ impl Engine {
     /// The attempt's; monitors that are killed each time.
     pub(crate) fn until_confirmed(
         key: &str,
-        attempt: impl Fn() -> Result<bool, EngineError>,
+        mut attempt: impl FnMut() -> Result<bool, EngineError>,
     ) -> Result<(), EngineError> {
         for _ in 0..MONITORS_MAX {
             if attempt()? {
@@ -211,28 +208,46 @@ impl Engine {
             }
             other => other?,
         };
-        let Some(mut connection) = self.connect(&stored)? else {
-            return Err(EngineError::conflict(format!(
-                "cannot kill container: {key}: container {} is not running",
-                stored.record.id
-            )));
+        let id = &stored.record.id;
+        let mut is_repeated = false;
+        Self::until_confirmed(key, || {
+            let was_asked = std::mem::replace(&mut is_repeated, true);
+            match self.try_kill(id, number)? {
+                Some(is_confirmed) => Ok(is_confirmed),
+                // What a killed monitor has sent has ended it.
+                None if was_asked => Ok(true),
+                None => Err(EngineError::conflict(format!(
+                    "cannot kill container: {key}: container {id} is not running"
+                ))),
+            }
+        })
+    }
+
+    /// Whether the monitor said that it sent the signal; `None` where the container does not run. A signal that
+    /// was perhaps sent is sent again, as two of a kind may be one to a process anyway: signal(7).
+    fn try_kill(&self, id: &str, number: i32) -> Result<Option<bool>, EngineError> {
+        let connection = match self.container(id) {
+            Ok(stored) => self.connect(&stored)?,
+            Err(EngineError::NoSuchContainer(_)) => None,
+            Err(error) => return Err(error),
         };
-        connection.send(
-            Kind::Signal,
-            &protocol::Signal {
-                number,
-                by_user: true,
-            },
-        )?;
-        connection.answer()?;
-        if number == SIGNAL_KILL {
-            // Its end is certain, so it is waited for, as Docker does; but not for ever: a process that
-            // waits for a disk takes no signal.
-            connection.send(Kind::Wait, &())?;
+        let Some(mut connection) = connection else {
+            return Ok(None);
+        };
+        let signal = protocol::Signal {
+            number,
+            by_user: true,
+        };
+        if !connection.ask(Kind::Signal, &signal)? {
+            return Ok(Some(false));
+        }
+        // Its end is certain, so it is waited for, as Docker does; but not for ever: a process that
+        // waits for a disk takes no signal. A monitor that takes no request any more has ended with it.
+        if number == SIGNAL_KILL && connection.send(Kind::Wait, &()).is_ok() {
             let mut fds = [PollFd::new(&connection, PollFlags::IN)];
             let _ = poll(&mut fds, Some(&KILL_PATIENCE));
         }
-        Ok(())
+        Ok(Some(true))
     }
 
     /// Freezes or thaws a container.
@@ -240,6 +255,19 @@ impl Engine {
     /// # Errors
     /// Docker's words where it is not running, or not (already) paused.
     pub fn set_paused(&self, key: &str, paused: bool) -> Result<(), EngineError> {
+        let mut is_repeated = false;
+        Self::until_confirmed(key, || {
+            self.try_set_paused(key, paused, std::mem::replace(&mut is_repeated, true))
+        })
+    }
+
+    /// Whether the monitor said that it is so. One that was killed may have done it before.
+    fn try_set_paused(
+        &self,
+        key: &str,
+        paused: bool,
+        is_repeated: bool,
+    ) -> Result<bool, EngineError> {
         let stored = self.container(key)?;
         if !paused && !stored.state.status.is_live() {
             let id = &stored.record.id;
@@ -250,6 +278,7 @@ impl Engine {
         let (stored, mut connection) = self.connect_running(&stored.record.id)?;
         let name = &stored.record.id;
         match (stored.state.status, paused) {
+            (Status::Paused, true) | (Status::Running, false) if is_repeated => return Ok(true),
             (Status::Paused, true) => {
                 return Err(EngineError::conflict(format!(
                     "container {name} is already paused"
@@ -267,17 +296,21 @@ impl Engine {
             }
             _ => {}
         }
-        connection.send(if paused { Kind::Pause } else { Kind::Resume }, &())?;
-        Ok(connection.answer()?)
+        let kind = if paused { Kind::Pause } else { Kind::Resume };
+        Ok(connection.ask(kind, &())?)
     }
 
     /// Holds a container's processes still for as long as the connection lives, and so never longer
     /// than this command.
     pub(crate) fn hold(&self, key: &str) -> Result<Connection, EngineError> {
-        let (_, mut connection) = self.connect_running(key)?;
-        connection.send(Kind::Hold, &())?;
-        connection.answer()?;
-        Ok(connection)
+        let mut held = None;
+        Self::until_confirmed(key, || {
+            let (_, mut connection) = self.connect_running(key)?;
+            let is_confirmed = connection.ask(Kind::Hold, &())?;
+            held = is_confirmed.then_some(connection);
+            Ok(is_confirmed)
+        })?;
+        Ok(held.expect("invariant: what is confirmed was kept"))
     }
 
     /// Waits for a container to end and returns its exit code.
@@ -286,7 +319,7 @@ impl Engine {
     /// [`EngineError::NoSuchContainer`].
     pub fn wait(&self, key: &str, condition: WaitFor) -> Result<i32, EngineError> {
         let stored = self.container(key)?;
-        let Some(mut connection) = self.connect(&stored)? else {
+        let Some(connection) = self.connect(&stored)? else {
             if condition == WaitFor::NextExit {
                 return Ok(0);
             }
@@ -296,15 +329,28 @@ impl Engine {
                 .map_or(stored.state.exit_code, |now| now.state.exit_code);
             return Ok(code);
         };
-        connection.send(Kind::Wait, &())?;
-        while let Some(Packet { kind, body, .. }) = connection.receive()? {
-            if kind == Kind::Ended {
-                return Ok(serde_json::from_slice::<protocol::Ended>(&body).map_or(255, |e| e.code));
-            }
+        match end_of(connection)? {
+            Some(code) => Ok(code),
+            // The monitor was killed: the next look repairs, and knows what can be known. An end that came
+            // meanwhile is the next one.
+            None => self.wait(key, WaitFor::NotRunning),
         }
-        // The monitor was killed: the next look repairs, and knows what can be known.
-        self.wait(key, condition)
     }
+}
+
+/// The exit code that a monitor tells; `None` where it is killed before.
+fn end_of(mut connection: Connection) -> Result<Option<i32>, EngineError> {
+    match connection.send(Kind::Wait, &()) {
+        Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => return Ok(None),
+        other => other?,
+    }
+    while let Some(Packet { kind, body, .. }) = connection.receive()? {
+        if kind == Kind::Ended {
+            let ended = serde_json::from_slice::<protocol::Ended>(&body);
+            return Ok(Some(ended.map_or(255, |e| e.code)));
+        }
+    }
+    Ok(None)
 }
 
 /// A monitor lives whose run directory somebody removed: it makes that again.

@@ -79,21 +79,26 @@ impl Engine {
         self.begin_attachment(record)?;
         let places = self.attachment(&record.id);
         let places = places.map_or_else(Vec::new, |all| all.endpoints);
-        // A monitor that was killed may have done it, and its successor keeps it.
-        if let Some(place) = places.iter().find(|one| one.network.id == network.id) {
-            return Ok(Some(place.ips()));
-        }
-        let interfaces: Vec<_> = places.into_iter().map(|one| one.inside).collect();
-        let mut endpoint = self.place_in(record, asked, network, &interfaces)?;
+        let of_it = |one: &&Endpoint| one.network.id == network.id;
+        let mut endpoint = match places.iter().find(of_it) {
+            // A monitor that was killed has begun it, and its successor ends it.
+            Some(begun) => begun.clone(),
+            None => {
+                let interfaces: Vec<_> = places.into_iter().map(|one| one.inside).collect();
+                let endpoint = self.place_in(record, asked, network, &interfaces)?;
+                let names = Names::of(&endpoint.network.directory);
+                names.add(&record.id, &endpoint.names, &endpoint.ips())?;
+                endpoint
+            }
+        };
         // Its monitor decides which network has the default route.
         endpoint.gateways.clear();
-        let names = Names::of(&endpoint.network.directory);
-        names.add(&record.id, &endpoint.names, &endpoint.ips())?;
         let outcome = connection.ask(Kind::Connect, &endpoint);
         if !matches!(outcome, Ok(true)) {
             let joined = self.attachment(&record.id);
-            let of_it = |one: &Endpoint| one.network.id == network.id;
-            if let Some(attachment) = joined.filter(|all| !all.endpoints.iter().any(of_it)) {
+            if let Some(attachment) =
+                joined.filter(|all| !all.endpoints.iter().any(|one| of_it(&one)))
+            {
                 attachment.give_back(&endpoint);
             }
         }
