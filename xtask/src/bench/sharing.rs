@@ -1,7 +1,7 @@
 //! Pushes, pulls, our registry beside Debian's docker-registry, and a store with many images. `wrk` asks
 //! for manifests; curl sends and fetches blobs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,12 @@ use super::{Bench, median, run, timed};
 use crate::house::release_binary;
 use crate::packages;
 
-/// Layers of the image that is pushed and pulled, each of so much that compresses to a half.
-const LAYERS: usize = 3;
-const LAYER_MIB: usize = 64;
+/// Layers of the image that is pushed and pulled, and how much is in each.
+const LAYERS: usize = 6;
+const LAYER_MB: usize = 162;
 const ROUNDS: usize = 5;
+/// Of what takes seconds each time.
+const LONG_ROUNDS: usize = 3;
 /// The blob that is sent and fetched.
 const BLOB_MIB: usize = 256;
 const IMAGES: usize = 500;
@@ -135,38 +137,38 @@ fn images(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An image whose bytes compress about as programs do.
-fn make_image(bench: &Bench, directory: &Path) -> anyhow::Result<()> {
-    let layers: Vec<PathBuf> = (0..LAYERS)
-        .map(|n| directory.join(format!("layer{n}")))
-        .collect();
-    for layer in &layers {
-        let script = "head -c \"$2\"M /dev/urandom | base64 -w 0 | head -c \"$2\"M > \"$1\"";
-        run(Command::new("bash")
-            .args(["-c", script, "bash"])
-            .arg(layer)
-            .arg(LAYER_MIB.to_string()))?;
-    }
-    let archive = directory.join("image.tar");
-    run(Command::new("tar")
-        .arg("-C")
-        .arg(directory)
-        .arg("-cf")
-        .arg(&archive)
-        .args(["layer0", "layer1", "layer2"]))?;
-    let archive = archive.display().to_string();
-    run(&mut bench
-        .ours
-        .command(&["import", &archive, &format!("{THEIRS}/large:1")]))
+/// Six layers of files of this machine, all of which compress as programs and texts do, and their size in MB.
+fn make_image(bench: &Bench, name: &str, directory: &Path) -> anyhow::Result<u64> {
+    let script = "set -e -o pipefail; cd \"$1\"; \
+         find /usr -xdev -type f -size -16384k -printf '%s %P\\n' | LC_ALL=C sort -k2 | awk -v layers=\"$2\" \
+           -v most=\"$3\" 'n < layers { print substr($0, index($0, \" \") + 1) > \"list\" n; \
+           sum += $1; if (sum > most * 1000000) { n++; sum = 0 } }'; \
+         echo FROM scratch > Dockerfile; \
+         for list in list*; do tar -C /usr -cf \"$list.tar\" -T \"$list\"; echo \"ADD $list.tar /\" >> Dockerfile; done; \
+         stat -c %s list*.tar | awk '{ sum += $1 } END { print int(sum / 1000000) }'";
+    let context = directory.join("context");
+    std::fs::create_dir_all(&context)?;
+    let output = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(&context)
+        .args([LAYERS.to_string(), LAYER_MB.to_string()])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let size = text.trim().parse();
+    let size = size.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let from = context.display().to_string();
+    run(&mut bench.ours.command(&["build", "-q", "-t", name, &from]))?;
+    std::fs::remove_dir_all(context)?;
+    Ok(size)
 }
 
 fn push_and_pull(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
-    make_image(bench, directory)?;
-    let size = LAYERS * LAYER_MIB;
     let name = format!("{THEIRS}/large:1");
+    let size = make_image(bench, &name, directory)?;
+    let what = format!("{size} MB in {LAYERS} layers");
     let first = timed(&mut bench.ours.command(&["push", "-q", &name]))?;
     bench.row(
-        &format!("first push of {size} MiB, compressed on the way"),
+        &format!("first push of {what}, compressed on the way"),
         "caisson",
         &[first],
         None,
@@ -183,25 +185,25 @@ fn push_and_pull(bench: &mut Bench, directory: &Path) -> anyhow::Result<()> {
         &there,
     ]))?;
     let (mut own, mut copied, mut again) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..LONG_ROUNDS {
         let registry = theirs_anew(directory, round)?;
         let to = format!("{}/again:{round}", registry.host);
         run(&mut bench.ours.command(&["tag", &name, &to]))?;
         own.push(timed(&mut bench.ours.command(&["push", "-q", &to]))?);
         again.push(timed(&mut bench.ours.command(&["push", "-q", &to]))?);
         drop(registry);
-        let registry = theirs_anew(directory, ROUNDS + round)?;
+        let registry = theirs_anew(directory, LONG_ROUNDS + round)?;
         let to = format!("docker://{}/again:1", registry.host);
         let words = ["copy", "-q", "--insecure-policy", "--dest-tls-verify=false"];
         copied.push(timed(
             Command::new("skopeo").args(words).arg(&there).arg(to),
         )?);
     }
-    let job = format!("push of {size} MiB that were pushed before, to an empty registry");
+    let job = format!("push of {what} that were pushed before, to an empty registry");
     let ours = bench.row(&job, "caisson", &own, None);
     bench.row(&job, "skopeo", &copied, Some(ours));
     bench.row("the same push again", "caisson", &again, None);
-    let job = format!("pull of {size} MiB into a store without it");
+    let job = format!("pull of {what} into a store without it");
     pulls(bench, &name, &job, directory)
 }
 
@@ -288,7 +290,7 @@ fn pulls(bench: &mut Bench, name: &str, job: &str, directory: &Path) -> anyhow::
         timed(&mut tool.command(&words))
     };
     let (mut times, mut floors, mut peak) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..ROUNDS {
+    for _ in 0..LONG_ROUNDS {
         let (time, most) = pull_ours(&bench.ours)?;
         times.push(time);
         peak = peak.max(most);
