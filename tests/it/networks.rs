@@ -212,6 +212,15 @@ hosts! {
         caisson network create --ipv6 six >/dev/null; serve --network six --name web -p 8080:80
         caisson run --rm --network six busybox nslookup -type=aaaa web | grep -q 'Address: fd' || exit 2
         caisson run --rm --network six busybox ping -6 -c1 -W2 $(caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' web)"#;
+    who_shares_a_network_has_its_names_too: r#"
+        serve --name web --hostname front --add-host own:10.1.1.1; caisson run -d --name mid --network container:web busybox sleep 99 >/dev/null
+        for of in web mid; do
+            caisson run --rm --network container:$of busybox sh -c 'nslookup -type=a web; cat /etc/hosts; hostname; cat /etc/hostname; echo $HOSTNAME; cat /etc/resolv.conf' > o; cat o
+            grep -q 172.17.0.2 o && grep -qx 'nameserver 127.0.0.11' o && grep -qx '10.1.1.1	own' o && [ $(grep -cx front o) = 3 ] && grep -qx '172.17.0.2	front' o || exit 2
+        done
+        caisson exec mid sh -c 'nslookup -type=a web | grep 172.17.0.2 && [ $HOSTNAME = front ]' && caisson network create mine >/dev/null && caisson network connect mine web && caisson exec mid grep -q 172.18.0.2 /etc/hosts || exit 3
+        caisson restart -t 0 web && caisson restart -t 0 mid && caisson exec mid nslookup -type=a web | grep -q 172.17 || exit 4
+        caisson run --rm --network host busybox hostname | grep -qx "$(hostname)" && caisson run --rm -p 80:0 busybox true 2> e; [ $? = 125 ] && grep -q 'invalid containerPort: 0' e"#;
     the_networks_of_another_container_are_shared: r#"
         serve --name web -p 8080:80; caisson run --rm --network container:web busybox sh -c "ip a; $GET | nc 127.0.0.1 80" | tee o | grep -q hello && grep -q 172.17.0.2 o || exit 2
         caisson run --rm --network host busybox ip a | grep -q 192.0.2.2"#;

@@ -39,6 +39,10 @@ pub(crate) fn gather(
         link_variables: engine.link_variables(record),
         ..HostFacts::default()
     };
+    if let Some(owner) = engine.network_owner(record) {
+        facts.network_directory = Some(engine.store().container_directory(&owner.id));
+        facts.network_hostname = Some(super::plan::hostname(&owner, &facts));
+    }
     if record.spec.privileged {
         collect(Path::new("/dev"), "/dev", &mut facts.devices)?;
     }

@@ -68,6 +68,10 @@ pub struct HostFacts {
     pub cgroup_parent: String,
     /// Only cgroup v2 is there: containers get a cgroup namespace of their own.
     pub pure_cgroup2: bool,
+    /// The directory of the container whose network is joined: its files say where both are.
+    pub network_directory: Option<PathBuf>,
+    /// Its host name, which is that of both.
+    pub network_hostname: Option<String>,
     /// The machine's host name, for `--network host` and `--uts host`.
     pub hostname: String,
     /// Directories of this machine's CPUs that tell neighbours' load.
@@ -220,10 +224,11 @@ fn has_own(mode: NetworkMode) -> bool {
     !matches!(mode, NetworkMode::Host | NetworkMode::Container)
 }
 
-fn hostname(record: &ContainerRecord, host: &HostFacts) -> String {
+pub(super) fn hostname(record: &ContainerRecord, host: &HostFacts) -> String {
     match &record.spec.hostname {
         name if !name.is_empty() => name.clone(),
         _ if network_mode(&record.spec) == NetworkMode::Host => host.hostname.clone(),
+        _ if host.network_hostname.is_some() => host.network_hostname.clone().unwrap_or_default(),
         _ => record.id.chars().take(12).collect(),
     }
 }
@@ -629,6 +634,7 @@ fn network_files(spec: &ContainerSpec, host: &HostFacts, asked: &[Mount]) -> Vec
         true => &["rbind", "ro", "rprivate"],
         false => &["rbind", "rprivate"],
     };
+    let directory = host.network_directory.as_ref().unwrap_or(&host.directory);
     [
         ("resolv.conf", "/etc/resolv.conf"),
         ("hostname", "/etc/hostname"),
@@ -636,7 +642,7 @@ fn network_files(spec: &ContainerSpec, host: &HostFacts, asked: &[Mount]) -> Vec
     ]
     .into_iter()
     .filter(|(_, destination)| !asked.iter().any(|mount| mount.destination == *destination))
-    .map(|(file, destination)| bind(&host.directory.join(file), destination, options))
+    .map(|(file, destination)| bind(&directory.join(file), destination, options))
     .collect()
 }
 

@@ -21,6 +21,8 @@ use crate::error::EngineError;
 
 const SECOND_NS: i64 = 1_000_000_000;
 const STOP_TIMEOUT_S: i64 = 10;
+/// So many containers in a row may have joined each other's network.
+const JOINED_MAX: usize = 16;
 
 impl Engine {
     /// Starts a container. `client` is the far end of a socket pair on which the caller has
@@ -310,6 +312,20 @@ impl Engine {
             pid: self.joined_pid(&spec.pid_mode, "PID")?,
             ipc: self.joined_ipc(&spec.ipc_mode)?,
         })
+    }
+
+    /// Whose network a container is in that joined another's, which may have joined a third's.
+    pub(super) fn network_owner(&self, record: &ContainerRecord) -> Option<ContainerRecord> {
+        let mut owner: Option<ContainerRecord> = None;
+        for _ in 0..JOINED_MAX {
+            let spec = &owner.as_ref().unwrap_or(record).spec;
+            if plan::network_mode(spec) != NetworkMode::Container {
+                return owner;
+            }
+            let key = spec.networks.first()?.target.strip_prefix("container:")?;
+            owner = Some(self.container(key).ok()?.record);
+        }
+        None
     }
 
     /// Only a container that says so shares its shared memory.

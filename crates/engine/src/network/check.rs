@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use network::subnet::{HostAddress, Prefix};
 use storage::networks::{NetworkRecord, SubnetRecord};
 use types::container::{ContainerSpec, NetworkAttachment};
+use types::port::parse_publish;
 
 use super::attach::target;
 use super::options::EndpointOptions;
@@ -29,6 +30,15 @@ impl Engine {
         }
         for one in &spec.networks {
             self.check_place(one)?;
+        }
+        for text in &spec.publish {
+            let mappings = parse_publish(text).unwrap_or_default();
+            // Docker's grammar takes it, and the start fails at the firewall.
+            if mappings.iter().any(|one| one.container.number == 0) {
+                return Err(EngineError::invalid(format!(
+                    "invalid containerPort: 0 (in '{text}'): nothing can listen there"
+                )));
+            }
         }
         Ok(())
     }
