@@ -12,7 +12,7 @@ const TOOLS: &str = r#"
     DB=postgres://postgres@${D//\//%2F}/postgres; mkdir -p s3/images
     # start NAME ADDRESS PORT
     start() {
-        caisson registry serve --listen $2:$3 --root none --storage s3://images/team --database $DB >$1.out 2>$1.log & last=$!; pids="$pids $last"
+        caisson registry serve --listen $2:$3 --root none --storage s3://images/team --database "$DB" >$1.out 2>$1.log & last=$!; pids="$pids $last"
         for i in $(seq 300); do grep -qs 'its page at' $1.out && break; kill -0 $last 2>/dev/null || break; sleep .05; done
         grep -qs 'its page at' $1.out || { cat $1.log; exit 98; }
     }
@@ -87,6 +87,24 @@ replicas! {
         T=$(curl -s -u alice:secret-of-alice "$A/token?scope=repository:alice/app:pull,push" | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p'); is 202 -H "Authorization: Bearer $T" -X POST $C/v2/alice/app/blobs/uploads/
         is 200 -u alice:secret-of-alice $C/v2/; [ "$(post a2.jar $B /signin -d user=alice -d password=secret-of-alice)" = 303 ] && [ "$(post a2.jar $B /account/password -d old=secret-of-alice -d new=another-secret)" = 303 ] || exit 8
         is 401 -u alice:secret-of-alice $C/v2/; is 200 -u alice:another-secret $C/v2/"#;
+
+    bucket_and_database_are_reached_by_tls_with_an_authority_of_ones_own: r#"
+        command -v openssl >/dev/null && command -v socat >/dev/null || { echo "skipped: no openssl or socat"; exit 0; }
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ours 2>/dev/null; openssl req -x509 -newkey rsa:2048 -nodes -keyout x.key -out other.crt -days 2 -subj /CN=other 2>/dev/null
+        openssl req -newkey rsa:2048 -nodes -keyout s.key -out s.csr -subj /CN=s 2>/dev/null; printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >ext; openssl x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile ext -days 2 -out s.crt 2>/dev/null || exit 2
+        cp s.key s.crt $D; chown postgres: $D/s.*; chmod 600 $D/s.key; PG=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        echo 'hostssl all all 127.0.0.1/32 trust' >$D/data/pg_hba.conf; ( cd / && runuser -u postgres -- $BIN/pg_ctl -D $D/data -l $D/log -w -m fast -o "-c listen_addresses=127.0.0.1 -p $PG -k $D -c ssl=on -c ssl_cert_file=$D/s.crt -c ssl_key_file=$D/s.key" restart >/dev/null ) || { cat $D/log; exit 3; }
+        socat OPENSSL-LISTEN:0,bind=127.0.0.1,cert=s.crt,key=s.key,verify=0,fork,reuseaddr TCP:${AWS_ENDPOINT_URL#http://} 2>socat.log & pids="$pids $!"
+        for i in $(seq 100); do S3=$(ss -Hltnp | grep "pid=$!," | sed -n 's/.*127.0.0.1:\([0-9]*\) .*/\1/p'); [ -n "$S3" ] && break; sleep .05; done; [ -n "$S3" ] || { cat socat.log; exit 4; }
+        export AWS_ENDPOINT_URL=https://localhost:$S3; URL=postgres://postgres@127.0.0.1:$PG/postgres
+        refused() { DB=$1; timeout 30 caisson registry serve --listen 127.0.0.1:0 --root none --storage s3://images/team --database "$DB" >r.out 2>&1; [ $? = 1 ] && grep -q "$2" r.out || { echo "$DB"; cat r.out; exit 5; }; }
+        refused "$URL?sslmode=disable" 'no encryption'; refused "$URL?sslmode=verify-full" UnknownIssuer; refused "$URL?sslmode=verify-full&sslrootcert=other.crt" UnknownIssuer; refused "postgres://postgres@localhost:$PG/postgres?sslmode=verify-full&sslrootcert=ca.crt" 'needs the host as an address'
+        DB="$URL?sslmode=verify-full&sslrootcert=$PWD/ca.crt"; printf abc >small; E=$(sum small)
+        # An authority that nobody told us of is not believed, and nothing is acknowledged.
+        start a 127.0.0.1 0; PA=$last; A=$(sed -n 's|.*its page at ||p' a.out); is 500 -X POST --data-binary @small "$A/v2/a/b/blobs/uploads/?digest=$E"; grep -q UnknownIssuer a.log && is 404 $A/v2/a/b/blobs/$E; kill $PA
+        export SSL_CERT_FILE=$PWD/ca.crt; start b 127.0.0.1 0; A=$(sed -n 's|.*its page at ||p' b.out); head -c 12000000 /dev/urandom >blob
+        for f in small blob; do is 201 -X POST --data-binary @$f "$A/v2/a/b/blobs/uploads/?digest=$(sum $f)"; curl -s $A/v2/a/b/blobs/$(sum $f) | cmp - $f || exit 6; done
+        [ "$(find s3/images/team/blobs -type f | wc -l)" = 2 ]"#;
 
     one_of_three_is_killed_under_load_and_no_pull_fails: r#"
         replicas; head -c 24000000 /dev/urandom >f; for n in 1 2 3; do echo $n >n; tar -cf t.tar f n; caisson import t.tar $R/load/i$n:1 >/dev/null; caisson push -q $R/load/i$n:1 >/dev/null || exit 2; done

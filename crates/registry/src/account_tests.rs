@@ -195,7 +195,7 @@ fn a_search_asks_the_hub_or_looks_through_the_catalog() {
 
 #[test]
 fn tags_come_page_by_page_and_end() {
-    let (host, _) = serve(|request, _, _| match request {
+    let (host, seen) = serve(|request, _, _| match request {
         "GET /v2/a/tags/list?n=1000" => (
             200,
             vec!["Link: <https://elsewhere.lan/v2/b/tags/list?n=1&last=x>; rel=\"next\"".into()],
@@ -214,5 +214,8 @@ fn tags_come_page_by_page_and_end() {
         client.repository(&name).unwrap().tags()
     };
     assert_eq!(tags("a").unwrap(), ["x", "y"]);
+    let before = seen.lock().unwrap().len();
     assert!(matches!(tags("e"), Err(RegistryError::Protocol { .. })));
+    // A page that leads to itself is not asked for again and again.
+    assert_eq!(seen.lock().unwrap().len(), before + 2);
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use storage::blobs::Hasher;
 use types::digest::{Algorithm, Digest};
-use types::reference::{DEFAULT_TAG, Reference};
+use types::reference::{DEFAULT_TAG, Reference, is_tag};
 
 use crate::auth::{self, Challenge};
 use crate::blob::BlobReader;
@@ -387,6 +387,10 @@ impl<'c> Repository<'c> {
                 .unwrap_or_default()
                 .trim()
                 .to_owned();
+            if media_type.eq_ignore_ascii_case("text/html") {
+                let what = "it gives a web page, not a manifest".to_owned();
+                return Err(RegistryError::Protocol { url, what });
+            }
             let told = answer.header("docker-content-digest").map(Digest::parse);
             let bytes = answer.read(MANIFEST_BYTES_MAX)?;
             let expected = match (selector, told) {
@@ -452,8 +456,11 @@ impl<'c> Repository<'c> {
                 .ask_and(&want, read)
                 .map_err(|error| self.explain(error, Selector::Tag("")))?;
             all.extend(found);
+            let next = next.map(|query| format!("tags/list?{query}"));
             match next {
-                Some(query) if all.len() < TAGS_MAX => path = format!("tags/list?{query}"),
+                // It would lead here for ever.
+                Some(next) if next == path => break,
+                Some(next) if all.len() < TAGS_MAX => path = next,
                 _ => {
                     // As specified; not all registries keep to it.
                     all.sort();
@@ -575,7 +582,9 @@ pub(crate) fn tags(body: &[u8]) -> Option<Vec<String>> {
         tags: Option<Vec<String>>,
     }
     let tags: Tags = serde_json::from_slice(body).ok()?;
-    Some(tags.tags.unwrap_or_default())
+    let tags = tags.tags.unwrap_or_default();
+    // They are shown on terminals, and asked for by name.
+    tags.iter().all(|tag| is_tag(tag)).then_some(tags)
 }
 
 #[cfg(test)]
@@ -608,7 +617,14 @@ mod tests {
         let two = Some(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(tags(br#"{"name":"x","tags":["a","b"]}"#), two);
         assert_eq!(tags(br#"{"name":"x","tags":null}"#), Some(Vec::new()));
-        for body in [&b"[]x"[..], b"", br#"{"tags":[1]}"#, br#"{"tags":"a"}"#] {
+        for body in [
+            &b"[]x"[..],
+            b"",
+            br#"{"tags":[1]}"#,
+            br#"{"tags":"a"}"#,
+            br#"{"tags":["a","b\u001b[31m"]}"#,
+            br#"{"tags":["../x"]}"#,
+        ] {
             assert_eq!(tags(body), None);
         }
     }

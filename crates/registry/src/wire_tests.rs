@@ -140,6 +140,7 @@ fn a_manifest_is_what_its_digest_says_or_refused() {
             let header = format!("Docker-Content-Digest: {}", digest_of(b"other"));
             reply("200 OK", &[TYPE, &header], MANIFEST)
         }
+        "/v2/a/manifests/page" => reply("200 OK", &["Content-Type: text/html"], b"<html>"),
         "/v2/a/manifests/big" => reply("200 OK", &[TYPE], &vec![b' '; (4 << 20) + 1]),
         _ => reply("200 OK", &[TYPE], MANIFEST),
     });
@@ -173,6 +174,8 @@ fn a_manifest_is_what_its_digest_says_or_refused() {
             "{answer:?}"
         );
     }
+    let page = repository.manifest(Selector::Tag("page")).unwrap_err();
+    assert!(page.to_string().contains("a web page"), "{page}");
     let big = repository.manifest(Selector::Tag("big"));
     assert!(
         matches!(big, Err(RegistryError::TooLarge { .. })),

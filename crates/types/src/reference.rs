@@ -247,8 +247,9 @@ fn split_parts(text: &str) -> Option<Parts<'_>> {
     })
 }
 
-/// `[\w][\w.-]{0,127}`.
-fn is_tag(text: &str) -> bool {
+/// Whether a text can be a tag: `[\w][\w.-]{0,127}`.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= TAG_BYTES_MAX
         && text.bytes().next().is_some_and(word)
