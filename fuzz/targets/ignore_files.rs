@@ -12,8 +12,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let Ok(patterns) = parse(file) else { return };
-    // A blank at an end may stay, as with Docker: `! /c/.. /` is cleaned after it was trimmed.
-    assert!(patterns.iter().all(|pattern| !pattern.trim().is_empty()));
+    // Blanks may be left, as with Docker: `! /c/.. /` and `/ /` are cleaned after they were trimmed.
+    assert!(patterns.iter().all(|pattern| !pattern.is_empty()));
     let Ok(matcher) = Matcher::new(&patterns) else {
         return;
     };

@@ -37,10 +37,17 @@ const LIMITS: &[&str] = &[
 /// A small quarantine keeps memory within the limit.
 const SANITIZER: &str = "detect_odr_violation=0:quarantine_size_mb=32";
 
-/// Runs every target of `fuzz/` in turn; a finding does not keep the others from running.
-pub(crate) fn command(seconds: u32) -> anyhow::Result<()> {
+/// Runs every target of `fuzz/` in turn, or only those named; a finding does not keep the others from running.
+pub(crate) fn command(seconds: u32, named: &[&str]) -> anyhow::Result<()> {
     let fuzz = root().join("fuzz");
-    let names = targets(&fuzz)?;
+    let mut names = targets(&fuzz)?;
+    if let Some(unknown) = named
+        .iter()
+        .find(|one| !names.iter().any(|name| name == *one))
+    {
+        bail!("fuzz/targets has no {unknown}; it has {}", names.join(", "));
+    }
+    names.retain(|name| named.is_empty() || named.contains(&name.as_str()));
     let programs = build(&fuzz)?;
     let mut broken = Vec::new();
     for name in names {

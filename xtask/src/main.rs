@@ -40,7 +40,7 @@ Usage: cargo xtask COMMAND
   dist [--check]       What is handed out, into target/dist; --check makes it twice and compares
   docs [--check]       Generated pages; --check refuses stale ones
   layout               What lies in front in the binary, recorded anew (root, up to twenty minutes)
-  fuzz --seconds N     Every fuzz target for N seconds (needs the nightly compiler)
+  fuzz --seconds N [TARGET…]   Every fuzz target, or these, for N seconds each (needs the nightly compiler)
 ";
 
 fn main() -> ExitCode {
@@ -67,8 +67,8 @@ fn main() -> ExitCode {
         ["docs"] => docs::command(docs::Mode::Write),
         ["docs", "--check"] => docs::command(docs::Mode::Check),
         ["layout"] => layout::command(),
-        ["fuzz", "--seconds", seconds] => match seconds.parse() {
-            Ok(seconds) => fuzz::command(seconds),
+        ["fuzz", "--seconds", seconds, targets @ ..] => match seconds.parse() {
+            Ok(seconds) => fuzz::command(seconds, targets),
             Err(_) => return usage(),
         },
         _ => return usage(),
