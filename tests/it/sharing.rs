@@ -55,6 +55,9 @@ sharing! {
         caisson push $R/team/app:1 | grep -c 'Layer already exists' | grep -qx 2 || exit 7
         caisson tag $R/team/app:1 $R/other:1 && caisson push $R/other:1 | grep -c 'Mounted from team/app' | grep -qx 2 || exit 8
         [ "$(caisson push -q $R/other:1)" = $R/other:1 ] || exit 9
+        # A tag beside a digest says nothing: there is one row, and none once the tag has moved on.
+        caisson pull -q $R/team/app:1@$digest >/dev/null && [ "$(caisson images --format '{{.Tag}}' $R/team/app)" = 1 ] && caisson tag busybox $R/team/app:1 && [ "$(caisson images --digests --format '{{.Tag}} {{.Digest}}' $R/team/app | sort | tr '\n' ' ')" = "1 <none> <none> $digest " ] || { caisson images --digests; exit 10; }
+        caisson run --rm $N $R/team/app:1@$digest cat /made >/dev/null && caisson rmi $R/team/app:1@$digest >/dev/null && ! caisson images $R/team/app | grep -q '<none>' || exit 11; caisson pull -q $R/team/app:1 >/dev/null
         caisson rmi -f $(caisson images -q $R/team/app | head -1) >/dev/null; caisson rmi busybox >/dev/null; caisson pull -q $R/team/app@$digest >/dev/null && caisson run --rm $N $R/team/app@$digest sh -c 'cat /made /tmp/d/link' | grep -c hello | grep -qx 2"#;
     the_same_image_has_the_same_digest_from_every_store_and_in_both_compressions: r#"
         for c in gzip zstd; do for s in one two; do

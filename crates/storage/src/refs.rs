@@ -109,8 +109,9 @@ impl Store {
             }
         }
         sys::fail::point("storage.reference.kept");
-        let name = file_name(reference);
-        self.write_reference(&name, Some(reference.clone()), image, target)?;
+        let reference = as_kept(reference);
+        let name = file_name(&reference);
+        self.write_reference(&name, Some(reference), image, target)?;
         sys::fail::point("storage.reference.set");
         self.remove_reference_file(&untagged_name(image))
     }
@@ -128,7 +129,12 @@ impl Store {
     /// # Errors
     /// The disk's answer.
     pub fn remove_reference(&self, _lock: &ImagesLock, reference: &Reference) -> Result<()> {
-        self.remove_reference_file(&file_name(reference))
+        self.remove_reference_file(&file_name(reference))?;
+        // As versions before this one kept it, with tag and digest.
+        match (reference.tag(), reference.digest()) {
+            (Some(_), Some(_)) => self.remove_reference_file(&file_name_of(&reference.canonical())),
+            _ => Ok(()),
+        }
     }
 
     /// Removes every reference to an image, so that it may be collected.
@@ -165,7 +171,7 @@ impl Store {
             if let Some(record) = self.reference(&reference)? {
                 return Ok(Found {
                     id: record.image,
-                    reference: Some(reference),
+                    reference: Some(as_kept(&reference)),
                 });
             }
             if let Some(found) = self.find_by_digest(&reference)? {
@@ -285,8 +291,22 @@ fn untagged_name(image: &Digest) -> String {
     format!("{UNTAGGED_PREFIX}{image}")
 }
 
+/// A digest says which image is meant; a tag beside it would go on claiming so when it has moved on.
+fn as_kept(reference: &Reference) -> Reference {
+    match reference.digest() {
+        Some(digest) => {
+            let name = reference.clone().without_tag_and_digest();
+            name.with_digest(digest.clone())
+        }
+        None => reference.clone(),
+    }
+}
+
 fn file_name(reference: &Reference) -> String {
-    let text = reference.canonical();
+    file_name_of(&as_kept(reference).canonical())
+}
+
+fn file_name_of(text: &str) -> String {
     // A reference has no `%`, so the names cannot meet; nor can a hash, for `~` is in none either.
     let name = text.replace('/', "%2F");
     if name.len() <= FILE_NAME_BYTES_MAX && !name.starts_with(['.', '~']) {
@@ -320,6 +340,29 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_beside_a_digest_is_not_kept() {
+        let scratch = Scratch::new();
+        let store = &scratch.store;
+        let lock = store.lock_images().unwrap();
+        let both = reference(&format!("nginx:1@{}", id("77")));
+        for name in [&both, &reference("nginx:1")] {
+            store.set_reference(&lock, name, &id("abc"), None).unwrap();
+        }
+        let names: Vec<String> = store
+            .names_of(&id("abc"))
+            .unwrap()
+            .iter()
+            .map(Reference::familiar)
+            .collect();
+        assert_eq!(names, [format!("nginx@{}", id("77")), "nginx:1".to_owned()]);
+        let found = store.find_image(&both.canonical()).unwrap();
+        store
+            .remove_reference(&lock, &found.reference.unwrap())
+            .unwrap();
+        assert_eq!(store.names_of(&id("abc")).unwrap(), [reference("nginx:1")]);
+    }
+
+    #[test]
     fn an_image_is_found_by_name_digest_and_id() {
         let scratch = Scratch::new();
         let store = &scratch.store;
@@ -341,6 +384,7 @@ mod tests {
             "nginx:1",
             "docker.io/library/nginx:1",
             &digest_name,
+            &format!("nginx:9@{}", id("77")),
             "abc",
             "sha256:abc",
             &full,
