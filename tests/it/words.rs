@@ -63,7 +63,7 @@ Run 'docker run --help' for more information"
         printf 'A=\377\n' > env; CODE=125 says "docker: invalid env file (env): invalid utf8 bytes at line 1: [65 61 255]$HELP" run $N --env-file env busybox true
         echo '[]' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: sec:1:2: an object with defaultAction was expected, not a list$HELP" run $N --security-opt seccomp=sec busybox true
         printf '{\n nothing' > sec; CODE=125 says "docker: compacting json for seccomp profile (sec) failed: sec:2:2: a name in quotes was expected$HELP" run $N --security-opt seccomp=sec busybox true
-        printf '{"defaultAction": "SCMP_ACT_ALLOW",\n"syscalls": [{"names": "read"}]}' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: sec:2:29: a list was expected, not the text \"read\"$HELP" run $N --security-opt seccomp=sec busybox true
+        printf '{"defaultAction": "SCMP_ACT_ALLOW",\n"syscalls": [{"names": "read"}]}' > sec; CODE=125 says "docker: $D Decoding seccomp profile failed: sec:2:29: syscalls[0].names: a list was expected, not the text \"read\"$HELP" run $N --security-opt seccomp=sec busybox true
         caisson volume create vv >/dev/null
         for c in 'network ls:network.networkContext' 'volume ls:formatter.volumeContext' 'history busybox:image.historyContext' 'stats --no-stream:container.statsContext'; do
             says "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *${c#*:}" ${c%:*} --format '{{.Nope}}'
@@ -154,6 +154,30 @@ END
         # A reason names even such a program, in part.
         caisson exec cc "$(long 100000)" 2> e; [ $? = 126 -o $? = 127 ] && [ $(wc -l < e) = 1 ] && [ $(wc -c < e) -lt 20000 ] && grep -q xxxx e || { echo "code $?"; head -c 300 e; exit 5; }
         caisson exec cc true"#;
+    a_damaged_record_of_an_image_is_told_repaired_and_removed: r#"
+        caisson save -o whole.tar busybox; id=$(caisson images -q --no-trunc busybox); record=$CAISSON_ROOT/images/sha256-${id#sha256:}
+        damaged() { [ $? = $1 ] && [ $(wc -l < e) = 1 ] && grep -q "^caisson: the record of image $id is damaged; pull or load the image again to repair it, or remove it with rmi ($record): $2\$" e || { echo "$3: $(cat e)"; exit 2; }; }
+        for made in '{"version":1,"id":5}|line 1, column 19: id: text in quotes was expected, not the number 5' '|line 1, column 1: the text is empty'; do
+            printf '%s' "${made%%|*}" > $record
+            caisson run --rm $N busybox true 2> e; damaged 125 "${made#*|}" run
+            for verb in images 'inspect busybox' 'history busybox'; do caisson $verb > o 2> e; damaged 1 "${made#*|}" "$verb"; done
+        done
+        caisson load -i whole.tar > /dev/null && [ "$(caisson run --rm $N busybox echo whole)" = whole ] || exit 3
+        : > $record; caisson rmi busybox > o 2> e || exit 4
+        [ "$(head -2 o)" = "Untagged: busybox:latest
+Deleted: $id" ] && [ $(wc -l < o) = 3 ] && [ "$(cat e)" = "WARNING: the record of image $(echo ${id#sha256:} | cut -c -12) was damaged (line 1, column 1: the text is empty)" ] || { cat o e; exit 5; }
+        [ -z "$(caisson images -q)" ] && [ -z "$(ls $CAISSON_ROOT/images $CAISSON_ROOT/blobs/sha256 $CAISSON_ROOT/layers | grep -v :)" ] || exit 6
+        # A name's own record.
+        caisson load -i whole.tar > /dev/null; : > $CAISSON_ROOT/refs/*busybox*; caisson run --rm $N busybox true 2> e; [ $? = 125 ] && grep -q '^caisson: the record of the image name in .* is damaged; ' e || exit 7
+        caisson load -i whole.tar > /dev/null && caisson run --rm $N busybox true"#;
+    what_is_wrong_in_a_document_is_said_for_people: r#"
+        caisson save -o whole.tar busybox; mkdir t; tar -C t -xf whole.tar; config=$(sed 's/.*"Config":"\([^"]*\)".*/\1/' t/manifest.json)
+        sed 's/"config":{/"config":{"Env":["A=b",7],/' t/$config > t/bad.json; sed -i "s,\"Config\":\"[^\"]*\",\"Config\":\"bad.json\"," t/manifest.json; rm -f t/index.json t/oci-layout; tar -C t -cf bad.tar .
+        caisson load -i bad.tar 2> e; [ $? = 1 ] && [ $(wc -l < e) = 1 ] && grep -q '^caisson: bad.tar: image configuration of the archive cannot be used: cannot read image configuration: line 1, column [0-9]*: config.Env\[1\]: text in quotes was expected, not the number 7$' e || { cat e t/bad.json; exit 2; }
+        echo '[{"Config": 5}]' > t/manifest.json; tar -C t -cf bad.tar .; caisson load -i bad.tar 2> e; [ $? = 1 ] && grep -q '^caisson: bad.tar: manifest.json of the archive cannot be read: line 1, column 13: \[0\].Config: text in quotes was expected, not the number 5$' e || { cat e; exit 3; }
+        caisson create --name cc $N busybox true > id; record=$CAISSON_ROOT/containers/$(cat id)/record; sed -i 's/"name":"cc"/"name":[]/' $record
+        caisson start $(cat id) 2> e; grep -q "the record of container $(cat id) is damaged: line 1, column [0-9]*: name: text in quotes was expected, not a list$" e || { cat e; exit 4; }
+        rm -r $CAISSON_ROOT/containers/$(cat id) $CAISSON_ROOT/names/cc"#;
     a_damaged_archive_is_named: r#"
         caisson save -o whole.tar busybox; head -c 5000 whole.tar > cut.tar; : > empty.tar; gzip -c whole.tar | head -c 3000 > cut.gz
         for f in cut.tar cut.gz empty.tar; do

@@ -5,6 +5,8 @@ use runtime::{Failure, FailureKind};
 use storage::containers::ContainerError;
 use sys::SysError;
 
+use crate::image::ImageError;
+
 /// A failed verb.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -37,7 +39,7 @@ pub enum EngineError {
     Storage(#[from] storage::error::StorageError),
     /// Images.
     #[error(transparent)]
-    Image(#[from] crate::image::ImageError),
+    Image(#[from] ImageError),
     /// A program of a build.
     #[error("{0}")]
     Step(Box<crate::build::StepFailure>),
@@ -66,6 +68,18 @@ impl EngineError {
             Self::Start(failure) => failure.kind.exit_code(),
             _ => FailureKind::Setup.exit_code(),
         }
+    }
+
+    /// Whether something is here and cannot be read.
+    pub fn is_damage(&self) -> bool {
+        use storage::error::StorageError as S;
+        let (Self::Storage(error) | Self::Image(ImageError::Storage(error))) = self else {
+            return false;
+        };
+        matches!(
+            error,
+            S::DamagedImage { .. } | S::DamagedReference { .. } | S::Sys(_)
+        )
     }
 
     /// An error about the container that the user called `key`.

@@ -306,7 +306,7 @@ mod tests {
         std::fs::write(record, "{").unwrap();
         let answer = store.collect::<StorageError>(|| Ok(BTreeSet::new()));
         assert!(
-            matches!(answer, Err(StorageError::Damaged { .. })),
+            matches!(answer, Err(StorageError::DamagedImage { .. })),
             "{answer:?}"
         );
         assert!(store.has_blob(&id));

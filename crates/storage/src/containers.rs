@@ -108,7 +108,7 @@ pub enum ContainerError {
         /// The container.
         id: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: types::json::Fault,
     },
     /// A record of a later version.
     #[error("the record of container {id} has version {version}, which a later caisson wrote")]
@@ -478,7 +478,7 @@ pub(crate) fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer
         id: id.to_string(),
         source,
     };
-    let record: ContainerRecord = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let record: ContainerRecord = types::json::read(&bytes).map_err(damaged)?;
     if record.version > RECORD_VERSION {
         return Err(ContainerError::Newer {
             id: id.to_string(),

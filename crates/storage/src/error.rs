@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use sys::SysError;
 use types::digest::Digest;
+use types::json::Fault;
 
 /// A failed operation of the store.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,31 @@ pub enum StorageError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: Fault,
+    },
+    /// The record of an image does not say what it should.
+    #[error(
+        "the record of image {id} is damaged; pull or load the image again to repair it, or remove it with rmi ({path})"
+    )]
+    DamagedImage {
+        /// The image.
+        id: Digest,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Fault,
+    },
+    /// A reference does not say what it should.
+    #[error(
+        "the record of the image name in {path} is damaged; pull, load or tag that name again to repair it, or remove the file"
+    )]
+    DamagedReference {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Fault,
     },
     /// A document of ours cannot be written as JSON.
     #[error("cannot encode {what}")]

@@ -110,10 +110,17 @@ impl Store {
     /// # Errors
     /// `No such image`, or where it cannot be read.
     pub fn image(&self, id: &Digest) -> Result<ImageRecord> {
-        read_document(&self.image_path(id), RECORD_BYTES_MAX)?.ok_or_else(|| {
-            StorageError::NoSuchImage {
-                name: id.to_string(),
-            }
+        let record = read_document(&self.image_path(id), RECORD_BYTES_MAX);
+        let record = record.map_err(|error| match error {
+            StorageError::Damaged { path, source } => StorageError::DamagedImage {
+                id: id.clone(),
+                path,
+                source,
+            },
+            other => other,
+        })?;
+        record.ok_or_else(|| StorageError::NoSuchImage {
+            name: id.to_string(),
         })
     }
 

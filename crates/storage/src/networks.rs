@@ -95,7 +95,7 @@ pub enum NetworkError {
         /// The network.
         name: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: types::json::Fault,
     },
     /// A name that is none.
     #[error(
@@ -176,7 +176,7 @@ impl Store {
             }
             other => other?,
         };
-        serde_json::from_slice(&bytes).map_err(|source| NetworkError::Damaged {
+        types::json::read(&bytes).map_err(|source| NetworkError::Damaged {
             name: name.to_owned(),
             source,
         })

@@ -6,7 +6,7 @@
 //! here leads to it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -66,10 +66,19 @@ impl Store {
     /// # Errors
     /// Where it cannot be read.
     pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>> {
-        read_document(
-            &self.reference_path(&file_name(reference)),
-            RECORD_BYTES_MAX,
-        )
+        read_reference(&self.reference_path(&file_name(reference)))
+    }
+
+    /// The record that another one is about to replace: what a damaged one meant is not known, and the new
+    /// one repairs it.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn replaced_reference(&self, reference: &Reference) -> Result<Option<RefRecord>> {
+        match self.reference(reference) {
+            Err(StorageError::DamagedReference { .. }) => Ok(None),
+            other => other,
+        }
     }
 
     /// All references, by name; nameless ones first.
@@ -85,7 +94,7 @@ impl Store {
                 continue;
             }
             // One that goes while we list was never there.
-            records.extend(read_document::<RefRecord>(&entry.path(), RECORD_BYTES_MAX)?);
+            records.extend(read_reference(&entry.path())?);
         }
         records.sort_by(|a, b| (&a.reference, &a.image).cmp(&(&b.reference, &b.image)));
         Ok(records)
@@ -102,7 +111,7 @@ impl Store {
         image: &Digest,
         target: Option<Target>,
     ) -> Result<()> {
-        if let Some(old) = self.reference(reference)? {
+        if let Some(old) = self.replaced_reference(reference)? {
             // First the mark, then the move: a crash between them leaves both, which is harmless.
             if old.image != *image && self.names_of(&old.image)?.len() <= 1 {
                 self.keep_untagged(lock, &old.image)?;
@@ -314,6 +323,13 @@ fn file_name_of(text: &str) -> String {
     } else {
         format!("~{}", digest_of(text.as_bytes()).hex())
     }
+}
+
+fn read_reference(path: &Path) -> Result<Option<RefRecord>> {
+    read_document(path, RECORD_BYTES_MAX).map_err(|error| match error {
+        StorageError::Damaged { path, source } => StorageError::DamagedReference { path, source },
+        other => other,
+    })
 }
 
 /// The hexadecimal digits of something that may be an id.

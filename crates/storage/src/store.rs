@@ -230,8 +230,8 @@ impl Store {
 
     fn check(&self, bytes: &[u8]) -> Result<()> {
         let path = self.root.join(MARKER);
-        let marker: Marker = serde_json::from_slice(bytes)
-            .map_err(|source| StorageError::Damaged { path, source })?;
+        let marker: Marker =
+            types::json::read(bytes).map_err(|source| StorageError::Damaged { path, source })?;
         if marker.format > FORMAT {
             return Err(StorageError::NewerFormat {
                 root: self.root.clone(),
@@ -330,7 +330,7 @@ pub(crate) fn read_document<T: serde::de::DeserializeOwned>(
         Err(error) if error.errno == Errno::NOENT => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    serde_json::from_slice(&bytes)
+    types::json::read(&bytes)
         .map(Some)
         .map_err(|source| StorageError::Damaged {
             path: path.to_owned(),

@@ -89,7 +89,7 @@ pub enum VolumeError {
         /// The volume.
         name: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: types::json::Fault,
     },
     /// An archive that is damaged, hostile, or compressed in a way that is not known.
     #[error("cannot unpack the archive")]
@@ -230,7 +230,7 @@ impl Store {
             name: name.to_owned(),
             source,
         };
-        let mut record: VolumeRecord = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let mut record: VolumeRecord = types::json::read(&bytes).map_err(damaged)?;
         // A command that was killed while it renamed the volume left the old one in the record.
         name.clone_into(&mut record.name);
         Ok(record)

@@ -77,8 +77,8 @@ pub enum ImageError {
     Json {
         /// What was read.
         document: &'static str,
-        /// What the JSON reader says.
-        source: serde_json::Error,
+        /// What is wrong with it.
+        source: crate::json::Fault,
     },
     /// Members of a manifest and of an index in one document.
     #[error("cannot read manifest: it is both an index and an image manifest")]
@@ -427,7 +427,7 @@ fn read_json<'a, T: Deserialize<'a>>(
     document: &'static str,
     bytes: &'a [u8],
 ) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes).map_err(|source| ImageError::Json { document, source })
+    crate::json::read(bytes).map_err(|source| ImageError::Json { document, source })
 }
 
 /// Go reads `null` as the empty string within a map, too.

@@ -5,17 +5,114 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+
+/// Longer ways to a member are cut.
+const PATH_CHARS_MAX: usize = 200;
+
+/// Reads a text, or says what is wrong with it and at which member.
+///
+/// # Errors
+/// The first fault.
+pub fn read<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Fault> {
+    serde_json::from_slice(text).map_err(|error| Fault::within(text, &error))
+}
+
+/// Reads a value that was read before; of a fault only the member is known.
+///
+/// # Errors
+/// The first fault.
+pub fn read_value<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Fault> {
+    T::deserialize(value).map_err(|error| {
+        let text = value.to_string();
+        let fault = read::<T>(text.as_bytes()).err();
+        let fault = fault.unwrap_or_else(|| Fault::from(&error));
+        Fault { line: 0, ..fault }
+    })
+}
 
 /// A place in a JSON text, and what is wrong there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// From 1.
+    /// From 1; 0 where there was no text.
     pub line: usize,
     /// From 1.
     pub column: usize,
-    /// What was expected and what there is.
+    /// What was expected and what there is, behind the way to the member that it is about.
     pub reason: String,
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    fn within(text: &[u8], error: &serde_json::Error) -> Self {
+        let mut fault = Self::from(error);
+        if error.classify() == Category::Data {
+            let way = way_to(before(text, error.line(), error.column()));
+            if !way.is_empty() {
+                fault.reason = format!("{way}: {}", fault.reason);
+            }
+        }
+        fault
+    }
+}
+
+/// What stands before a place; columns are bytes.
+fn before(text: &[u8], line: usize, column: usize) -> &[u8] {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let begin: usize = lines.take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    &text[..(begin + column).min(text.len())]
+}
+
+/// Where in a document one is after so much of it: `config.Env[2]`. It is well-formed so far.
+fn way_to(text: &[u8]) -> String {
+    enum Frame {
+        Object(Option<String>),
+        List(usize),
+    }
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'{' => frames.push(Frame::Object(None)),
+            b'[' => frames.push(Frame::List(0)),
+            b'}' | b']' => drop(frames.pop()),
+            b',' => match frames.last_mut() {
+                Some(Frame::Object(name)) => *name = None,
+                Some(Frame::List(index)) => *index += 1,
+                None => {}
+            },
+            b'"' => {
+                let begin = at;
+                while text.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
+                }
+                let name = &text[begin..at.min(text.len())];
+                if let Some(Frame::Object(slot @ None)) = frames.last_mut() {
+                    *slot = Some(String::from_utf8_lossy(name).into_owned());
+                }
+                at += 1;
+            }
+            _ => {}
+        }
+    }
+    // What was only opened is meant as a whole.
+    if matches!(text.trim_ascii_end().last(), Some(b'{' | b'[')) {
+        frames.pop();
+    }
+    let mut way = String::new();
+    for frame in frames {
+        match frame {
+            Frame::Object(Some(name)) if way.is_empty() => way = name,
+            Frame::Object(Some(name)) => way.push_str(&format!(".{name}")),
+            Frame::Object(None) => {}
+            Frame::List(index) => way.push_str(&format!("[{index}]")),
+        }
+    }
+    way.chars().take(PATH_CHARS_MAX).collect()
 }
 
 impl fmt::Display for Fault {
@@ -25,7 +122,10 @@ impl fmt::Display for Fault {
             column,
             reason,
         } = self;
-        write!(f, "line {line}, column {column}: {reason}")
+        match line {
+            0 => f.write_str(reason),
+            _ => write!(f, "line {line}, column {column}: {reason}"),
+        }
     }
 }
 
@@ -125,6 +225,50 @@ mod tests {
     struct Sample {
         name: String,
         list: Option<Vec<u16>>,
+    }
+
+    #[test]
+    fn faults_name_the_member() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only read")]
+        struct Outer {
+            outer: Vec<Sample>,
+        }
+        for (text, words) in [
+            (
+                r#"{"outer": {}}"#,
+                "outer: a list was expected, not an object",
+            ),
+            (
+                r#"{"outer": [{"name": "a"}, {"name": 5}]}"#,
+                "outer[1].name: text in quotes was expected, not the number 5",
+            ),
+            (
+                r#"{"x": [1, {"y": "\"}"}], "outer": [{"name": "a", "list": [1, 2, "b"]}]}"#,
+                "outer[0].list[2]: a whole number from 0 to 65535 was expected, not the text \"b\"",
+            ),
+            (
+                r#"{"outer": [{"name": "a"}, {"list": []}]}"#,
+                "outer[1]: missing field \"name\"",
+            ),
+            (
+                "{\n\"outer\":\n7}",
+                "line 3, column 1: outer: a list was expected, not the number 7",
+            ),
+            (r#"{"outer": null}"#, "outer: a list was expected, not null"),
+            (
+                "5",
+                "line 1, column 1: an object was expected, not the number 5",
+            ),
+        ] {
+            let fault = read::<Outer>(text.as_bytes()).unwrap_err().to_string();
+            assert!(fault.ends_with(words), "{text}: {fault}");
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            let fault = read_value::<Outer>(&value).unwrap_err().to_string();
+            let words = words.strip_prefix("line 3, column 1: ").unwrap_or(words);
+            let words = words.strip_prefix("line 1, column 1: ").unwrap_or(words);
+            assert_eq!(fault, words);
+        }
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) fn resolve(
             )));
         }
         (Err(error), _) if Reference::parse_normalized(name).is_err() => return Err(error),
+        // One that is here and damaged is not silently fetched again.
+        (Err(error), PullPolicy::Missing) if error.is_damage() => return Err(error),
         (local, policy) => {
             if local.is_err() && policy == PullPolicy::Missing && !request.quiet {
                 let shown = Reference::parse_normalized(name).map_or_else(
@@ -100,7 +102,7 @@ pub(crate) fn resolve(
             engine.image(name)?
         }
     };
-    let defaults = serde_json::from_value(found.config.clone()).map_err(|error| {
+    let defaults = types::json::read_value(&found.config).map_err(|error| {
         EngineError::invalid(format!(
             "the configuration of image {name} cannot be used: {error}"
         ))
@@ -322,9 +324,10 @@ pub(crate) fn rmi(engine: &Engine, invocation: &Invocation) -> ExitCode {
     for name in &invocation.matches.args {
         let users = || engine.image_users().unwrap_or_default();
         match image::remove::remove(&engine.images(), name, options, &users) {
-            Ok(lines) => lines
-                .iter()
-                .for_each(|line| print_line(&removed_line(line))),
+            Ok(lines) => lines.iter().for_each(|line| match line {
+                Removed::Warning(text) => errors::complain(&format!("WARNING: {text}")),
+                line => print_line(&removed_line(line)),
+            }),
             Err(error) => {
                 let error = EngineError::from(error);
                 let absent = error.to_string().starts_with("No such image");
@@ -340,6 +343,7 @@ fn removed_line(line: &Removed) -> String {
     match line {
         Removed::Untagged(name) => format!("Untagged: {name}"),
         Removed::Deleted(digest) => format!("Deleted: {digest}"),
+        Removed::Warning(text) => text.clone(),
     }
 }
 
@@ -348,6 +352,7 @@ pub(crate) fn removed_line_lower(line: &Removed) -> String {
     match line {
         Removed::Untagged(name) => format!("untagged: {name}"),
         Removed::Deleted(digest) => format!("deleted: {digest}"),
+        Removed::Warning(text) => text.clone(),
     }
 }
 

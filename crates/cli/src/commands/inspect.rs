@@ -117,7 +117,7 @@ fn document(
     }
     match image::inspect_document(engine, key) {
         Ok(document) => Ok((&IMAGE, document)),
-        Err(_) if kind == Kind::Any => match engine.network_view(key) {
+        Err(error) if kind == Kind::Any && !error.is_damage() => match engine.network_view(key) {
             Ok(view) => Ok((&NETWORK, super::network::document(&view))),
             Err(_) => super::volume::document(engine, key)
                 .map(|document| (&VOLUME, document))

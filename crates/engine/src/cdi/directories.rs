@@ -139,7 +139,7 @@ fn read(path: &Path) -> Result<Document, String> {
         .extension()
         .is_some_and(|extension| extension == "json");
     let document = if is_json {
-        serde_json::from_slice(&bytes).map_err(|error| error.to_string())?
+        types::json::read(&bytes).map_err(|error| error.to_string())?
     } else {
         from_yaml(&bytes)?
     };
@@ -160,7 +160,7 @@ fn from_yaml(bytes: &[u8]) -> Result<Document, String> {
     let [document] = &documents[..] else {
         return Err("one YAML document is expected".to_owned());
     };
-    serde_json::from_value(value(document)).map_err(|error| error.to_string())
+    types::json::read_value(&value(document)).map_err(|error| error.to_string())
 }
 
 /// The same data as JSON, which the format is defined in.

@@ -125,7 +125,10 @@ fn what_is_missing_or_not_understood_is_named() {
             edits("{intelRdt: {closID: a}}"),
             "intelRdt is not supported",
         ),
-        (edits("{env: 5}"), "invalid type"),
+        (
+            edits("{env: 5}"),
+            "devices[0].containerEdits.env: a list was expected, not the number 5",
+        ),
         ("a: [".to_owned(), "a.yaml: "),
         (
             "cdiVersion: 9.0.0\nkind: a.com/x\n".to_owned(),

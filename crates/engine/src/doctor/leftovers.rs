@@ -73,11 +73,11 @@ impl Engine {
         let damaged = names.filter_map(|name| {
             let id = types::digest::Digest::parse(&name.replacen('-', ":", 1)).ok()?;
             let error = self.store().image(&id).err()?;
-            if !matches!(error, StorageError::Damaged { .. }) {
+            if !matches!(error, StorageError::DamagedImage { .. }) {
                 return None;
             }
-            let command = format!("mv {} /root/", directory.join(&name).display());
-            Some(warning(format!("image {} cannot be read: {error}", id.short())).command(command))
+            let text = format!("image {} cannot be read: {error}", id.short());
+            Some(warning(text).command(format!("caisson rmi {}", id.short())))
         });
         damaged.collect()
     }

@@ -133,7 +133,7 @@ impl Members {
             return Ok(None);
         };
         // serde_json refuses documents nested deeper than 128.
-        serde_json::from_slice(&bytes)
+        types::json::read(&bytes)
             .map(Some)
             .map_err(|source| ImageError::ArchiveJson {
                 member: shorten(name),

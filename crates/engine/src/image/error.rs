@@ -163,7 +163,7 @@ pub enum ImageError {
         member: String,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: types::json::Fault,
     },
     /// A name in an archive, or one that a user gave, that is none.
     #[error("invalid reference {text:?}")]

@@ -369,7 +369,7 @@ impl Loader<'_> {
         let lock = store.lock_images()?;
         let mut renamed = Vec::new();
         for name in names {
-            match store.reference(name)? {
+            match store.replaced_reference(name)? {
                 Some(old) if old.image == id => continue,
                 Some(old) => renamed.push((name.clone(), old.image)),
                 None => {}

@@ -199,7 +199,8 @@ impl Pull<'_> {
 
     /// Asks only for the digest where the image may be here already: registries count manifests.
     fn up_to_date(&self, selector: Selector<'_>) -> Result<Option<PullReport>> {
-        let Some(record) = self.context.store().reference(self.reference)? else {
+        let store = self.context.store();
+        let Some(record) = store.replaced_reference(self.reference)? else {
             return Ok(None);
         };
         let Some(target) = record.target else {
@@ -450,7 +451,7 @@ impl Pull<'_> {
     fn publish(&self, image: &Digest, target: &Target) -> Result<PullOutcome> {
         let store = self.lease.store();
         let lock = store.lock_images()?;
-        let old = store.reference(self.reference)?;
+        let old = store.replaced_reference(self.reference)?;
         let known = |old: &storage::refs::RefRecord| {
             old.image == *image && old.target.as_ref() == Some(target)
         };
@@ -560,7 +561,7 @@ pub(super) fn new_image(
     // As written, so that members which we do not know reach containers and `inspect`.
     let bytes = store.image_config(&id)?;
     let mut document: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|source| ImageError::ArchiveJson {
+        types::json::read(&bytes).map_err(|source| ImageError::ArchiveJson {
             member: format!("configuration {id}"),
             source,
         })?;

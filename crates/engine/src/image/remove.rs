@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 
+use storage::StorageError;
 use storage::blobs::digest_of;
-use storage::images::ImageRecord;
 use storage::lease::ImagesLock;
 use types::digest::Digest;
 use types::reference::Reference;
 
 use super::error::{ImageError, Result};
+use super::inspect::read_config;
 use super::{ImageContext, ImageUser};
 
 /// How to remove.
@@ -29,6 +30,8 @@ pub enum Removed {
     Untagged(String),
     /// `Deleted: …`: an image's id, or the chain id of a layer.
     Deleted(Digest),
+    /// What the user should know besides.
+    Warning(String),
 }
 
 /// Removes the image, or the name of one, that `name` means. `users` gives all containers.
@@ -54,12 +57,13 @@ pub fn remove(
         users: users.iter().filter(|user| user.image == found.id).collect(),
         force: options.force,
     };
+    // Read before anything goes: with a record that cannot be read for now all stays.
+    let layers = layers_of(context, &found.id)?;
     let mut removed = match &found.reference {
         Some(reference) => removal.by_name(reference)?,
         None => removal.by_id()?,
     };
     if store.names_of(&found.id)?.is_empty() && !removal.is_running() {
-        let record = store.image(&found.id)?;
         sys::fail::point("engine.rmi.untagged");
         store.remove_all_references(&lock, &found.id)?;
         drop(lock);
@@ -67,10 +71,43 @@ pub fn remove(
         context.announce_as("delete", &id, None, &id);
         removed.push(Removed::Deleted(found.id));
         sys::fail::point("engine.rmi.unreferenced");
-        let collected = context.collect(&users)?;
-        removed.extend(deleted_layers(&record, &collected.layers));
+        match context.collect(&users) {
+            Ok(collected) => removed.extend(deleted_layers(&layers.diff_ids, &collected.layers)),
+            // Of another image: what it needs is not known, so that no bytes may go.
+            Err(ImageError::Storage(error @ StorageError::DamagedImage { .. })) => {
+                let text = format!("nothing is freed on the disk: {error}");
+                removed.push(Removed::Warning(text));
+            }
+            Err(error) => return Err(error),
+        }
     }
+    removed.extend(layers.warning.map(Removed::Warning));
     Ok(removed)
+}
+
+/// The layers of an image, and whether its record was damaged.
+struct Layers {
+    diff_ids: Vec<Digest>,
+    warning: Option<String>,
+}
+
+/// A damaged record goes as any other; what its configuration, if that is whole, says of layers is told.
+fn layers_of(context: &ImageContext<'_>, id: &Digest) -> Result<Layers> {
+    match context.store().image(id) {
+        Ok(record) => Ok(Layers {
+            diff_ids: record.layers.into_iter().map(|one| one.diff_id).collect(),
+            warning: None,
+        }),
+        Err(StorageError::DamagedImage { source, .. }) => Ok(Layers {
+            diff_ids: read_config(context, id)
+                .map_or_else(|_| Vec::new(), |config| config.rootfs.diff_ids),
+            warning: Some(format!(
+                "the record of image {} was damaged ({source})",
+                id.short()
+            )),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 struct Removal<'a> {
@@ -174,11 +211,10 @@ fn short(id: &str) -> &str {
 }
 
 /// The chain ids of those layers that went with the image, topmost first.
-fn deleted_layers(record: &ImageRecord, gone: &[String]) -> Vec<Removed> {
+fn deleted_layers(diff_ids: &[Digest], gone: &[String]) -> Vec<Removed> {
     let mut chain: Option<Digest> = None;
     let mut lines = Vec::new();
-    for layer in &record.layers {
-        let diff_id = &layer.diff_id;
+    for diff_id in diff_ids {
         let id = match chain {
             None => diff_id.clone(),
             Some(parent) => digest_of(format!("{parent} {diff_id}").as_bytes()),

@@ -17,7 +17,7 @@ pub fn tag(context: &ImageContext<'_>, source: &str, target: &str) -> Result<Dig
     sys::fail::point("engine.tag.locked");
     let found = store.find_image(source)?;
     let unchanged = store
-        .reference(&target)?
+        .replaced_reference(&target)?
         .is_some_and(|record| record.image == found.id);
     if !unchanged {
         store.set_reference(&lock, &target, &found.id, None)?;

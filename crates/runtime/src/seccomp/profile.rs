@@ -115,8 +115,8 @@ impl Profile {
         if text.len() > PROFILE_BYTES_MAX {
             return Err(ProfileError::TooLarge(text.len()));
         }
-        let document: Document = serde_json::from_str(text)
-            .map_err(|error| ProfileError::Decode(types::json::Fault::from(&error)))?;
+        let document: Document =
+            types::json::read(text.as_bytes()).map_err(ProfileError::Decode)?;
         let names = document.architectures.unwrap_or_default();
         let map = document.arch_map.unwrap_or_default();
         let rules = document.syscalls.unwrap_or_default();

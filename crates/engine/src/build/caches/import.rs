@@ -113,7 +113,7 @@ impl OtherCache {
         let none = || EngineError::invalid("it holds no results of Caisson's builds");
         let document = config.extra.get(MEMBER).ok_or_else(none)?.clone();
         let document: CacheDocument =
-            serde_json::from_value(document).map_err(|error| text("read its results", &error))?;
+            types::json::read_value(&document).map_err(|error| text("read its results", &error))?;
         if document.version != VERSION {
             return Err(none());
         }
@@ -272,7 +272,7 @@ fn layout_manifest(
         None => {
             let bytes = root.read_limited(Path::new("index.json"), MANIFEST_BYTES_MAX);
             let bytes = bytes.map_err(|error| text("read the cache", &error))?;
-            let index: Index = serde_json::from_slice(&bytes)
+            let index: Index = types::json::read(&bytes)
                 .map_err(|error| text("read the cache's index.json", &error))?;
             let is_named =
                 |one: &&Descriptor| one.annotations.get(TAG).is_some_and(|own| own == tag);

@@ -63,7 +63,7 @@ impl Lists {
             let path = file.on("list", place.display())?.path();
             let bytes = atomic::read_limited(&path, FILE_BYTES_MAX)?;
             let entry: Entry =
-                serde_json::from_slice(&bytes).map_err(|source| ImageError::ArchiveJson {
+                types::json::read(&bytes).map_err(|source| ImageError::ArchiveJson {
                     member: path.display().to_string(),
                     source,
                 })?;
