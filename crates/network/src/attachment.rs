@@ -20,7 +20,7 @@ use crate::nft::Table;
 use crate::nft::elements::{Elements, EndpointRules, PublishedPort};
 use crate::ports::{self, HoldError};
 use crate::route::{self, InsideSpec, NamespaceError};
-use crate::shortcut::{self, Door, Place, Way};
+use crate::shortcut::Door;
 use crate::subnet::HostAddress;
 use crate::sysctl;
 use crate::{NetlinkError, Socket};
@@ -186,13 +186,9 @@ impl Endpoint {
                 gateways: &self.gateways,
             },
         )?;
-        if let Some((way, address)) = way {
-            let door = Door {
-                veth: link::index(route, &self.veth)?,
-                mac: self.mac,
-                address,
-            };
-            let _ = way.open(&door);
+        if let Some((way, door)) = way {
+            let veth = link::index(route, &self.veth)?;
+            let _ = way.open(&Door { veth, ..door });
         }
         if self.sysctls.is_empty() {
             return Ok(());
@@ -202,27 +198,6 @@ impl Endpoint {
             all.try_for_each(|(path, value)| sysctl::set_of(&self.inside, path, value))
         };
         Ok(route::within(namespace, set)??)
-    }
-
-    /// The short way past the bridge, and the address that may take it. Without it, it works as well.
-    pub(crate) fn short_way(&self, socket: &Socket) -> Option<(Way, Ipv4Addr)> {
-        let address = self.addresses.iter().find_map(|one| match one.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        let address = address.filter(|_| self.network.has_shortcut)?;
-        let place = Place {
-            bridge: link::index(socket, &self.network.bridge).ok()?,
-            mac: self.network.mac(),
-            has_icc: self.network.has_icc,
-        };
-        Some((shortcut::of(&place).ok()?, address))
-    }
-
-    fn close_shortcut(&self, socket: &Socket) {
-        if let Ok(bridge) = link::index(socket, &self.network.bridge) {
-            let _ = shortcut::close(bridge, self.mac);
-        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod addresses;
 pub mod attachment;
 pub mod bridge;
 pub mod conntrack;
+mod endpoint;
 pub mod legacy;
 pub mod link;
 pub mod listing;

@@ -83,15 +83,11 @@ fn mend_one(
     // It knows the old bridge by number, and would send there.
     link::detach(route, port.index)?;
     join(route, &endpoint.veth, &network.bridge)?;
-    if let Some((way, address)) = endpoint.short_way(route) {
-        let door = Door {
-            veth: port.index,
-            mac: endpoint.mac,
-            address,
-        };
-        if link::attach(route, port.index, way.program()).is_ok() {
-            let _ = way.open(&door);
-        }
+    if let Some((way, door)) = endpoint.short_way(route)
+        && link::attach(route, port.index, way.program()).is_ok()
+    {
+        let veth = port.index;
+        let _ = way.open(&Door { veth, ..door });
     }
     Ok(())
 }

@@ -2,17 +2,17 @@
 //!
 //! A frame that crosses a bridge meets its filters, its table of addresses, the host's stack a second
 //! time and, with br_netfilter, connection tracking twice. What comes from a container with its own
-//! hardware and IPv4 address and goes to another one's hardware address is handed to that one's
+//! hardware and IP address (of IPv6: TCP and UDP) and goes to another one's hardware address is handed to that one's
 //! interface directly; what goes to the bridge's own address enters the host's stack as from the
 //! bridge; what the host itself sends by the bridge leaves by the right port at once. The host's filters of
-//! IP see what they would see without br_netfilter. All else (broadcasts, ARP, IPv6 from a container,
+//! IP see what they would see without br_netfilter. All else (broadcasts, ARP, what finds neighbours,
 //! any address that is not the container's own) takes the long way with all its rules.
 //!
 //! One program and one table per bridge, which live as long as it; the program is attached to each
 //! port too, and goes with it. Kernels before 6.6, and those that do not let us, know only the long
 //! way: nothing here is needed, so no failure here is one.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::SysError;
@@ -22,9 +22,16 @@ use sys::process::BpfInstruction;
 use crate::mac::Mac;
 
 /// Bumped with every change of the program: a bridge keeps the one that it has.
-const NAME: &str = "caisson_1";
+const NAME: &str = "caisson_2";
 /// As many as a bridge has ports, and as many again of containers whose end nobody saw.
 const DOORS_MAX: u32 = 2048;
+
+/// A hardware address with two bytes of padding.
+const KEY_BYTES: u32 = 8;
+/// The host's end, the IPv4 address, the IPv6 address.
+const DOOR_BYTES: usize = 24;
+const DOOR_IPV4: i16 = 4;
+const DOOR_IPV6: i16 = 8;
 
 /// The link that every network namespace has, by the kernel's number.
 const LOOPBACK: u32 = 1;
@@ -49,6 +56,8 @@ pub struct Door {
     pub mac: Mac,
     /// The IPv4 address inside.
     pub address: Ipv4Addr,
+    /// The IPv6 address inside; without one its interface has the link-local one alone.
+    pub address6: Option<Ipv6Addr>,
 }
 
 /// Whether a bridge has its program.
@@ -66,9 +75,13 @@ pub fn check() -> Result<(), SysError> {
         mac: Mac::of(Ipv4Addr::LOCALHOST),
         has_icc: true,
     };
-    let doors = traffic::new_table(NAME, (8, 8), 1)?;
+    let doors = new_table(1)?;
     traffic::load(NAME, &program(&place, doors.as_raw_fd()))?;
     traffic::programs(LOOPBACK, Side::Egress).map(drop)
+}
+
+fn new_table(entries: u32) -> Result<OwnedFd, SysError> {
+    traffic::new_table(NAME, (KEY_BYTES, DOOR_BYTES as u32), entries)
 }
 
 /// A bridge's program and its table.
@@ -86,7 +99,7 @@ pub fn of(place: &Place) -> Result<Way, SysError> {
     if let Some(way) = find(place.bridge)? {
         return Ok(way);
     }
-    let doors = traffic::new_table(NAME, (8, 8), DOORS_MAX)?;
+    let doors = new_table(DOORS_MAX)?;
     let program = traffic::load(NAME, &program(place, doors.as_raw_fd()))?;
     traffic::attach(&program, place.bridge, Side::Egress)?;
     // Of two that were made at once, all take the first.
@@ -104,9 +117,11 @@ impl Way {
     /// # Errors
     /// The kernel's answer.
     pub fn open(&self, door: &Door) -> Result<(), SysError> {
-        let mut value = [0; 8];
+        let mut value = [0; DOOR_BYTES];
+        let address6 = door.address6.unwrap_or_else(|| door.mac.link_local());
         value[..4].copy_from_slice(&door.veth.to_ne_bytes());
-        value[4..].copy_from_slice(&door.address.octets());
+        value[4..8].copy_from_slice(&door.address.octets());
+        value[8..].copy_from_slice(&address6.octets());
         let opened = traffic::set(&self.doors, &key(door.mac), &value);
         if opened.is_err() {
             // One that was forgotten to be closed would lead astray.
@@ -150,6 +165,7 @@ fn key(mac: Mac) -> [u8; 8] {
 // Instructions: what is done, with which width and from where.
 const LOAD_WORD: u8 = 0x61;
 const LOAD_HALF: u8 = 0x69;
+const LOAD_BYTE: u8 = 0x71;
 const STORE_WORD: u8 = 0x63;
 const MOVE: u8 = 0xbf;
 const MOVE_VALUE: u8 = 0xb7;
@@ -189,6 +205,13 @@ const PROTOCOL: i16 = 12;
 const FROM_IPV4: i16 = 26;
 const FRAME_BYTES_MIN: u32 = 34;
 const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+/// The header of IPv6, as far as its end.
+const FRAME6_BYTES_MIN: u32 = 54;
+const NEXT_HEADER: i16 = 20;
+const FROM_IPV6: i16 = 22;
+const TCP: u32 = 6;
+const UDP: u32 = 17;
 
 /// Where keys are put together, below the frame pointer.
 const TO_KEY: i16 = -8;
@@ -201,6 +224,13 @@ enum Mark {
     Leaves,
     /// What leaves by the bridge, and comes from this host or from the bridge.
     LeavesOwn,
+    /// IPv6 from a container.
+    Ipv6,
+    /// IPv6 of a kind that only carries data: behind every other header may be a message that our rules
+    /// look at.
+    Ipv6Data,
+    /// What a container sends in its own name.
+    InOwnName,
     /// What goes to another container.
     ToNeighbour,
     /// The long way.
@@ -249,6 +279,45 @@ impl Assembler {
         self.jump(0x15, (0, 0), 0, Mark::LongWay);
     }
 
+    /// From a container: only in its own name.
+    fn only_in_own_name(&mut self, doors: i32) {
+        let (ipv4, ipv6) = (u32::from(IPV4.to_be()), u32::from(IPV6.to_be()));
+        self.push(LOAD_HALF, (1, 7), PROTOCOL, 0);
+        self.jump(JUMP_IF_VALUE, (1, 0), ipv6, Mark::Ipv6);
+        self.jump(JUMP_UNLESS_VALUE, (1, 0), ipv4, Mark::LongWay);
+        self.look_up_sender(doors);
+        self.only_same_word(DOOR_IPV4, FROM_IPV4);
+        self.jump(JUMP, (0, 0), 0, Mark::InOwnName);
+        self.mark(Mark::Ipv6);
+        self.push(MOVE, (1, 7), 0, 0);
+        self.push(ADD_VALUE, (1, 0), 0, FRAME6_BYTES_MIN);
+        self.jump(JUMP_IF_GREATER, (1, 8), 0, Mark::LongWay);
+        self.push(LOAD_BYTE, (1, 7), NEXT_HEADER, 0);
+        self.jump(JUMP_IF_VALUE, (1, 0), TCP, Mark::Ipv6Data);
+        self.jump(JUMP_UNLESS_VALUE, (1, 0), UDP, Mark::LongWay);
+        self.mark(Mark::Ipv6Data);
+        self.look_up_sender(doors);
+        for at in [0, 4, 8, 12] {
+            self.only_same_word(DOOR_IPV6 + at, FROM_IPV6 + at);
+        }
+        self.mark(Mark::InOwnName);
+    }
+
+    /// The entry of who sends, from whose end of the pair the frame comes, is in register 0.
+    fn look_up_sender(&mut self, doors: i32) {
+        self.copy_key(FROM_MAC, FROM_KEY);
+        self.look_up(doors, FROM_KEY);
+        self.push(LOAD_WORD, (1, 0), 0, 0);
+        self.jump(JUMP_UNLESS_EQUAL, (1, 9), 0, Mark::LongWay);
+    }
+
+    /// Four bytes of the entry are those of the frame.
+    fn only_same_word(&mut self, entry: i16, frame: i16) {
+        self.push(LOAD_WORD, (1, 0), entry, 0);
+        self.push(LOAD_WORD, (2, 7), frame, 0);
+        self.jump(JUMP_UNLESS_EQUAL, (1, 2), 0, Mark::LongWay);
+    }
+
     fn finish(mut self) -> Vec<BpfInstruction> {
         for (at, mark) in &self.jumps {
             let found = self.marks.iter().find(|(one, _)| one == mark);
@@ -279,21 +348,7 @@ fn program(place: &Place, doors: i32) -> Vec<BpfInstruction> {
     it.jump(JUMP_UNLESS_VALUE, (1, 0), 0, Mark::LongWay);
     it.copy_key(TO_MAC, TO_KEY);
     it.jump(JUMP_IF_VALUE, (9, 0), place.bridge, Mark::Leaves);
-    // From a container: only in its own name.
-    it.push(LOAD_HALF, (1, 7), PROTOCOL, 0);
-    it.jump(
-        JUMP_UNLESS_VALUE,
-        (1, 0),
-        u32::from(IPV4.to_be()),
-        Mark::LongWay,
-    );
-    it.copy_key(FROM_MAC, FROM_KEY);
-    it.look_up(doors, FROM_KEY);
-    it.push(LOAD_WORD, (1, 0), 0, 0);
-    it.jump(JUMP_UNLESS_EQUAL, (1, 9), 0, Mark::LongWay);
-    it.push(LOAD_WORD, (1, 0), 4, 0);
-    it.push(LOAD_WORD, (2, 7), FROM_IPV4, 0);
-    it.jump(JUMP_UNLESS_EQUAL, (1, 2), 0, Mark::LongWay);
+    it.only_in_own_name(doors);
     it.push(LOAD_WORD, (1, 10), TO_KEY, 0);
     it.jump(JUMP_UNLESS_VALUE, (1, 0), mac_head, Mark::ToNeighbour);
     it.push(LOAD_WORD, (1, 10), TO_KEY + 4, 0);

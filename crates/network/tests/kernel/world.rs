@@ -292,6 +292,10 @@ impl World {
             veth: self.index(container.rules.veth.as_str()),
             mac: container.rules.mac,
             address,
+            address6: match container.ip6() {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            },
         };
         let Ok(way) = shortcut::of(&place) else {
             return false;
