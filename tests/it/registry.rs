@@ -157,7 +157,10 @@ registry! {
         rm hub/filler; is 201 -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @m $U/v2/a/b/manifests/x; curl -s $U/v2/a/b/manifests/x | cmp - m"#;
 
     what_is_private_exists_for_its_members_alone: r#"
-        serve || exit 99; archive
+        # Also for others of this machine: hashes of passwords, what tokens are signed with, blobs.
+        mkdir hub; chmod 755 hub; (umask 022; : >hub/registry.db; chmod 644 hub/registry.db); serve || exit 99; archive; modes() { stat -c %a "$@" | tr '\n' ' '; }
+        [ "$(modes hub hub/registry.db hub/registry.db-wal hub/registry.db-shm hub/blobs hub/uploads)" = '755 600 600 600 700 700 ' ] || { ls -la hub; exit 90; }
+        caisson registry serve --listen 127.0.0.1:0 --root new/hub >new.out 2>&1 & NEW=$!; for i in $(seq 100); do grep -qs 'its page' new.out && break; sleep .05; done; kill $NEW; [ "$(modes new/hub new/hub/registry.db)" = '700 600 ' ] || exit 91
         for who in alice bob carol; do [ "$(sign_up $who)" = 303 ] || { cat page; exit 2; }; done
         # Once there are users, clients are asked who they are, and anonymous ones get a token too.
         is 401 $U/v2/; push open/app:1 || exit 3

@@ -28,8 +28,9 @@ mod storage;
 mod webhooks;
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -185,7 +186,12 @@ impl Registry {
         };
         let database = match &settings.database {
             Some(url) => Database::open_postgres(url).await,
-            None => Database::open(&settings.root.join("registry.db")).await,
+            None => {
+                let shown = settings.root.display();
+                let failed = ServeError::io(format!("keep the database in {shown} private"));
+                protect(&settings.root).map_err(failed)?;
+                Database::open(&settings.root.join("registry.db")).await
+            }
         };
         let database = database.map_err(ServeError::open)?;
         let limit = settings.blob_bytes_max;
@@ -294,10 +300,36 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Makes a directory that only its owner may look into.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    // Of one that is there its owner has decided.
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path)
+}
+
+/// The database holds what tokens are signed with, and hashes of passwords. What SQLite puts beside it gets its
+/// mode.
+fn protect(root: &Path) -> std::io::Result<()> {
+    let name = root.join("registry.db");
+    let mut options = File::options();
+    options.create(true).append(true).mode(0o600).open(&name)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let path = root.join(format!("registry.db{suffix}"));
+        match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Two processes over one directory would not know of each other's changes.
 fn lock(root: &Path) -> Result<File, ServeError> {
     let shown = root.display().to_string();
-    std::fs::create_dir_all(root).map_err(ServeError::io(format!("make {shown}")))?;
+    make_private(root).map_err(ServeError::io(format!("make {shown}")))?;
     let mut file = File::options()
         .create(true)
         .write(true)

@@ -12,8 +12,9 @@
 //! offers neither a sync before the rename nor an append.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -103,7 +104,10 @@ impl Disk {
     /// Opens the directory, making what is missing. No blob may have more than `limit` bytes.
     pub(crate) fn open(root: &Path, limit: u64) -> Result<Self, StorageError> {
         for name in ["blobs", "uploads"] {
-            fs::create_dir_all(root.join(name))
+            // Some are of private repositories.
+            let path = root.join(name);
+            fs::create_dir_all(&path)
+                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o700)))
                 .map_err(failed("make the registry's directories"))?;
         }
         Ok(Self {
