@@ -170,6 +170,16 @@ Deleted: $id" ] && [ $(wc -l < o) = 3 ] && [ "$(cat e)" = "WARNING: the record o
         # A name's own record.
         caisson load -i whole.tar > /dev/null; : > $CAISSON_ROOT/refs/*busybox*; caisson run --rm $N busybox true 2> e; [ $? = 125 ] && grep -q '^caisson: the record of the image name in .* is damaged; ' e || exit 7
         caisson load -i whole.tar > /dev/null && caisson run --rm $N busybox true"#;
+    a_seccomp_profile_under_which_nothing_starts_is_named: r#"
+        caisson run -d --name runs $N busybox sleep 1000 >/dev/null
+        refused() { "$@" 2> e; [ $? = 126 ] && [ $(wc -l < e) = 1 ] && grep -q "^caisson: exec: \"true\": operation not permitted: the seccomp profile answers $want, and no program starts without it; allow it in the profile" e || { echo "$want: $(cat e)"; exit 2; }; }
+        for action in ERRNO KILL KILL_PROCESS TRAP; do
+            printf '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_%s"}]}' $action > sec; want="execve with SCMP_ACT_$action"
+            refused caisson run --rm $N --security-opt seccomp=sec busybox true; refused caisson run --rm --init $N --security-opt no-new-privileges --security-opt seccomp=sec busybox true
+        done
+        echo '{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}' > sec; want='execve with SCMP_ACT_ERRNO'; refused caisson run --rm $N --security-opt seccomp=sec busybox true
+        caisson run -d $N --name cc --security-opt seccomp=sec busybox true > o 2> e; [ $? = 126 ] && [ "$(caisson inspect -f '{{.State.Status}} {{.State.ExitCode}}' cc)" = 'created 126' ] || exit 3
+        echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]}' > sec; caisson run --rm $N --security-opt seccomp=sec busybox sh -c 'mkdir /x; echo $?' 2> e | grep -qx 159 || exit 4"#;
     what_is_wrong_in_a_document_is_said_for_people: r#"
         caisson save -o whole.tar busybox; mkdir t; tar -C t -xf whole.tar; config=$(sed 's/.*"Config":"\([^"]*\)".*/\1/' t/manifest.json)
         sed 's/"config":{/"config":{"Env":["A=b",7],/' t/$config > t/bad.json; sed -i "s,\"Config\":\"[^\"]*\",\"Config\":\"bad.json\"," t/manifest.json; rm -f t/index.json t/oci-layout; tar -C t -cf bad.tar .

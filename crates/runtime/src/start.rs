@@ -312,7 +312,11 @@ pub(crate) fn seccomp_program(
         SeccompRequest::Profile(text) => match Profile::parse(text).map_err(fail)? {
             // A profile that allows everything needs no filter.
             None => Ok(None),
-            Some(profile) => profile.program(&target).map(Some).map_err(fail),
+            Some(profile) => {
+                let program = profile.program(&target).map_err(fail)?;
+                seccomp::check_start(&program, process, target.machine)?;
+                Ok(Some(program))
+            }
         },
     }
 }

@@ -116,7 +116,7 @@ impl Descriptor {
 /// Reads a manifest that was pushed with this `Content-Type` (empty if there was none).
 pub(crate) fn parse(bytes: &[u8], content_type: &str) -> Result<Parsed, ManifestError> {
     let document: Document =
-        serde_json::from_slice(bytes).map_err(|error| ManifestError::Shape(error.to_string()))?;
+        types::json::read(bytes).map_err(|fault| ManifestError::Shape(fault.to_string()))?;
     // Parameters are ignored, as the specification wishes.
     let header = content_type.split(';').next().unwrap_or_default().trim();
     let media_type = media_type(&document, header)?;

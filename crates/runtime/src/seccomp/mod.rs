@@ -10,22 +10,24 @@
 //!   that programs fall back to older calls (as runc does).
 //! - A condition never opens more than the profile says: see `compile::add_multiplexed`.
 //!
-//! Tested with an interpreter of the machine (`interpreter`), and against libseccomp where its
+//! Tested with an interpreter of the machine (`interpreter`, with which `start` also asks whether a user's
+//! filter lets a program start at all), and against libseccomp where its
 //! headers are installed (`oracle`). Installing a program is `sys::process::install_seccomp`.
 
 mod arch;
 mod compile;
 mod default;
+mod interpreter;
 mod profile;
+mod start;
 mod syscalls;
 
-#[cfg(test)]
-mod interpreter;
 #[cfg(test)]
 mod oracle;
 
 pub use arch::Machine;
 pub use profile::{Profile, ProfileError};
+pub(crate) use start::check as check_start;
 
 use sys::process::BpfInstruction;
 

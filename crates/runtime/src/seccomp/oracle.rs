@@ -242,7 +242,7 @@ fn compare(oracle: &Oracle, case: &Case<'_>, random: &mut Random) -> usize {
                     // x32 (we look at the whole), and what the kernel takes of socket's.
                     call.arguments = call.arguments.map(|argument| argument & 0xffff_ffff);
                 }
-                let (our, their) = (run(&ours, &call).0, run(&theirs, &call).0);
+                let (our, their) = (run(&ours, &call).unwrap().0, run(&theirs, &call).unwrap().0);
                 let tell = || format!("{arch:?} {number} {name} {call:x?}\n{:?}", case.rules);
                 if covered && number >= end && end > 0 && !case.default.permits() {
                     // "No such call" is runc's addition, not libseccomp's.

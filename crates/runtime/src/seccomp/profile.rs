@@ -480,7 +480,7 @@ mod tests {
                 arguments: [0; 6],
             };
             assert_eq!(
-                run(&program, &call).0 == Action::Allow.value(),
+                run(&program, &call).unwrap().0 == Action::Allow.value(),
                 allowed,
                 "{number}"
             );
@@ -499,7 +499,11 @@ mod tests {
                 number: 3,
                 arguments: [0; 6],
             };
-            assert_eq!(run(&program, &call).0, Action::Allow.value(), "{name}");
+            assert_eq!(
+                run(&program, &call).unwrap().0,
+                Action::Allow.value(),
+                "{name}"
+            );
         }
     }
 
@@ -529,7 +533,8 @@ mod tests {
                     number,
                     arguments,
                 },
-            );
+            )
+            .unwrap();
             assert_eq!(
                 value == Action::Allow.value(),
                 allowed,
@@ -560,8 +565,8 @@ mod tests {
                 number,
                 arguments: [0; 6],
             };
-            assert_eq!(run(&program, &call(0)).0, value, "{name}");
-            assert_eq!(run(&program, &call(5000)).0, 0x7fff_0000, "{name}");
+            assert_eq!(run(&program, &call(0)).unwrap().0, value, "{name}");
+            assert_eq!(run(&program, &call(5000)).unwrap().0, 0x7fff_0000, "{name}");
             assert_eq!(program.flags, 2);
         }
     }
