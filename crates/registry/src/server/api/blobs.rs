@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
-    IF_NONE_MATCH, RANGE,
+    RANGE,
 };
 use axum::http::{Method, Response, StatusCode};
 use types::digest::Digest;
 
 use super::error::ApiError;
-use super::{Call, DIGEST, empty, only, set};
+use super::{Call, DIGEST, empty, is_known, only, set};
 use crate::server::auth::Role;
 use crate::server::chain;
 use crate::server::database::blobs::BlobRow;
@@ -43,11 +43,7 @@ async fn get(call: &Call<'_>, digest: &Digest) -> Result<Response<Body>, ApiErro
     let source = find(call, digest).await?;
     let size = source.size();
     let etag = format!("\"{digest}\"");
-    let is_known = call
-        .headers
-        .get(IF_NONE_MATCH)
-        .is_some_and(|known| known.as_bytes() == etag.as_bytes());
-    if is_known {
+    if is_known(call.headers, etag.as_bytes()) {
         let mut response = empty(StatusCode::NOT_MODIFIED);
         set(&mut response, ETAG, &etag);
         return Ok(response);

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION,
-};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION};
 use axum::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use types::digest::Algorithm;
 
 use super::error::ApiError;
-use super::{Call, DIGEST, empty, only, parse_digest, set};
+use super::{Call, DIGEST, empty, is_known, only, parse_digest, set};
 use crate::server::auth::{self, Role};
 use crate::server::cache::Ready;
 use crate::server::database::audit::Deed;
@@ -85,8 +83,7 @@ async fn get(call: &Call<'_>, reference: &str) -> Result<Response<Body>, ApiErro
     if call.method == Method::GET {
         registry.count_pull(call.name);
     }
-    let known = call.headers.get(IF_NONE_MATCH);
-    let is_known = known.is_some_and(|known| *known == ready.etag);
+    let is_known = is_known(call.headers, ready.etag.as_bytes());
     let mut response = if is_known {
         empty(StatusCode::NOT_MODIFIED)
     } else if call.method == Method::HEAD {

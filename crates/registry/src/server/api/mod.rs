@@ -12,7 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use types::digest::Digest;
 
@@ -187,6 +189,16 @@ fn json(document: &serde_json::Value) -> Response<Body> {
     response
 }
 
+/// Whether the client says that it has this already. Caches between us tell several, and weak ones.
+fn is_known(headers: &HeaderMap, etag: &[u8]) -> bool {
+    let told = headers.get_all(IF_NONE_MATCH).iter();
+    let mut tags = told.flat_map(|told| told.as_bytes().split(|&byte| byte == b','));
+    tags.any(|tag| {
+        let tag = tag.trim_ascii();
+        tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag
+    })
+}
+
 /// An answer without a body.
 fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
@@ -204,6 +216,25 @@ fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_has_is_told_in_several_ways() {
+        let etag = b"\"sha256:ab\"";
+        for (told, expected) in [
+            ("\"sha256:ab\"", true),
+            ("W/\"sha256:ab\"", true),
+            ("\"x\" , \"sha256:ab\"", true),
+            ("*", true),
+            ("\"sha256:abc\"", false),
+            ("sha256:ab", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(told));
+            assert_eq!(is_known(&headers, etag), expected, "{told}");
+        }
+        assert!(!is_known(&HeaderMap::new(), etag));
+    }
 
     #[test]
     fn escapes_in_paths_are_read_once() {
