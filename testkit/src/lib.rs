@@ -227,14 +227,15 @@ impl Sandbox {
     /// The list of what is left, or why they could not be removed.
     pub fn finish(&self) -> Result<(), String> {
         self.learn_ids();
-        let namespaces = self.namespaces();
+        // The kernel gives the number of a namespace that is gone to a new one, perhaps another test's.
+        let (namespaces, since_boot) = (self.namespaces(), ticks_since_boot());
         let cleaned = self.bash("ids=$(caisson ps -aq); [ -z \"$ids\" ] || caisson rm -f $ids");
         if !cleaned.status.success() {
             return Err(text(&cleaned.stderr));
         }
         let begin = Instant::now();
         loop {
-            let leaks = self.leaks(&namespaces);
+            let leaks = self.leaks(&namespaces, since_boot);
             if leaks.is_empty() {
                 return Ok(());
             }
@@ -246,13 +247,16 @@ impl Sandbox {
     }
 
     /// What is left of containers that are gone: processes, mounts, groups, files.
-    fn leaks(&self, namespaces: &BTreeSet<PathBuf>) -> Vec<String> {
+    fn leaks(&self, namespaces: &BTreeSet<PathBuf>, since_boot: u64) -> Vec<String> {
         let path = self.path().display().to_string();
         let mut found = Vec::new();
         for process in processes() {
             let reason = match self.is_ours(&process) {
                 true => "process",
-                false if process.namespaces().any(|name| namespaces.contains(&name)) => {
+                false
+                    if process.started <= since_boot
+                        && process.namespaces().any(|name| namespaces.contains(&name)) =>
+                {
                     "process in a namespace"
                 }
                 false => continue,
@@ -381,6 +385,8 @@ struct Process {
     command: String,
     environment: String,
     cgroup: String,
+    /// When, in ticks since the machine's start.
+    started: u64,
 }
 
 impl Process {
@@ -395,7 +401,10 @@ impl Process {
         if state.starts_with(['Z', 'X']) {
             return None;
         }
+        // The twenty-second of all fields; the first two are not among these.
+        let started = state.split(' ').nth(19)?.parse().ok()?;
         Some(Self {
+            started,
             pid: pid.to_owned(),
             command: file("cmdline"),
             environment: file("environ"),
@@ -409,6 +418,13 @@ impl Process {
             .into_iter()
             .filter_map(|link| std::fs::read_link(link).ok())
     }
+}
+
+/// A hundred a second, whatever the kernel counts by.
+fn ticks_since_boot() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    (seconds * 100.0) as u64
 }
 
 /// All processes but this one, whose scripts name a sandbox too.
