@@ -170,6 +170,13 @@ Deleted: $id" ] && [ $(wc -l < o) = 3 ] && [ "$(cat e)" = "WARNING: the record o
         # A name's own record.
         caisson load -i whole.tar > /dev/null; : > $CAISSON_ROOT/refs/*busybox*; caisson run --rm $N busybox true 2> e; [ $? = 125 ] && grep -q '^caisson: the record of the image name in .* is damaged; ' e || exit 7
         caisson load -i whole.tar > /dev/null && caisson run --rm $N busybox true"#;
+    a_limit_that_the_kernel_refuses_is_named_with_its_flag: r#"
+        refused() { want=$1; shift; caisson run --rm --cidfile id $N "$@" busybox true 2> e; [ $? = 125 ] && [ $(wc -l < e) = 1 ] && grep -q "^caisson: $want" e && [ -z "$(caisson ps -aq)" ] || { echo "$*: $(cat e)"; exit 2; }; rm -f id; }
+        refused 'cannot set --pids-limit 99999999999 (in /sys/fs/cgroup/.*/pids.max): Invalid argument$' --pids-limit 99999999999
+        refused 'cannot make device /bin/sh/x: cannot make directory "bin/busybox": Not a directory$' --device /dev/null:/bin/sh/x
+        refused 'cannot make device /bin/sh: the image has something else at /bin/sh; choose another path in the container$' --device /dev/null:/bin/sh
+        caisson run --rm --device /dev/null:/d/null $N busybox test -c /d/null || exit 3
+        caisson run -d --name runs $N busybox sleep 1000 > /dev/null; caisson update --pids-limit 99999999999 runs 2> e; [ $? = 1 ] && grep -q 'cannot set --pids-limit 99999999999 (in .*/pids.max): Invalid argument$' e || { cat e; exit 4; }"#;
     a_seccomp_profile_under_which_nothing_starts_is_named: r#"
         caisson run -d --name runs $N busybox sleep 1000 >/dev/null
         refused() { "$@" 2> e; [ $? = 126 ] && [ $(wc -l < e) = 1 ] && grep -q "^caisson: exec: \"true\": operation not permitted: the seccomp profile answers $want, and no program starts without it; allow it in the profile" e || { echo "$want: $(cat e)"; exit 2; }; }

@@ -229,12 +229,25 @@ fn make_devices(
 
 fn make_device(root: &Dir, device: &Device) -> Result<(), Failure> {
     let path = Path::new(&device.path);
-    let describe = |error: sys::rootfs::RootError| Failure::setup(error.to_string());
+    let describe = |error: sys::rootfs::RootError| {
+        Failure::setup(format!("cannot make device {}: {error}", device.path))
+    };
     if let Some(parent) = path.parent() {
         root.mkdir_all(parent, 0o755).map_err(describe)?;
     }
     let (parent, name) = root.open_parent(path).map_err(describe)?;
-    make_device_in(parent.as_fd(), &name, device)
+    make_device_in(parent.as_fd(), &name, device)?;
+    let made = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)
+        .on("look at device", &device.path)?;
+    let number = rustix::fs::makedev(device.major, device.minor);
+    // What lies in our own /dev is ours.
+    if !path.starts_with("/dev") && device.kind != "p" && made.st_rdev != number {
+        return Err(Failure::setup(format!(
+            "cannot make device {0}: the image has something else at {0}; choose another path in the container",
+            device.path
+        )));
+    }
+    Ok(())
 }
 
 fn make_device_in(

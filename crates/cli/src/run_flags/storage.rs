@@ -124,9 +124,15 @@ fn parse_device(text: &str) -> Result<DeviceMapping, String> {
     if !container.starts_with('/') {
         return Err(format!("{container} is not an absolute path"));
     }
+    let container_path = clean(container);
+    if container_path == "/" {
+        return Err(format!(
+            "invalid device mapping {text:?}: the path in the container can't be '/'"
+        ));
+    }
     Ok(DeviceMapping {
         host_path: host.to_owned(),
-        container_path: clean(container),
+        container_path,
         permissions: permissions.to_owned(),
     })
 }

@@ -154,6 +154,10 @@ fn dockers_client_refuses_in_its_own_name() {
         (&["--device", "/dev/x:/y:z"], "bad mode specified: z"),
         (&["--device", "/dev/x:rel"], "rel is not an absolute path"),
         (
+            &["--device", "/dev/x:/a/..:r"],
+            "invalid device mapping \"/dev/x:/a/..:r\": the path in the container can't be '/'",
+        ),
+        (
             &["--memory-swappiness", "101"],
             "invalid value: 101. Valid memory swappiness range is 0-100",
         ),
@@ -596,7 +600,7 @@ fn files_are_read_where_flags_name_them() {
     // Places in the file are told, though the engine reads the compacted text.
     let shape = TestFile::new("shape", b"{ \"defaultAction\" :\n 5 }\n");
     let text = format!(
-        "Decoding seccomp profile failed: {}:2:2: text in quotes was expected, not the number 5",
+        "Decoding seccomp profile failed: {}:2:2: defaultAction: text in quotes was expected, not the number 5",
         shape.path()
     );
     let option = format!("seccomp={}", shape.path());

@@ -28,6 +28,33 @@ impl AsFd for Directory {
     }
 }
 
+/// What asks for the value of a file, where it is written as it was given.
+fn flag_of(file: &str) -> Option<&'static str> {
+    Some(match file {
+        "pids.max" => "--pids-limit",
+        "cpu.shares" => "--cpu-shares",
+        "cpu.cfs_period_us" => "--cpu-period",
+        "cpu.cfs_quota_us" => "--cpu-quota (or --cpus)",
+        "cpu.max" => "--cpus (or --cpu-quota and --cpu-period)",
+        "cpu.rt_period_us" => "--cpu-rt-period",
+        "cpu.rt_runtime_us" => "--cpu-rt-runtime",
+        "cpuset.cpus" => "--cpuset-cpus",
+        "cpuset.mems" => "--cpuset-mems",
+        "memory.limit_in_bytes" | "memory.max" => "--memory",
+        "memory.memsw.limit_in_bytes" => "--memory-swap",
+        "memory.soft_limit_in_bytes" | "memory.low" => "--memory-reservation",
+        "memory.swappiness" => "--memory-swappiness",
+        "memory.oom_control" => "--oom-kill-disable",
+        "blkio.weight" | "blkio.bfq.weight" | "io.weight" | "io.bfq.weight" => "--blkio-weight",
+        "blkio.throttle.read_bps_device" => "--device-read-bps",
+        "blkio.throttle.write_bps_device" => "--device-write-bps",
+        "blkio.throttle.read_iops_device" => "--device-read-iops",
+        "blkio.throttle.write_iops_device" => "--device-write-iops",
+        "blkio.weight_device" | "blkio.bfq.weight_device" => "--blkio-weight-device",
+        _ => return None,
+    })
+}
+
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, SysError> {
         let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
@@ -82,12 +109,23 @@ impl Directory {
         write_value(&file, value)
     }
 
-    /// As [`Self::try_write`], with an error that names file and value.
+    /// As [`Self::try_write`], with an error that names file and value, and the flag that asks for it.
     pub(super) fn write(&self, file: &str, value: &str) -> Result<(), SysError> {
-        self.try_write(file, value).map_err(|errno| {
-            let object = format!("{value} to {}", self.path.join(file).display());
-            SysError::new("write", object, errno)
-        })
+        self.try_write(file, value)
+            .map_err(|errno| self.refused(file, value, errno))
+    }
+
+    /// A value that the kernel does not take.
+    pub(super) fn refused(&self, file: &str, value: &str, errno: Errno) -> SysError {
+        let path = self.path.join(file);
+        let Some(flag) = flag_of(file) else {
+            return SysError::new("write", format!("{value} to {}", path.display()), errno);
+        };
+        let object = match errno {
+            Errno::NOENT => format!("{flag} {value} (this kernel has no {file})"),
+            _ => format!("{flag} {value} (in {})", path.display()),
+        };
+        SysError::new("set", object, errno)
     }
 
     /// Writes several values to one file, each by itself.

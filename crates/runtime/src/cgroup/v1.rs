@@ -35,7 +35,7 @@ pub(super) fn write_memory(
         match group.try_write(MEMORY, &memory.to_string()) {
             Ok(()) => {}
             Err(Errno::BUSY) => return Err(memory_busy(group, memory)?),
-            Err(errno) => return Err(group.error("write", MEMORY, errno).into()),
+            Err(errno) => return Err(group.refused(MEMORY, &memory.to_string(), errno).into()),
         }
     }
     if !swap_first {
@@ -115,7 +115,7 @@ pub(super) fn write_cpu(group: &Directory, limits: &Limits) -> Result<(), Cgroup
         match group.try_write("cpu.cfs_period_us", value) {
             Ok(()) => period = None,
             Err(Errno::INVAL) if limits.cpu_quota.is_some() => {}
-            Err(errno) => return Err(group.error("write", "cpu.cfs_period_us", errno).into()),
+            Err(errno) => return Err(group.refused("cpu.cfs_period_us", value, errno).into()),
         }
     }
     if let Some(quota) = limits.cpu_quota {
@@ -149,7 +149,8 @@ pub(super) fn inherit_cpuset(group: &Directory, parent: &Directory) -> Result<()
     for file in ["cpuset.cpus", "cpuset.mems"] {
         if group.read(file)?.trim().is_empty() {
             let value = parent.read(file)?;
-            group.write(file, value.trim())?;
+            let written = group.try_write(file, value.trim());
+            written.map_err(|errno| group.error("write", file, errno))?;
         }
     }
     Ok(())
