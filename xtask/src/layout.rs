@@ -27,13 +27,12 @@ const WITHIN: &str = "CAISSON_LAYOUT_WITHIN";
 /// The commands whose start matters.
 const RECORDED: &[&[&str]] = &[
     &["run", "--rm", "--network", "none", "busybox", "true"],
-    &[
-        "run", "-d", "--name", "recorded", "busybox", "sleep", "9999",
-    ],
-    &["exec", "recorded", "true"],
+    &["run", "-d", "--name", CONTAINER, "busybox", "sleep", "9999"],
+    &["exec", CONTAINER, "true"],
     &["ps"],
-    &["rm", "-f", "recorded"],
+    &["rm", "-f", CONTAINER],
 ];
+const CONTAINER: &str = "recorded";
 
 /// A piece of code that the linker places as one.
 #[derive(Debug)]
@@ -89,6 +88,31 @@ pub(crate) fn command() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn in_store(scratch: &Path, program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("CAISSON_ROOT", scratch.join("root"))
+        .env("CAISSON_RUN_ROOT", scratch.join("run"));
+    command
+}
+
+/// However the recording ends, its container does not outlive it, nor keep its store from being removed.
+struct Cleared<'a> {
+    scratch: &'a Path,
+    binary: &'a Path,
+}
+
+impl Drop for Cleared<'_> {
+    fn drop(&mut self) {
+        // It is gone already where all went well.
+        let _ = in_store(self.scratch, self.binary)
+            .args(["rm", "-f", CONTAINER])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status();
+    }
+}
+
 /// Files with what each command executed.
 fn record(scratch: &Path, lowest: u64, end: u64) -> anyhow::Result<Vec<PathBuf>> {
     let (source, step) = (scratch.join("step.c"), scratch.join("step"));
@@ -104,14 +128,12 @@ fn record(scratch: &Path, lowest: u64, end: u64) -> anyhow::Result<Vec<PathBuf>>
         .arg("-cf")
         .arg(&archive)
         .arg("."))?;
-    let in_our_store = |program: &Path| {
-        let mut command = Command::new(program);
-        command
-            .env("CAISSON_ROOT", scratch.join("root"))
-            .env("CAISSON_RUN_ROOT", scratch.join("run"));
-        command
-    };
+    let in_our_store = |program: &Path| in_store(scratch, program);
     let binary = release_binary()?;
+    let _cleared = Cleared {
+        scratch,
+        binary: &binary,
+    };
     run(in_our_store(&binary)
         .arg("import")
         .arg(archive)
@@ -222,7 +244,7 @@ fn pattern(section: &Section, is_shared: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{script, sections};
+    use super::{Cleared, script, sections};
 
     const MAP: &str = "\
              VMA              LMA     Size Align Out     In      Symbol
@@ -234,6 +256,24 @@ mod tests {
           737000           737000    20000    16         /t/libx.rlib(x.2.rcgu.o):(.text._ZN4core4drop17h2123456789abcdefE)
           800000           800000       10    16         /t/libx.rlib(x.2.rcgu.o):(.data.x)
 ";
+
+    #[test]
+    fn a_recording_that_fails_removes_its_container() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let (binary, told) = (scratch.path().join("caisson"), scratch.path().join("root"));
+        std::fs::write(&binary, "#!/bin/sh\necho \"$@\" > $CAISSON_ROOT\n").unwrap();
+        std::fs::set_permissions(&binary, PermissionsExt::from_mode(0o755)).unwrap();
+        let fails = || -> anyhow::Result<()> {
+            let _cleared = Cleared {
+                scratch: scratch.path(),
+                binary: &binary,
+            };
+            anyhow::bail!("the recorder failed")
+        };
+        assert!(fails().is_err());
+        assert_eq!(std::fs::read_to_string(told).unwrap(), "rm -f recorded\n");
+    }
 
     #[test]
     fn what_ran_lies_in_front_in_its_order() {
