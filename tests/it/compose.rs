@@ -146,8 +146,25 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         [ "$(c exec -T client sh -c 'sort -u /seen' | tr '\n' ' ')" = 'one over two ' ] || { c exec -T client sh -c 'sort /seen | uniq -c'; exit 6; }
         [ "$(c ps -q web | wc -l)" = 2 ] && [ "$old" != "$(id p-web-1) $(id p-web-2)" ] && [ "$(c exec -T --index 2 web cat /w/v)" = two ] || exit 7
         now="$(id p-web-1) $(id p-web-2)"; sed -i 's/V: two/V: bad/' compose.yaml; c up -d --rolling 2> e; [ $? = 1 ] && grep -q 'is unhealthy; the old one goes on' e && [ "$now" = "$(id p-web-1) $(id p-web-2)" ] && [ "$(c ps -aq web | wc -l)" = 2 ] || { cat e; c ps -a; exit 8; }
-        sed -i 's/scale: 2/ports: ["8080:80"]/' compose.yaml; c up -d --rolling 2>&1 | grep -q 'services.web.ports: a published port cannot be handed over' || exit 9
+        sed -i 's/scale: 2/network_mode: host/' compose.yaml; c up -d --rolling 2>&1 | grep -q 'services.web.network_mode: both would listen' || exit 9
         c down 2>/dev/null; gone"#;
+    a_rolling_update_hands_its_published_ports_over: r#"
+        printf 'name: p\nservices:\n  web: {image: busybox, command: [sh, -c, "mkdir /w; echo $$V > /w/v; trap \\"sleep 1; exit\\" TERM; [ $$V = bad ] || httpd -p 80 -h /w; sleep 1000 & wait"], environment: {V: one}, ports: ["8080:80", "80"], healthcheck: {test: wget -qO- http://127.0.0.1/v, interval: 100ms, retries: 3}}\n' | y
+        c up -d --wait 2> e || { cat e; exit 2; }; old=$(id p-web-1); any=$(caisson port p-web-1 | sed -n 's/.*0.0.0.0:\([^8].*\|8[^0].*\)/\1/p' | head -1); rm -f stop
+        ask() { while [ ! -e stop ]; do busybox timeout 5 wget -qO- http://$1/v 2>> lost || echo lost; done > seen.$2; }
+        ask 127.0.0.1:8080 a & a=$!; ask '[::1]:8080' b & b=$!; ask 127.0.0.1:$any c & d=$!; waits grep -q one seen.a && waits grep -q one seen.b && waits grep -q one seen.c || { cat seen.* lost; exit 3; }
+        sed -i 's/V: one/V: two/' compose.yaml; c up --dry-run --rolling | grep -q 'Hand over the ports of Container p-web-1: the new one is ready' || exit 4
+        c up -d --rolling 2> e || { cat e; exit 5; }; grep -q 'Container p-web-1  Ports handed over' e && [ "$old" != "$(id p-web-1)" ] || { cat e; exit 6; }
+        for f in a b c; do waits grep -q two seen.$f || exit 7; done; touch stop; wait $a $b $d
+        [ "$(cat seen.* | sort -u | tr '\n' ' ')" = 'one two ' ] || { sort seen.* | uniq -c; sort lost | uniq -c; exit 8; }
+        caisson port p-web-1 | grep -q "0.0.0.0:$any" && [ "$(wget -qO- http://127.0.0.1:8080/v)" = two ] && ! caisson run --rm -p 8080:80 busybox true 2>/dev/null || exit 9
+        # What does not become ready gets no port; the old one has them still.
+        sed -i 's/V: two/V: bad/' compose.yaml; c up -d --rolling 2> e; [ $? = 1 ] && grep -q 'the old one goes on' e && [ "$(wget -qO- http://127.0.0.1:8080/v)$(wget -qO- 'http://[::1]:8080/v')" = twotwo ] || { cat e; exit 10; }
+        # A port that somebody else has: nothing has changed.
+        caisson run -d --name other -p 9090:80 busybox sleep 1000 > /dev/null; sed -i 's/V: bad/V: three/; s/8080:80", /8080:80", "9090:90", /' compose.yaml
+        c up -d --rolling 2> e; [ $? = 1 ] && grep -q '9090' e && [ "$(wget -qO- http://127.0.0.1:8080/v)" = two ] || { cat e; exit 11; }
+        caisson rm -f other > /dev/null; c up -d --rolling 2> e || { cat e; exit 12; }; [ "$(wget -qO- http://127.0.0.1:8080/v)" = three ] || exit 13
+        kill -9 $(caisson inspect -f '{{.State.Pid}}' p-web-1); c down 2>/dev/null; gone"#;
     who_is_unhealthy_is_started_again_where_that_is_asked: r#"
         printf 'name: p\nservices: {a: {image: busybox, restart: on-unhealthy, stop_signal: KILL, command: [sh, -c, "touch /ok; exec sleep 1000"], healthcheck: {test: test -e /ok, interval: 100ms, retries: 2}}}\n' | y
         c up -d --wait 2>/dev/null || exit 2; c exec -T a rm /ok; waits sh -c '[ "$(caisson inspect -f "{{.RestartCount}}" p-a-1)" = 1 ]' && waits sh -c 'caisson compose ps a | grep -q "(healthy)"' || { caisson inspect p-a-1; exit 3; }

@@ -177,6 +177,24 @@ const SCRIPT: &[Step] = &[
         "none placed",
     ),
     step(
+        "rolled",
+        "mkdir -p r; printf 'name: r\nservices: {web: {image: busybox, stop_signal: KILL, environment: {V: one}, ports: [\"127.0.0.1:8081:80\"], command: [sh, -c, \"mkdir /w; echo $$V > /w/v; exec httpd -f -p 80 -h /w\"]}}\n' > r/compose.yaml; caisson compose -f r/compose.yaml up -d --wait 2>/dev/null",
+        "caisson compose -f r/compose.yaml up -d --wait 2>/dev/null",
+        "status r-web-1 running",
+    ),
+    step(
+        "rolled",
+        "sed -i 's/V: one/V: two/' r/compose.yaml; caisson compose -f r/compose.yaml up -d --rolling 2>/dev/null",
+        "caisson compose -f r/compose.yaml up -d --rolling 2>/dev/null",
+        "status r-web-1 running && for i in $(seq 50); do [ \"$(wget -qO- http://127.0.0.1:8081/v)\" = two ] && break; sleep .1; done && wget -qO- http://127.0.0.1:8081/v | grep -qx two && [ \"$(caisson compose -f r/compose.yaml ps -aq | wc -l)\" = 1 ]",
+    ),
+    step(
+        "rolled",
+        "caisson compose -f r/compose.yaml down 2>/dev/null",
+        "caisson compose -f r/compose.yaml down 2>/dev/null",
+        "none r-web-1",
+    ),
+    step(
         "net",
         "caisson network rm mine && caisson undo mine && caisson network prune -f",
         "caisson undo mine 2>/dev/null; caisson network prune -f",

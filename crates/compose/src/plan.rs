@@ -146,6 +146,15 @@ pub enum Action {
         /// Its id, if it was there before.
         id: Option<String>,
     },
+    /// Lead the published ports of a container to the one in its place.
+    HandOverPorts {
+        /// Its service.
+        service: String,
+        /// Its number.
+        number: i64,
+        /// The id of the one that has them.
+        from: String,
+    },
     /// Stop a container.
     StopContainer {
         /// Its id.

@@ -124,7 +124,21 @@ impl Connection {
     /// # Errors
     /// The monitor's refusal.
     pub fn ask(&mut self, kind: Kind, body: &impl Serialize) -> Result<bool, Failure> {
-        match self.send(kind, body) {
+        self.ask_with(kind, body, &[])
+    }
+
+    /// As [`Self::ask`], with descriptors.
+    ///
+    /// # Errors
+    /// The monitor's refusal.
+    pub fn ask_with(
+        &mut self,
+        kind: Kind,
+        body: &impl Serialize,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<bool, Failure> {
+        let packet = protocol::json_packet(kind, body);
+        match sys::socket::send(&self.socket, &packet, fds).on("speak to", "monitor") {
             Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(false),
             Err(error) => Err(error.into()),
             Ok(()) => self.is_confirmed(),

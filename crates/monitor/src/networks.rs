@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use network::attachment::{AttachError, Attachment, Endpoint};
+use network::attachment::{AttachError, Attachment, Endpoint, Port};
 use network::names::Names;
 use network::nft::{Table, watch};
 use network::{Socket, mend, route};
@@ -12,6 +12,7 @@ use sys::atomic::Durability;
 
 use crate::job::{ATTACHMENT, Job};
 use crate::name_server::NameServer;
+use crate::protocol::TakePorts;
 use crate::proxy::{Proxied, Proxy};
 use crate::resolver::Resolver;
 use crate::state;
@@ -189,6 +190,60 @@ impl Networks {
         self.learn();
         self.save(job)?;
         disconnected.map_err(|error| failure(job, &error))
+    }
+
+    /// The published ports, and the sockets that hold them as far as they are held.
+    pub(crate) fn ports(&self) -> (Vec<Port>, Vec<BorrowedFd<'_>>) {
+        let ports = self.attachment.ports.iter().cloned();
+        let sockets = self.held.iter().map(AsFd::as_fd);
+        ports.zip(sockets).unzip()
+    }
+
+    /// Publishes the ports of a container that runs without them. Without a word about ports, those that it has
+    /// lead to it again.
+    pub(crate) fn take_ports(
+        &mut self,
+        job: &Job,
+        request: TakePorts,
+        mut sockets: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
+        if request.handed.is_empty() && request.others.is_empty() {
+            let redirected = self.attachment.redirect_ports(&self.netfilter);
+            return redirected.map_err(|error| failure(job, &error));
+        }
+        if sockets.len() != request.handed.len() {
+            return Err(Failure::setup("not every port came with its socket"));
+        }
+        // One that took over from a killed monitor may hold some.
+        self.proxy = Proxy::default();
+        self.held.clear();
+        let held = self.attachment.hold_more(request.others);
+        sockets.extend(held.map_err(|error| failure(job, &error))?);
+        self.attachment.ports.splice(..0, request.handed);
+        self.held = sockets;
+        // Written down first: whoever comes after us puts in what is missing.
+        let taken = self.save(job).and_then(|()| {
+            sys::fail::point("monitor.ports.taken");
+            let redirected = self.attachment.redirect_ports(&self.netfilter);
+            redirected.map_err(|error| failure(job, &error))
+        });
+        if taken.is_err() {
+            self.attachment.ports.clear();
+            self.held.clear();
+            let _ = self.save(job);
+        }
+        self.proxy = self.new_proxy();
+        taken
+    }
+
+    /// Another container has the ports by now. Whoever is connected through them stays so.
+    pub(crate) fn let_go_ports(&mut self, job: &Job) -> Result<(), Failure> {
+        self.attachment.ports.clear();
+        self.save(job)?;
+        sys::fail::point("monitor.ports.gone");
+        self.proxy.retire();
+        self.held.clear();
+        Ok(())
     }
 
     fn learn(&mut self) {

@@ -14,6 +14,9 @@
 //!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
 //!   ExecuteFile + the same, + a file with the {…}       as Execute, for what is longer than a packet
 //!   Connect an endpoint · Disconnect {network}
+//!   AskPorts                                            Ports {list} + its sockets, which it holds on to
+//!   TakePorts {handed, others} + sockets                they lead to its container from now on
+//!   LetGoPorts                                          they lead to another one by now
 //!   Rename {name}                                       events and name servers know it by that name
 //!   Detach                                              its user typed the keys; nothing is answered
 //!   List                                                Processes {exec_ids} that run now
@@ -73,6 +76,9 @@ pub enum Kind {
     ExecuteFile = b'F',
     Connect = b'N',
     Disconnect = b'D',
+    AskPorts = b'O',
+    TakePorts = b'G',
+    LetGoPorts = b'V',
     Rename = b'R',
     Detach = b'T',
     List = b'J',
@@ -84,6 +90,7 @@ pub enum Kind {
     Failed = b'-',
     Done = b'=',
     Processes = b'j',
+    Ports = b'o',
 }
 
 impl Kind {
@@ -104,6 +111,9 @@ impl Kind {
             K::ExecuteFile,
             K::Connect,
             K::Disconnect,
+            K::AskPorts,
+            K::TakePorts,
+            K::LetGoPorts,
             K::Rename,
             K::Detach,
             K::List,
@@ -115,6 +125,7 @@ impl Kind {
             K::Failed,
             K::Done,
             K::Processes,
+            K::Ports,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -211,6 +222,22 @@ pub struct Update {
 pub struct Disconnect {
     /// Its id.
     pub network: String,
+}
+
+/// Published ports that a container has. Its sockets come along, one for each, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// They.
+    pub list: Vec<network::attachment::Port>,
+}
+
+/// Ports for a container that has none yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakePorts {
+    /// Those whose sockets come along, one for each, in this order.
+    pub handed: Vec<network::attachment::Port>,
+    /// Those that it takes from the host itself.
+    pub others: Vec<network::attachment::Port>,
 }
 
 /// Another name for the container.

@@ -4,6 +4,7 @@
 //! The monitor listens. With the first client it forks a process of its own that takes and passes on
 //! whatever comes, so that neither names nor output ever wait for bulk. That process ends with the
 //! monitor, when the ports are let go, or after a while without clients: then the monitor listens again.
+//! Where the ports are handed over it takes nobody new, and ends with its last client.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
+use rustix::pipe::PipeFlags;
 use sys::process::Side;
 use types::port::Protocol;
 
@@ -30,6 +32,8 @@ const IDLE_S: i64 = 30;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// A UDP client that heard nothing for so long is forgotten.
 const FLOW_PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is looked whether the last client has gone, where no new one is taken.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(50);
 const BUFFER_BYTES: usize = 64 * 1024;
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 const UDP_QUEUE_BYTES: usize = 256 * 1024;
@@ -48,6 +52,8 @@ pub(crate) struct Proxied {
 pub(crate) struct Proxy {
     ports: Vec<Proxied>,
     process: Option<OwnedFd>,
+    /// The process takes clients while this is open.
+    taking: Option<OwnedFd>,
 }
 
 impl Proxy {
@@ -69,7 +75,14 @@ impl Proxy {
         Self {
             ports,
             process: None,
+            taking: None,
         }
+    }
+
+    /// Takes no new client; those that are served are served to their end.
+    pub(crate) fn retire(&mut self) {
+        self.ports.clear();
+        self.taking = None;
     }
 
     /// What to sleep on: clients, or the end of the process that serves them.
@@ -89,18 +102,24 @@ impl Proxy {
             return;
         }
         let monitor = rustix::process::getpid();
+        let Ok((retired, taking)) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC) else {
+            return self.ports.clear();
+        };
         match sys::process::clone_into(0, None) {
             Ok(Side::Child) => {
-                let sockets: Vec<_> = self.ports.iter().map(|port| port.socket.as_fd()).collect();
-                sys::caller::close_all_but(&sockets);
+                let sockets = self.ports.iter().map(|port| port.socket.as_fd());
+                let kept: Vec<_> = sockets.chain([retired.as_fd()]).collect();
+                sys::caller::close_all_but(&kept);
                 let _ = sys::process::set_parent_death_signal(libc::SIGKILL);
                 sys::process::set_name(c"caisson-proxy");
                 if rustix::process::getppid() == Some(monitor) {
-                    serve(&self.ports);
+                    serve(&self.ports, &retired);
                 }
                 sys::process::exit_now(0)
             }
-            Ok(Side::Parent { pidfd, .. }) => self.process = Some(pidfd),
+            Ok(Side::Parent { pidfd, .. }) => {
+                (self.process, self.taking) = (Some(pidfd), Some(taking));
+            }
             // Nobody can be served; the client must not wake us again and again.
             Err(_) => self.ports.clear(),
         }
@@ -150,8 +169,9 @@ enum Door {
     Udp(Arc<UdpSocket>, SocketAddr, Flows),
 }
 
-/// Takes clients until there was none for a while.
-fn serve(ports: &[Proxied]) {
+/// Takes clients until there was none for a while, or until `retired` says that there is nobody at its other end;
+/// then those that are there are served to their end.
+fn serve(ports: &[Proxied], retired: &OwnedFd) {
     let served = Served(Arc::default());
     let doors: Vec<Door> = ports.iter().filter_map(door).collect();
     let idle = Timespec {
@@ -165,6 +185,7 @@ fn serve(ports: &[Proxied]) {
                 Door::Tcp(listener, _) => PollFd::new(listener, PollFlags::IN),
                 Door::Udp(socket, ..) => PollFd::new(&**socket, PollFlags::IN),
             })
+            .chain([PollFd::new(retired, PollFlags::IN)])
             .collect();
         match poll(&mut fds, Some(&idle)) {
             // Whoever came this moment waits in the socket, and the monitor sees it there.
@@ -172,7 +193,15 @@ fn serve(ports: &[Proxied]) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
         }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        if ready.pop() == Some(true) {
+            drop(doors);
+            while !served.is_idle() {
+                std::thread::sleep(FAREWELL_PAUSE);
+            }
+            return;
+        }
         for (door, _) in doors.iter().zip(ready).filter(|(_, ready)| *ready) {
             match door {
                 Door::Tcp(listener, target) => accept(listener, *target, &served),
@@ -313,7 +342,10 @@ mod tests {
             protocol,
             target,
         }]);
-        std::thread::spawn(move || serve(&proxy.ports));
+        std::thread::spawn(move || {
+            let (retired, _taking) = rustix::pipe::pipe().unwrap();
+            serve(&proxy.ports, &retired);
+        });
         address
     }
 
@@ -335,6 +367,52 @@ mod tests {
         client.read_to_end(&mut got).unwrap();
         assert_eq!(got, sent);
         echo.join().unwrap();
+    }
+
+    #[test]
+    fn one_that_retires_serves_its_last_client_and_nobody_else() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = network::ports::hold(Protocol::Tcp, "[::1]:0".parse().unwrap()).unwrap();
+        let address = network::ports::held_address(&socket).unwrap();
+        let another = socket.try_clone().unwrap();
+        let proxy = Proxy::new(vec![Proxied {
+            socket,
+            protocol: Protocol::Tcp,
+            target: server.local_addr().unwrap(),
+        }]);
+        let (retired, taking) = rustix::pipe::pipe().unwrap();
+        let serving = std::thread::spawn(move || serve(&proxy.ports, &retired));
+        let mut first = TcpStream::connect(address).unwrap();
+        let (mut inside, _) = server.accept().unwrap();
+        drop(taking);
+        // Whoever comes now waits for the one who has the socket too.
+        server.set_nonblocking(true).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let second = TcpStream::connect(address).unwrap();
+            let mut fds = [PollFd::new(&another, PollFlags::IN)];
+            let patience = Timespec {
+                tv_sec: 0,
+                tv_nsec: 100_000_000,
+            };
+            if poll(&mut fds, Some(&patience)).unwrap() == 1
+                && rustix::net::accept(&another).is_ok()
+            {
+                break;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the old one still takes clients"
+            );
+            drop(second);
+        }
+        first.write_all(b"late").unwrap();
+        let mut buffer = [0; 4];
+        inside.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"late");
+        assert!(!serving.is_finished());
+        drop((first, inside));
+        serving.join().unwrap();
     }
 
     #[test]

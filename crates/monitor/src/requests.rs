@@ -84,6 +84,9 @@ impl Monitor {
             Kind::ExecuteFile => self.execute_file(index, fds),
             Kind::Connect => self.connect(index, body),
             Kind::Disconnect => self.disconnect(index, body),
+            Kind::AskPorts => self.show_ports(index),
+            Kind::TakePorts => self.take_ports(index, body, fds),
+            Kind::LetGoPorts => self.let_go_ports(index),
             Kind::Rename => self.rename(index, body),
             Kind::Detach => state::announce(&self.job, "detach", &[]),
             _ => self.refuse(index, "a monitor takes no such request"),
@@ -246,6 +249,43 @@ impl Monitor {
         };
         let disconnected = networks.disconnect_one(&self.job, &request.network, namespace);
         self.tell(index, disconnected);
+    }
+
+    fn show_ports(&mut self, index: usize) {
+        let ports = self.networks.as_ref().map(Networks::ports);
+        let (list, sockets) = ports.unwrap_or_default();
+        if list.len() > sys::socket::FDS_PER_MESSAGE_MAX {
+            let text = format!(
+                "{} published ports cannot be handed over at once, {} can",
+                list.len(),
+                sys::socket::FDS_PER_MESSAGE_MAX
+            );
+            return self.refuse(index, &text);
+        }
+        let answer = protocol::json_packet(Kind::Ports, &protocol::Ports { list });
+        let client = &mut self.clients[index];
+        if sys::socket::send(&client.socket, &answer, &sockets).is_err() {
+            client.gone = true;
+        }
+    }
+
+    fn take_ports(&mut self, index: usize, body: &[u8], sockets: Vec<std::os::fd::OwnedFd>) {
+        let Some(request) = parse(body) else {
+            return self.refuse(index, "the request names no ports");
+        };
+        let Some(networks) = &mut self.networks else {
+            return self.refuse(index, "the container has no networks of its own");
+        };
+        let taken = networks.take_ports(&self.job, request, sockets);
+        self.tell(index, taken);
+    }
+
+    fn let_go_ports(&mut self, index: usize) {
+        let gone = match &mut self.networks {
+            Some(networks) => networks.let_go_ports(&self.job),
+            None => Ok(()),
+        };
+        self.tell(index, gone);
     }
 
     /// Its name has changed: events say so, and the name servers of its networks.

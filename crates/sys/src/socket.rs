@@ -15,7 +15,7 @@ use rustix::net::{
 use crate::error::{Context, SysError};
 
 /// At most so many descriptors travel with one message.
-pub const FDS_PER_MESSAGE_MAX: usize = 4;
+pub const FDS_PER_MESSAGE_MAX: usize = 64;
 
 /// A connected pair of packet sockets, close-on-exec.
 ///
@@ -107,7 +107,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
     if !fds.is_empty() {
         assert!(
             control.push(SendAncillaryMessage::ScmRights(fds)),
-            "at most four descriptors a message"
+            "at most 64 descriptors a message"
         );
     }
     loop {

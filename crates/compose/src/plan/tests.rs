@@ -21,6 +21,7 @@ fn lines(plan: &Plan) -> Vec<String> {
         Action::RemoveNetwork { .. } | Action::RemoveContainer { .. } => "remove",
         Action::RenameContainer { .. } => "rename",
         Action::StartContainer { .. } => "start",
+        Action::HandOverPorts { .. } => "hand over the ports of",
         Action::StopContainer { .. } => "stop",
     };
     let line = |step: &Step| {
@@ -165,20 +166,22 @@ fn a_rolling_update_starts_before_it_stops_one_after_another() {
         [
             "create Container p-a-1 []: environment A changed",
             "start Container p-a-1 [0]: new",
-            "stop Container p-a-1 [1]: the new one is ready",
-            "remove Container p-a-1 [2]: the new one is ready",
-            "rename Container p-a-1 [3]: takes the place of the old one",
-            "create Container p-a-2 [4]: environment A changed",
-            "start Container p-a-2 [5]: new",
-            "stop Container p-a-2 [6]: the new one is ready",
-            "remove Container p-a-2 [7]: the new one is ready",
-            "rename Container p-a-2 [8]: takes the place of the old one",
+            "hand over the ports of Container p-a-1 [1]: the new one is ready",
+            "stop Container p-a-1 [2]: the new one is ready",
+            "remove Container p-a-1 [3]: the new one is ready",
+            "rename Container p-a-1 [4]: takes the place of the old one",
+            "create Container p-a-2 [5]: environment A changed",
+            "start Container p-a-2 [6]: new",
+            "hand over the ports of Container p-a-2 [7]: the new one is ready",
+            "stop Container p-a-2 [8]: the new one is ready",
+            "remove Container p-a-2 [9]: the new one is ready",
+            "rename Container p-a-2 [10]: takes the place of the old one",
         ]
     );
     assert_eq!(found.steps[2].conditions[0].kind, ConditionKind::Ready);
-    let fixed = project(&text.replace("'80'", "'8080:80'").replace("A: 1", "A: 2"));
-    let error = plan(&fixed, &observed, &options).unwrap_err();
-    assert!(error.text.contains("services.a.ports"), "{error}");
+    let fixed = text.replace("ports: ['80']", "network_mode: host");
+    let error = plan(&project(&fixed), &observed, &options).unwrap_err();
+    assert!(error.text.contains("services.a.network_mode"), "{error}");
 }
 
 #[test]

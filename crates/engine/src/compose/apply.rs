@@ -331,6 +331,14 @@ impl Executor<'_> {
             } => {
                 return self.start(service, *number, id.as_ref());
             }
+            Action::HandOverPorts {
+                service,
+                number,
+                from,
+            } => {
+                let id = self.id_of(service, *number, None);
+                self.engine.hand_over_ports(from, &id)?;
+            }
             Action::StopContainer { id, service } => return self.stop(id, service),
             Action::RemoveContainer { id } => {
                 self.forget(id);

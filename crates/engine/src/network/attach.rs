@@ -155,12 +155,9 @@ impl Engine {
             attachment.endpoints.push(endpoint);
         }
         attachment.choose_route();
-        let has_ipv6 = attachment
-            .endpoints
-            .iter()
-            .any(|endpoint| endpoint.ips().iter().any(IpAddr::is_ipv6));
-        let binding = attachment.host_binding();
-        attachment.ports = ports(record, has_ipv6, binding)?;
+        if !self.awaits_ports(record) {
+            attachment.ports = published_ports(record, attachment)?;
+        }
         let netfilter =
             network::Socket::netfilter().map_err(|error| text("look at firewalls", &error))?;
         self.look_at_claims(attachment, &netfilter);
@@ -431,12 +428,16 @@ pub(super) fn names(record: &ContainerRecord, asked: &NetworkAttachment) -> Vec<
 }
 
 /// `binding` is where ports go that name no address; `None` is everywhere.
-fn ports(
+pub(super) fn published_ports(
     record: &ContainerRecord,
-    has_ipv6: bool,
-    binding: Option<IpAddr>,
+    attachment: &Attachment,
 ) -> Result<Vec<Port>, EngineError> {
     let spec = &record.spec;
+    let mut addresses = attachment.endpoints.iter().flat_map(Endpoint::ips);
+    let (has_ipv6, binding) = (
+        addresses.any(|one| one.is_ipv6()),
+        attachment.host_binding(),
+    );
     let mut mappings: Vec<PortMapping> = Vec::new();
     for text in &spec.publish {
         let parsed =

@@ -290,19 +290,25 @@ impl Table {
         }
     }
 
-    /// Takes elements out; those that are not there, and missing tables, are fine.
+    /// Takes elements out; those that are not there, and missing tables, are fine. A published port that leads
+    /// elsewhere by now stays.
     ///
     /// # Errors
     /// The kernel's answer.
     pub fn take_out(&self, socket: &Socket, elements: &Elements) -> Result<(), NetlinkError> {
+        let is_fine =
+            |error: &NetlinkError| matches!(error.errno(), Some(Errno::NOENT | Errno::EXIST));
         match self.change(socket, &elements.list, Change::Remove) {
-            // One that is missing fails the whole transaction: then one by one.
-            Err(error) if error.errno() == Some(Errno::NOENT) => elements
+            // One that is missing or another's fails the whole transaction: then one by one.
+            Err(error) if is_fine(&error) => elements
                 .list
                 .iter()
                 .map(|element| {
                     let one = std::slice::from_ref(element);
-                    absent_is_fine(self.change(socket, one, Change::Remove))
+                    match self.change(socket, one, Change::Remove) {
+                        Err(error) if is_fine(&error) => Ok(()),
+                        other => other,
+                    }
                 })
                 .fold(Ok(()), Result::and),
             other => other,
@@ -392,17 +398,14 @@ impl Table {
                 end(&mut batch);
                 socket.commit(std::mem::replace(&mut batch, begin()))?;
             }
+            if change == Change::Remove && element.value.is_some() {
+                // Fails with `EEXIST` where the key has another value: removals go by the key alone.
+                push_element(&mut batch, self, element, Change::Add);
+            }
             push_element(&mut batch, self, element, change);
         }
         end(&mut batch);
         socket.commit(batch)
-    }
-}
-
-fn absent_is_fine(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
-    match result {
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
-        other => other,
     }
 }
 

@@ -382,6 +382,7 @@ fn words(action: &Action) -> (&'static str, &'static str) {
         Action::RemoveNetwork { .. } | Action::RemoveContainer { .. } => ("Remove", "Removed"),
         Action::RenameContainer { .. } => ("Rename", "Renamed"),
         Action::StartContainer { .. } => ("Start", "Started"),
+        Action::HandOverPorts { .. } => ("Hand over the ports of", "Ports handed over"),
         Action::StopContainer { .. } => ("Stop", "Stopped"),
     }
 }
@@ -456,6 +457,9 @@ pub(super) fn tell(step: &Step, phase: Phase) {
     let word = match phase {
         Phase::Begun if matches!(step.action, Action::StopContainer { .. }) => {
             "Stopping".to_owned()
+        }
+        Phase::Begun if matches!(step.action, Action::HandOverPorts { .. }) => {
+            "Handing over its ports".to_owned()
         }
         Phase::Begun => format!("{}ing", verb.trim_end_matches('e')),
         Phase::Waiting => "Waiting".to_owned(),

@@ -27,8 +27,17 @@ impl Planner<'_> {
         before.extend(self.rolled.iter().copied());
         let made = self.push(action, subject.clone(), reason, before);
         let run = self.start(service, number, None, subject.clone(), "new", vec![made]);
-        let ready = run.unwrap_or(made);
+        let mut ready = run.unwrap_or(made);
         let first = self.plan.steps.len();
+        if !self.project.services[service].ports.is_empty() {
+            let action = Action::HandOverPorts {
+                service: service.to_owned(),
+                number,
+                from: old.id.clone(),
+            };
+            let reason = "the new one is ready";
+            ready = self.push(action, subject.clone(), reason, vec![ready]);
+        }
         let gone = self.remove(old, "the new one is ready", vec![ready]);
         self.plan.steps[first].conditions.push(Condition {
             service: service.to_owned(),
@@ -49,18 +58,12 @@ impl Planner<'_> {
     /// What two containers cannot have at the same time.
     fn refuse_what_cannot_be_twice(&self, name: &str) -> Result<(), ComposeError> {
         let service = &self.project.services[name];
-        let has_port = service.ports.iter().any(|port| !port.published.is_empty());
         let has_address = service.networks.values().flatten().any(|network| {
             !network.ipv4_address.is_empty()
                 || !network.ipv6_address.is_empty()
                 || !network.mac_address.is_empty()
         });
         let twice = [
-            (
-                has_port,
-                "ports",
-                "a published port cannot be handed over yet; publish it from a proxy in front of this service",
-            ),
             (
                 has_address || !service.mac_address.is_empty(),
                 "networks",

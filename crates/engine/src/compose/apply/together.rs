@@ -1,5 +1,6 @@
 //! Steps that are done at once, and what is undone of a replacement that did not succeed.
 
+use ::compose::container::labels;
 use ::compose::plan::{Action, ConditionKind};
 
 use super::{Executor, Phase, Request, State, Tell};
@@ -66,7 +67,9 @@ impl Executor<'_> {
     /// Where a new container does not become ready it goes, and the old one stays.
     pub(super) fn undo_rolling(&self, index: usize, error: EngineError) -> EngineError {
         let step = &self.request.plan.steps[index];
-        let (Action::StopContainer { id, .. } | Action::RemoveContainer { id }) = &step.action
+        let (Action::HandOverPorts { from: id, .. }
+        | Action::StopContainer { id, .. }
+        | Action::RemoveContainer { id }) = &step.action
         else {
             return error;
         };
@@ -95,6 +98,7 @@ impl Executor<'_> {
             && let Ok(removal) = self.engine.begin_remove(new, true)
         {
             let _ = self.engine.finish_remove(removal.for_good());
+            self.engine.put_back_ports(id);
         }
         EngineError::conflict(format!("{error}; the old one goes on"))
     }
@@ -106,6 +110,10 @@ pub(super) fn remove(engine: &Engine, request: Request<'_>, id: &str) -> Result<
         true => inherited_volumes(engine, id),
         false => Vec::new(),
     };
+    let stored = engine.container(id);
+    let replaced = stored
+        .ok()
+        .and_then(|stored| stored.record.spec.labels.get(labels::REPLACE).cloned());
     match engine.begin_remove(id, true) {
         Ok(removal) => {
             let removal = removal.with_volumes(request.remove_volumes);
@@ -116,6 +124,10 @@ pub(super) fn remove(engine: &Engine, request: Request<'_>, id: &str) -> Result<
         }
         Err(EngineError::NoSuchContainer(_)) => {}
         Err(error) => return Err(error),
+    }
+    if let Some(replaced) = replaced {
+        // An update that was cut off while it handed over the ports.
+        engine.put_back_ports(&replaced);
     }
     for volume in inherited {
         // Another container may still have it.
