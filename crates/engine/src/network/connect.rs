@@ -40,11 +40,18 @@ impl Engine {
         if record.spec.networks.is_empty() {
             record.spec.networks.push(NetworkAttachment::default());
         }
-        if self.position(&record.spec.networks, &network).is_some() {
-            return Err(EngineError::conflict(format!(
-                "endpoint with name {} already exists in network {}",
-                record.name, network.name
-            )));
+        if let Some(index) = self.position(&record.spec.networks, &network) {
+            let places = self.attachment(&record.id);
+            let is_in_it = places
+                .is_some_and(|all| all.endpoints.iter().any(|one| one.network.id == network.id));
+            if connection.is_none() || is_in_it {
+                return Err(EngineError::conflict(format!(
+                    "endpoint with name {} already exists in network {}",
+                    record.name, network.name
+                )));
+            }
+            // A disconnect was cut off: the container has left, and the record does not know it.
+            record.spec.networks.remove(index);
         }
         keep_mode(&mut record.spec);
         let has_left_all = network_mode(&record.spec) == NetworkMode::Left;
