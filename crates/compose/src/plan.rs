@@ -152,6 +152,8 @@ pub enum Action {
         service: String,
         /// Its number.
         number: i64,
+        /// Its id, if it was there before.
+        id: Option<String>,
         /// The id of the one that has them.
         from: String,
     },

@@ -244,7 +244,11 @@ impl Planner<'_> {
                 true => "left over by an interrupted command",
                 false => "fewer containers are wanted",
             };
-            last.push(self.remove(&container, reason, Vec::new()));
+            let heir = there
+                .iter()
+                .find(|(kept, _)| kept.number == container.number);
+            let served = heir.and_then(|(heir, _)| self.hand_over_left(name, &container, heir));
+            last.push(self.remove(&container, reason, served.into_iter().collect()));
         }
         for (container, changed) in there {
             numbers.insert(container.number);

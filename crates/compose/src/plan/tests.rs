@@ -185,6 +185,37 @@ fn a_rolling_update_starts_before_it_stops_one_after_another() {
 }
 
 #[test]
+fn an_interrupted_rolling_update_hands_the_ports_over_before_it_removes() {
+    let project = project("services: {a: {image: x, ports: ['80']}}");
+    let mut observed = settled(&project);
+    let mut new = observed.containers[0].clone();
+    observed.containers[0].config_hash = "old".to_owned();
+    let replaced = observed.containers[0].id.clone();
+    new.id = "new".to_owned();
+    new.name = "0123_p-a-1".to_owned();
+    let label = crate::container::labels::REPLACE.to_owned();
+    new.spec.labels.insert(label, replaced);
+    observed.containers.push(new);
+    let found = plan(&project, &observed, &PlanOptions::default()).unwrap();
+    assert_eq!(
+        lines(&found),
+        [
+            "hand over the ports of Container p-a-1 []: left over by an interrupted command",
+            "stop Container p-a-1 [0]: left over by an interrupted command",
+            "remove Container p-a-1 [1]: left over by an interrupted command",
+            "rename Container p-a-1 [2]: left half-made by an interrupted command",
+        ]
+    );
+    observed.containers[1].status = Status::Exited;
+    let found = plan(&project, &observed, &PlanOptions::default()).unwrap();
+    assert!(
+        !lines(&found)[0].starts_with("hand over"),
+        "{:?}",
+        lines(&found)
+    );
+}
+
+#[test]
 fn scale_and_orphans() {
     let observed = settled(&project(
         "services: {a: {image: x, scale: 3}, gone: {image: x}}",

@@ -334,9 +334,10 @@ impl Executor<'_> {
             Action::HandOverPorts {
                 service,
                 number,
+                id,
                 from,
             } => {
-                let id = self.id_of(service, *number, None);
+                let id = self.id_of(service, *number, id.as_ref());
                 self.engine.hand_over_ports(from, &id)?;
             }
             Action::StopContainer { id, service } => return self.stop(id, service),

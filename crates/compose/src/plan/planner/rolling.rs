@@ -1,9 +1,10 @@
 //! `up --rolling`: a container is replaced once the new one is ready, one after another.
 
 use super::Planner;
-use crate::container;
+use crate::container::{self, labels};
 use crate::error::ComposeError;
 use crate::plan::{Action, Condition, ConditionKind, ObservedContainer};
+use types::state::Status;
 
 impl Planner<'_> {
     /// The new one runs before the old one goes. Where it never becomes ready, the old one stays.
@@ -33,6 +34,7 @@ impl Planner<'_> {
             let action = Action::HandOverPorts {
                 service: service.to_owned(),
                 number,
+                id: None,
                 from: old.id.clone(),
             };
             let reason = "the new one is ready";
@@ -53,6 +55,30 @@ impl Planner<'_> {
         let named = self.push(action, subject, reason, vec![gone]);
         self.rolled = Some(named);
         Ok(Some(named))
+    }
+
+    /// What an update that was cut off has not done: the one that goes may have the published ports of the one
+    /// that runs in its place already.
+    pub(super) fn hand_over_left(
+        &mut self,
+        service: &str,
+        old: &ObservedContainer,
+        new: &ObservedContainer,
+    ) -> Option<usize> {
+        let is_heir = new.spec.labels.get(labels::REPLACE) == Some(&old.id);
+        let has_ports = !self.project.services[service].ports.is_empty();
+        if !is_heir || !has_ports || new.status != Status::Running {
+            return None;
+        }
+        let action = Action::HandOverPorts {
+            service: service.to_owned(),
+            number: new.number,
+            id: Some(new.id.clone()),
+            from: old.id.clone(),
+        };
+        let name = container::container_name(self.project, service, new.number);
+        let reason = "left over by an interrupted command";
+        Some(self.push(action, format!("Container {name}"), reason, Vec::new()))
     }
 
     /// What two containers cannot have at the same time.
