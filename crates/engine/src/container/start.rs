@@ -249,7 +249,11 @@ impl Engine {
                 Ok(started)
             }
             Err(error) => {
-                if !given.adopt {
+                // A monitor that was killed when the container ran already leaves it to a successor, and its
+                // networks with it.
+                let now = self.store().read_container(id);
+                let runs = now.is_ok_and(|now| now.state.status.is_live());
+                if !given.adopt && !runs {
                     self.detach(id);
                 }
                 Err(self.with_port_holder(error, name, given.attachment.as_ref()))
