@@ -136,8 +136,10 @@ fn one(sandbox: &Sandbox, request: &Request, choice: &str, counter: usize) -> Re
     let pid = r#"sed -n 's/.*"monitor_pid":\([0-9]*\).*/\1/p' $CAISSON_ROOT/containers/*/state"#;
     let old = sandbox.silently("monitor", pid)?;
     sandbox.silently("request", &format!("{} >/dev/null", request.run))?;
+    // A killed process closes its files, which the next command goes by, before it is a zombie.
     let gone = format!(
-        "[ ! -e /proc/{} ] || grep -q '^State:.Z' /proc/{0}/status",
+        "for i in $(seq 200); do [ -e /proc/{} ] || exit 0; grep -q '^State:.[ZX]' /proc/{0}/status && exit 0; sleep .05; \
+         done; false",
         old.trim()
     );
     sandbox.silently("the monitor was not killed", &gone)?;

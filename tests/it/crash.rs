@@ -758,12 +758,8 @@ impl Run<'_> {
             self.check()?;
         }
         if !output.status.success() {
-            let again = format!("set -o pipefail; {}", step.again);
-            let output = self.sandbox.bash(&again);
-            if !output.status.success() {
-                let (stdout, stderr) = texts(&output);
-                return Err(format!("{told}--\n`{}`: {stdout}{stderr}", step.again));
-            }
+            self.again(step)
+                .map_err(|error| format!("{told}--\n{error}"))?;
         }
         self.held.insert(step.key, step.holds);
         if is_struck {
@@ -771,6 +767,22 @@ impl Run<'_> {
             self.holds(step.run, &holds)?;
         }
         Ok(())
+    }
+
+    /// What a user does after a failure, and once more where a monitor that this step started, or the one
+    /// before, is only killed meanwhile.
+    fn again(&mut self, step: &Step) -> Result<(), String> {
+        let script = format!("set -o pipefail; {}", step.again);
+        loop {
+            let output = self.sandbox.bash(&script);
+            if output.status.success() {
+                return Ok(());
+            }
+            let (stdout, stderr) = texts(&output);
+            if stderr.contains("panicked") || !self.is_struck() {
+                return Err(format!("`{}`: {stdout}{stderr}", step.again));
+            }
+        }
     }
 }
 
