@@ -136,6 +136,7 @@ registry! {
         # Ten gigabytes that are only announced are refused at once, and no number is too large to be read.
         is 413 -m 10 -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' -H 'Content-Length: 10737418240' -H 'Expect: 100-continue' -d x $U/v2/a/b/manifests/x
         L=$(head_of -X POST $U/v2/a/b/blobs/uploads/ | sed -n 's/^location: //p'); is 400 -X PATCH -H 'Content-Range: 0-18446744073709551615' -H 'Content-Length: 0' $U$L; is 204 -X DELETE $U$L
+        for m in GET HEAD DELETE; do [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -X $m $U/v2/a/b/manifests/.x)" = 404 ] || exit 5; done
         is 404 $U/v2/a/b/manifests/y; is 404 $U/v2/a/c/manifests/x; is 404 $U/v2/a/c/blobs/$D
         [ -z "$(ls hub/uploads)" ] && [ "$(find hub/blobs -type f | wc -l)" = 1 ]"#;
 

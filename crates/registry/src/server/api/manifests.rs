@@ -39,11 +39,15 @@ pub(super) async fn handle(
         Reference::Digest(parse_digest(reference)?)
     } else if names::is_tag(reference) {
         Reference::Tag(reference.to_owned())
-    } else {
+    } else if call.method == Method::PUT {
         return Err(ApiError::bad(
             "TAG_INVALID",
             "the tag is not of the specification's form",
         ));
+    } else {
+        // What nobody can push is nowhere; asking for it is no fault of form (conformance suite, 1.1).
+        call.require(Role::Read).await?;
+        return Err(unknown(reference));
     };
     match *call.method {
         Method::PUT => put(call, &parsed, body).await,
