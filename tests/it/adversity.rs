@@ -121,6 +121,11 @@ adversities! {
         [ "$(readlink /proc/$m/cwd)" = / ] && [ "$(cat /proc/$m/oom_score_adj)" -le 0 ] && ! tr '\0' '\n' < /proc/$m/environ | grep -q CANARY || die monitor
         ls -l /proc/$m/fd | grep -e passwd -e ' /etc$' && die 'a descriptor of the caller'; true"#;
 
+    a_limit_above_ones_own_is_cut_with_a_word: r#"
+        (ulimit -n 5000; exec setpriv --bounding-set -sys_resource caisson run --rm $N --ulimit nofile=70:6000 --ulimit nofile=80:6000 --ulimit core=0 busybox sh -c 'ulimit -Sn; ulimit -Hn') > cut 2> told
+        [ "$(cat cut | xargs)" = '80 5000' ] && [ "$(cat told)" = 'WARNING: --ulimit nofile=80:6000 is cut to 5000: more needs CAP_SYS_RESOURCE' ] || die "$(cat cut told)"
+        [ "$(caisson run --rm $N --ulimit nofile=70:90 busybox sh -c 'ulimit -Sn; ulimit -Hn' 2>&1 | xargs)" = '70 90' ]"#;
+
     standard_streams_may_be_closed: r#"
         i=0
         for close in '0<&-' '1>&-' '2>&-' '0<&- 1>&-' '0<&- 1>&- 2>&-' '1>/dev/full' '2>/dev/full' '1>/dev/full 2>/dev/full'; do

@@ -135,7 +135,7 @@ fn warnings(controllers: &[String]) -> Vec<String> {
     }
     const CAP_SYS_RESOURCE: u64 = 1 << 24;
     if sys::process::bounding_set() & CAP_SYS_RESOURCE == 0 {
-        all.push("WARNING: no CAP_SYS_RESOURCE: limits of --ulimit are clamped to our own".into());
+        all.push("WARNING: no CAP_SYS_RESOURCE: limits of --ulimit are cut to our own".into());
     }
     if sys::host::kernel_version() < (6, 8) {
         all.push("WARNING: kernel before 6.8: images of very many layers may not mount".into());

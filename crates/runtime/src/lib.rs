@@ -20,7 +20,7 @@ mod hooks;
 mod init;
 mod join;
 mod kernel_parameters;
-mod limits;
+pub mod limits;
 mod mounts;
 mod procfs;
 mod program;

@@ -214,6 +214,7 @@ impl Engine {
                 warnings = told;
             }
             warnings.extend(oom_score_warning(record.spec.oom_score_adj));
+            warnings.extend(limit_warnings(&record.spec.resources.ulimits));
             let places = self.places(&record.id);
             files::write(&job.directory, record, &job.launch, &places, &links)?;
         }
@@ -440,6 +441,20 @@ fn oom_score_warning(wanted: i32) -> Option<String> {
             "--oom-score-adj {wanted} is not in force: lowering the score needs CAP_SYS_RESOURCE"
         )),
     }
+}
+
+/// What the container gets in place of a limit that nobody here may raise so far.
+fn limit_warnings(limits: &[types::container::Ulimit]) -> Vec<String> {
+    let warning = |limit: &types::container::Ulimit| {
+        let hard = u64::try_from(limit.hard).unwrap_or(u64::MAX);
+        let own = runtime::limits::ceiling(&limit.name, hard)?;
+        let name = &limit.name;
+        Some(format!(
+            "--ulimit {name}={}:{} is cut to {own}: more needs CAP_SYS_RESOURCE",
+            limit.soft, limit.hard
+        ))
+    };
+    limits.iter().filter_map(warning).collect()
 }
 
 fn libc_sigterm() -> i32 {
