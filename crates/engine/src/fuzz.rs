@@ -47,3 +47,10 @@ pub fn log_files(mut files: Vec<Vec<u8>>, count: u64, since: Option<Timestamp>) 
 pub fn image_pattern(pattern: &str, text: &str) -> bool {
     glob::matches(pattern, text)
 }
+
+/// A database of rpm and its log. What is damaged is told of; every package that was read has a name.
+pub fn rpm_database(bytes: Vec<u8>, log: &[u8]) {
+    let _ = crate::build::rpm::packages(bytes, log, |package| {
+        assert!(!package.name.is_empty(), "a package has a name");
+    });
+}

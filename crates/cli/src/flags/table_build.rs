@@ -160,7 +160,7 @@ static BUILD_FLAGS: &[Flag] = &[
         Kind::Text,
         "Attach what it consists of (true, false)",
     )
-    .partly("packages of dpkg, apk and lock files; not of rpm"),
+    .partly("our own reader of dpkg, apk, rpm and lock files; no generator="),
     flag(
         "secret",
         Kind::List,

@@ -48,6 +48,7 @@ use build::why::Trace;
 use storage::lease::Lease;
 use sys::atomic::Durability;
 
+pub(crate) use attest::rpm;
 pub use attest::{Attestations, ProvenanceMode};
 pub use build::dockerfile::place::Lines;
 pub use build::dockerfile::vocabulary::vocabulary;

@@ -12,6 +12,7 @@ mod locks;
 mod packages;
 mod provenance;
 mod purl;
+pub(crate) mod rpm;
 mod sbom;
 
 use build::graph::Graph;

@@ -1,13 +1,13 @@
 //! The packages that a distribution's tools put into a root file system, from their own lists.
 
 use super::purl::quoted;
+use super::rpm;
 use super::sbom::{Found, Package, Source};
 
 /// Debian's list, and the directory of one file per package that images without dpkg have.
 const DPKG: &str = "/var/lib/dpkg/status";
 const DPKG_DIRECTORY: &str = "/var/lib/dpkg/status.d";
 const APK: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];
-const RPM: [&str; 3] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"];
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 /// The list of a large desktop has 20 MiB.
 const LIST_BYTES_MAX: usize = 64 << 20;
@@ -94,13 +94,9 @@ pub(super) fn find(source: &Source<'_>, found: &mut Found) {
             alpine(&String::from_utf8_lossy(&bytes), path, &system, found);
         }
     }
-    for path in RPM {
-        if !source.names(path, 1, found).is_empty() {
-            found
-                .left_out
-                .push(format!("{path}: databases of rpm are not read"));
-        }
-    }
+    rpm::find(source, found, |package, path, found| {
+        found.add(red_hat(&package, path, &system));
+    });
 }
 
 /// `Key: value` lines in paragraphs.
@@ -149,6 +145,18 @@ fn alpine(text: &str, path: &str, system: &System, found: &mut Found) {
     }
 }
 
+/// The epoch is part of what rpm compares, but no part of the URL's version.
+fn red_hat(package: &rpm::Installed, path: &str, system: &System) -> Package {
+    let (name, version) = (&package.name, &package.version);
+    let mut url = system.url("rpm", "redhat", name, version, &package.architecture);
+    let Some(epoch) = package.epoch else {
+        return Package::new(name, version, url, path);
+    };
+    let separator = if url.contains('?') { '&' } else { '?' };
+    url.push_str(&format!("{separator}epoch={epoch}"));
+    Package::new(name, &format!("{epoch}:{version}"), url, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +203,35 @@ mod tests {
             [
                 "pkg:apk/alpine/musl@1.2.4-r2?arch=x86_64",
                 "pkg:apk/alpine/zlib@1"
+            ]
+        );
+    }
+
+    #[test]
+    fn rpms_epochs_stand_beside_the_version() {
+        let package = rpm::Installed {
+            name: "bind".into(),
+            version: "9.1-2.fc40".into(),
+            epoch: Some(32),
+            architecture: "x86_64".into(),
+        };
+        let mut found = Found::default();
+        let system = System {
+            id: "fedora".into(),
+            version: "40".into(),
+        };
+        found.add(red_hat(&package, "/l", &system));
+        let bare = rpm::Installed {
+            epoch: None,
+            architecture: String::new(),
+            ..package
+        };
+        found.add(red_hat(&bare, "/l", &System::default()));
+        assert_eq!(
+            urls(&found),
+            [
+                "pkg:rpm/fedora/bind@9.1-2.fc40?arch=x86_64&distro=fedora-40&epoch=32",
+                "pkg:rpm/redhat/bind@9.1-2.fc40"
             ]
         );
     }

@@ -16,7 +16,7 @@ use super::{locks, packages};
 
 const PACKAGES_MAX: usize = 200_000;
 /// A name or version may be so long.
-const WORD_BYTES_MAX: usize = 1024;
+pub(super) const WORD_BYTES_MAX: usize = 1024;
 /// Directories are looked into so deep, and so many in all.
 const DEPTH_MAX: usize = 64;
 const DIRECTORIES_MAX: usize = 200_000;
@@ -69,7 +69,7 @@ impl Found {
         }
     }
 
-    fn leave_out(&mut self, text: String) {
+    pub(super) fn leave_out(&mut self, text: String) {
         if self.left_out.len() < LEFT_OUT_MAX && !self.left_out.contains(&text) {
             self.left_out.push(text);
         }
