@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use types::reference::Reference;
 
-use crate::{Account, Client, Credentials, Registries, RegistryError, Selector};
+use crate::{Account, Client, Credentials, Registries, RegistryError, Selector, TAGS_MAX};
 
 /// What came: request line, authorization, body.
 type Seen = Arc<Mutex<Vec<(String, String, String)>>>;
@@ -154,6 +154,37 @@ fn an_identity_token_takes_the_passwords_place() {
 }
 
 #[test]
+fn an_identity_token_does_not_follow_a_redirect_elsewhere() {
+    let (elsewhere, taken) = serve(|_, _, _| (200, vec![], r#"{"access_token":"T"}"#.into()));
+    let own = Arc::new(Mutex::new(String::new()));
+    let shared = own.clone();
+    let (host, _) = serve(move |request, _, _| {
+        let host = shared.lock().unwrap().clone();
+        let ask = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\"");
+        match request.contains("/token") {
+            true => (
+                307,
+                vec![format!("Location: http://{elsewhere}/token")],
+                String::new(),
+            ),
+            false => (401, vec![ask], String::new()),
+        }
+    });
+    *own.lock().unwrap() = host.clone();
+    let mut credentials = Credentials::default();
+    credentials.insert(&host, Account::with_identity_token("me".into(), "R".into()));
+    let client = client(credentials);
+    let name = Reference::parse_normalized(&format!("{host}/a:1")).unwrap();
+    let repository = client.repository(&name).unwrap();
+    let refused = repository.manifest(Selector::of(&name));
+    assert!(
+        matches!(refused, Err(RegistryError::Refused { .. })),
+        "{refused:?}"
+    );
+    assert!(taken.lock().unwrap().is_empty());
+}
+
+#[test]
 fn a_search_asks_the_hub_or_looks_through_the_catalog() {
     let (hub, _) = serve(|request, _, _| {
         match request {
@@ -166,7 +197,7 @@ fn a_search_asks_the_hub_or_looks_through_the_catalog() {
     }
     });
     let client = client(Credentials::default());
-    let found = client.search(&hub, "oc r", 2).unwrap();
+    let found = client.search(&hub, "oc r", 2).unwrap().repositories;
     assert_eq!(found.len(), 2);
     assert_eq!((found[0].name.as_str(), found[0].stars), ("me/ocr", 3));
     assert_eq!(found[0].description, "a [31m");
@@ -183,6 +214,7 @@ fn a_search_asks_the_hub_or_looks_through_the_catalog() {
     let names: Vec<String> = client
         .search(&plain, "ocr", 25)
         .unwrap()
+        .repositories
         .into_iter()
         .map(|one| one.name)
         .collect();
@@ -191,6 +223,25 @@ fn a_search_asks_the_hub_or_looks_through_the_catalog() {
     let (html, _) = serve(|_, _, _| (200, vec![], "<html>Welcome</html>".into()));
     let error = client.search(&html, "x", 1).unwrap_err();
     assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
+    // JSON of some other service is no empty list, and a catalog without an end is not read to it.
+    let (other, _) = serve(|_, _, _| (200, vec![], "{}".into()));
+    let error = client.search(&other, "x", 1).unwrap_err().to_string();
+    assert!(error.contains("its catalog is no list"), "{error}");
+    let (endless, seen) = serve(|request, _, _| {
+        let last: usize = request
+            .rsplit('=')
+            .next()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        let next = format!("Link: </v2/_catalog?last={}>; rel=\"next\"", last + 1);
+        match request.contains("_catalog") {
+            true => (200, vec![next], r#"{"repositories":["a","b"]}"#.into()),
+            false => (404, vec![], String::new()),
+        }
+    });
+    let found = client.search(&endless, "ocr", 25).unwrap();
+    assert_eq!((found.repositories.len(), found.names_read), (0, Some(100)));
+    assert_eq!(seen.lock().unwrap().len(), 51);
 }
 
 #[test]
@@ -213,9 +264,51 @@ fn tags_come_page_by_page_and_end() {
         let name = Reference::parse_normalized(&format!("{host}/{path}")).unwrap();
         client.repository(&name).unwrap().tags()
     };
-    assert_eq!(tags("a").unwrap(), ["x", "y"]);
+    let whole = tags("a").unwrap();
+    assert_eq!(
+        (whole.tags, whole.is_whole),
+        (vec!["x".to_owned(), "y".to_owned()], true)
+    );
     let before = seen.lock().unwrap().len();
     assert!(matches!(tags("e"), Err(RegistryError::Protocol { .. })));
     // A page that leads to itself is not asked for again and again.
     assert_eq!(seen.lock().unwrap().len(), before + 2);
+}
+
+#[test]
+fn a_list_of_tags_that_is_too_long_is_said_to_be_cut() {
+    let (host, _) = serve(|request, _, _| {
+        let last: usize = request
+            .rsplit('=')
+            .next()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
+        let first = if request.ends_with("?n=1000") {
+            0
+        } else {
+            last
+        };
+        let tags: Vec<String> = (first..first + 40_000)
+            .map(|n| format!("\"t{n}\""))
+            .collect();
+        let next = format!(
+            "Link: </v2/a/tags/list?last={}>; rel=\"next\"",
+            first + 40_000
+        );
+        (
+            200,
+            vec![next],
+            format!("{{\"tags\":[{}]}}", tags.join(",")),
+        )
+    });
+    let client = client(Credentials::default());
+    let name = Reference::parse_normalized(&format!("{host}/a")).unwrap();
+    let repository = client.repository(&name).unwrap();
+    let list = repository.tags().unwrap();
+    assert_eq!((list.tags.len(), list.is_whole), (TAGS_MAX, false));
+    let error = repository.all_tags().unwrap_err().to_string();
+    assert!(
+        error.ends_with("has more than 100000 tags; name those to pull"),
+        "{error}"
+    );
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::config::{Endpoint, Trust, is_loopback};
 use crate::credentials::Account;
 use crate::error::{RegistryError, Result};
-use crate::http::{Answer, Ask, Body, Content, Method, Transport, encode_query, origin};
+use crate::http::{Answer, Ask, Body, Content, FORM, Method, Transport, encode_query, origin};
 
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// What still fits into a header everywhere.
@@ -134,7 +134,7 @@ pub(crate) fn ask_realm(
             accept: Some("application/json"),
             offset: 0,
             body: Some(Body {
-                media_type: "application/x-www-form-urlencoded",
+                media_type: FORM,
                 range: None,
                 length: form.len() as u64,
                 content: Content::Bytes(form.as_bytes()),

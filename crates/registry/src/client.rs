@@ -30,7 +30,8 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 pub(crate) const ATTEMPTS_MAX: u32 = 5;
 const BACK_OFF: Duration = Duration::from_millis(200);
 const TAGS_BYTES_MAX: u64 = 16 << 20;
-const TAGS_MAX: usize = 100_000;
+/// Tags of one repository that are listed.
+pub const TAGS_MAX: usize = 100_000;
 pub(crate) const PAGE_ENTRIES: usize = 1000;
 const PAGES_MAX: usize = 1000;
 const QUERY_BYTES_MAX: usize = 2048;
@@ -60,6 +61,15 @@ pub struct FetchedManifest {
     pub digest: Digest,
     /// What the registry says they are; may be empty.
     pub media_type: String,
+}
+
+/// The tags of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagList {
+    /// Sorted.
+    pub tags: Vec<String>,
+    /// Whether these are all; else the registry has more than [`TAGS_MAX`].
+    pub is_whole: bool,
 }
 
 /// A tag or a digest.
@@ -435,11 +445,11 @@ impl<'c> Repository<'c> {
         BlobReader::open(self, digest, size)
     }
 
-    /// All tags, sorted, fetched page by page.
+    /// The tags, fetched page by page up to [`TAGS_MAX`].
     ///
     /// # Errors
     /// Where they may not be read, or never end.
-    pub fn tags(&self) -> Result<Vec<String>> {
+    pub fn tags(&self) -> Result<TagList> {
         let mut all = Vec::new();
         let mut path = format!("tags/list?n={PAGE_ENTRIES}");
         for _ in 0..PAGES_MAX {
@@ -461,17 +471,36 @@ impl<'c> Repository<'c> {
                 // It would lead here for ever.
                 Some(next) if next == path => break,
                 Some(next) if all.len() < TAGS_MAX => path = next,
-                _ => {
+                next => {
+                    let is_whole = next.is_none() && all.len() <= TAGS_MAX;
                     // As specified; not all registries keep to it.
                     all.sort();
                     all.truncate(TAGS_MAX);
-                    return Ok(all);
+                    return Ok(TagList {
+                        tags: all,
+                        is_whole,
+                    });
                 }
             }
         }
         Err(RegistryError::Protocol {
             url: self.familiar(),
             what: "its list of tags does not end".to_owned(),
+        })
+    }
+
+    /// All tags.
+    ///
+    /// # Errors
+    /// As [`Self::tags`], and where there are more than [`TAGS_MAX`].
+    pub fn all_tags(&self) -> Result<Vec<String>> {
+        let list = self.tags()?;
+        if list.is_whole {
+            return Ok(list.tags);
+        }
+        Err(RegistryError::TooManyTags {
+            repository: self.familiar(),
+            limit: TAGS_MAX,
         })
     }
 
@@ -579,9 +608,13 @@ pub(crate) fn next_query(link: &str) -> Option<String> {
 pub(crate) fn tags(body: &[u8]) -> Option<Vec<String>> {
     #[derive(Deserialize)]
     struct Tags {
+        name: Option<String>,
         tags: Option<Vec<String>>,
     }
     let tags: Tags = serde_json::from_slice(body).ok()?;
+    if tags.name.is_none() && tags.tags.is_none() {
+        return None;
+    }
     let tags = tags.tags.unwrap_or_default();
     // They are shown on terminals, and asked for by name.
     tags.iter().all(|tag| is_tag(tag)).then_some(tags)

@@ -42,6 +42,24 @@ pub enum RegistryError {
         /// Its size.
         size: u64,
     },
+    /// The registry's disk is full.
+    #[error(
+        "no space left in the registry of {repository} (507){}; push again when its administrator has made room: what it has already is not sent twice", detail(.message)
+    )]
+    NoSpace {
+        /// The repository as the user knows it.
+        repository: String,
+        /// The registry's own words.
+        message: String,
+    },
+    /// More tags than we list.
+    #[error("{repository} has more than {limit} tags; name those to pull")]
+    TooManyTags {
+        /// The repository as the user knows it.
+        repository: String,
+        /// How many are listed.
+        limit: usize,
+    },
     /// The tag or digest is not in the repository.
     #[error("manifest for {reference} not found: manifest unknown{}", detail(.message))]
     ManifestUnknown {
@@ -188,7 +206,8 @@ impl RegistryError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !is_final(source),
-            Self::Status { status, .. } => *status >= 500,
+            // What it has not learned or has no room for, it has not in a second either.
+            Self::Status { status, .. } => *status >= 500 && !matches!(status, 501 | 505 | 507),
             Self::Interrupted { .. } => true,
             Self::TooManyRequests { retry_after, .. } => {
                 retry_after.is_some_and(|wait| wait <= crate::client::RETRY_AFTER_MAX)

@@ -27,6 +27,8 @@ use crate::server::is_public;
 use crate::tls;
 use crate::upload::BlobContent;
 
+/// What a secret is sent in, where it is not in a header.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 const REDIRECTS_MAX: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Until the head of an answer; a registry behind a cold cache takes its time.
@@ -203,6 +205,13 @@ impl Transport {
             })?;
             check_step(&url, &target, ask.plain)?;
             if origin(&target) != origin(&url) {
+                if ask.body.is_some_and(|body| body.media_type == FORM) {
+                    return Err(RegistryError::Refused {
+                        url,
+                        target,
+                        reason: "what an account is exchanged for goes to the host that asked alone",
+                    });
+                }
                 authorization = None;
             }
             url = target;

@@ -34,9 +34,11 @@ mod upload;
 mod wire_tests;
 
 pub use blob::BlobReader;
-pub use client::{Client, FetchedManifest, MANIFEST_BYTES_MAX, Repository, Selector};
+pub use client::{
+    Client, FetchedManifest, MANIFEST_BYTES_MAX, Repository, Selector, TAGS_MAX, TagList,
+};
 pub use config::{Registries, RegistryConfig};
 pub use credentials::{Account, Credentials};
 pub use error::RegistryError;
-pub use search::FoundRepository;
+pub use search::{Found, FoundRepository};
 pub use upload::{BlobContent, BlobSource, Uploaded};

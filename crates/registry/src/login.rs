@@ -129,7 +129,14 @@ impl Client {
 }
 
 fn check(answer: Answer, url: &str) -> Result<()> {
+    let media_type = answer.header("content-type").unwrap_or_default();
     match answer.status() {
+        200 if media_type.to_ascii_lowercase().starts_with("text/html") => {
+            Err(RegistryError::Protocol {
+                url: url.to_owned(),
+                what: "it gives a web page; there is no registry".to_owned(),
+            })
+        }
         200 => Ok(()),
         401 | 403 => Err(RegistryError::LoginFailed {
             words: format!(

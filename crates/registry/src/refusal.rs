@@ -84,6 +84,10 @@ pub(crate) fn explain(repository: String, error: RegistryError, asked: Asked<'_>
                 "denied: requested access to the resource is denied",
             ),
         },
+        (507, Asked::Push) => RegistryError::NoSpace {
+            repository,
+            message,
+        },
         (401 | 403, _) => RegistryError::AccessDenied {
             repository,
             message,
@@ -211,5 +215,11 @@ mod tests {
         assert_eq!(said(401, "", ""), "unauthorized: authentication required");
         assert_eq!(said(403, "", "no"), "no");
         assert_eq!(said(400, "", ""), "https://r.lan/x answers 400");
+        let full = said(507, "UNKNOWN", "the disk is full");
+        assert!(
+            full.starts_with(
+                "no space left in the registry of r.lan/x (507): the disk is full; push"
+            )
+        );
     }
 }

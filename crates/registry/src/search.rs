@@ -43,7 +43,18 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Catalog {
+    /// May be null, but is there: other services answer this path too.
+    #[serde(deserialize_with = "Option::deserialize")]
     repositories: Option<Vec<String>>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The repositories.
+    pub repositories: Vec<FoundRepository>,
+    /// So many names of a registry that knows no search were looked through, and it has more.
+    pub names_read: Option<usize>,
 }
 
 impl Client {
@@ -51,7 +62,7 @@ impl Client {
     ///
     /// # Errors
     /// Where nobody answers, or not with a list.
-    pub fn search(&self, domain: &str, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
+    pub fn search(&self, domain: &str, term: &str, limit: usize) -> Result<Found> {
         let is_hub = domain == DEFAULT_DOMAIN
             && self
                 .registries()
@@ -72,7 +83,10 @@ impl Client {
                     url,
                     what: "it gives no list of repositories".to_owned(),
                 })?;
-            Ok(parsed.results)
+            Ok(Found {
+                repositories: parsed.results,
+                names_read: None,
+            })
         });
         let mut found = match found {
             Err(
@@ -84,26 +98,22 @@ impl Client {
             ) if !is_hub => self.search_catalog(domain, term, limit)?,
             found => found?,
         };
-        found.truncate(limit);
-        for one in &mut found {
+        found.repositories.truncate(limit);
+        for one in &mut found.repositories {
             one.name = printable(&one.name);
             one.description = printable(&one.description);
         }
         Ok(found)
     }
 
-    fn search_catalog(
-        &self,
-        domain: &str,
-        term: &str,
-        limit: usize,
-    ) -> Result<Vec<FoundRepository>> {
+    fn search_catalog(&self, domain: &str, term: &str, limit: usize) -> Result<Found> {
         let who = Who {
             domain,
             subject: "",
             scope: "registry:catalog:*",
         };
-        let mut found = Vec::new();
+        let mut found = Found::default();
+        let mut read = 0;
         let mut path = format!("/v2/_catalog?n={PAGE_ENTRIES}");
         for _ in 0..CATALOG_PAGES_MAX {
             let want = Want::new(Method::Get, &path);
@@ -114,20 +124,25 @@ impl Client {
                 let parsed: Catalog =
                     serde_json::from_slice(&bytes).map_err(|_| RegistryError::Protocol {
                         url,
-                        what: "it gives no list of repositories".to_owned(),
+                        what: "it knows no search, and its catalog is no list of repositories"
+                            .to_owned(),
                     })?;
                 Ok((parsed.repositories.unwrap_or_default(), next))
             })?;
+            read += names.len();
             let named = names.into_iter().filter(|name| name.contains(term));
-            found.extend(named.map(|name| FoundRepository {
+            found.repositories.extend(named.map(|name| FoundRepository {
                 name,
                 ..FoundRepository::default()
             }));
+            let next = next.map(|query| format!("/v2/_catalog?{query}"));
             match next {
-                Some(query) if found.len() < limit => path = format!("/v2/_catalog?{query}"),
-                _ => break,
+                // A page that leads to itself is the last one.
+                Some(next) if next != path && found.repositories.len() < limit => path = next,
+                _ => return Ok(found),
             }
         }
+        found.names_read = Some(read);
         Ok(found)
     }
 }

@@ -6,7 +6,7 @@ use engine::Engine;
 use engine::config::LayerCompression;
 use engine::image::ImageError;
 use engine::image::push::{self, PushOptions, PushReport};
-use registry::FoundRepository;
+use registry::{FoundRepository, TAGS_MAX, TagList};
 use types::filter::Filters;
 use types::reference::{DEFAULT_DOMAIN, Reference};
 
@@ -165,7 +165,13 @@ fn search(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(found) => found,
         Err(error) => return fail(invocation, domain, error.into()),
     };
+    if let Some(names) = found.names_read {
+        errors::complain(&format!(
+            "WARNING: {domain} knows no search; its first {names} names were looked through, and it has more"
+        ));
+    }
     let rows: Vec<objects::SearchRow> = found
+        .repositories
         .into_iter()
         .filter(|one| wanted.accepts(one))
         .map(|one| objects::SearchRow {
@@ -241,11 +247,16 @@ fn tags(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let tags = client
         .repository(&reference)
         .and_then(|repository| repository.tags());
-    let tags = match tags {
-        Ok(tags) => tags,
+    let TagList { tags, is_whole } = match tags {
+        Ok(list) => list,
         Err(error) => return fail(invocation, reference.domain(), error.into()),
     };
     let name = reference.familiar_name();
+    if !is_whole {
+        errors::complain(&format!(
+            "WARNING: {name} has more tags than the {TAGS_MAX} that are listed"
+        ));
+    }
     let lines: Vec<String> = match invocation.matches.get_str("format") {
         "json" => tags
             .iter()

@@ -107,7 +107,7 @@ pub fn pull_all_tags(
     observer: &dyn Observer,
 ) -> Result<Vec<PullReport>> {
     let client = context.client();
-    let tags = client.repository(reference)?.tags()?;
+    let tags = client.repository(reference)?.all_tags()?;
     let mut reports = Vec::with_capacity(tags.len());
     for tag in tags {
         let name = reference.clone().without_tag_and_digest();
