@@ -187,6 +187,20 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         grep -q 'Watch disabled' t && [ -n "$(c ps -q)" ] && [ "$(c exec -T a cat /f)" = synced ] || { cat t; exit 12; }
         (waits grep -q 'a-1  Running' t; sleep .5; printf '\003'; waits sh -c '! kill -0 $(cat pid)') | COMPOSE_MENU=0 script -qec 'sh -c "echo \$\$ > pid; exec caisson compose up"' /dev/null > t; ! grep Keys: t && [ -z "$(c ps -q)" ] || { cat t; exit 13; }
         c down 2>/dev/null; gone"#;
+    output_flows_while_hooks_run_and_who_asks_for_the_end_is_heard: r#"
+        printf 'name: p\nservices:\n  b: {image: busybox, stop_signal: KILL, command: [sh, -c, "while :; do echo tick; sleep .1; done"]}\n  a: {image: busybox, stop_signal: KILL, scale: 2, command: [sh, -c, "echo main; exec sleep 1000"], depends_on: [b], pre_start: [{command: [sh, -c, "echo first; until [ -e /go/$PRE ]; do sleep .1; done"]}, {command: [echo, second]}], volumes: ["./go:/go"], post_start: [{command: [sh, -c, "echo hooked; until [ -e /go/$POST ]; do sleep .1; done; printf torn"]}], pre_stop: [{command: [echo, stopping]}]}\n  c: {image: busybox, stop_signal: KILL, command: [sh, -c, "echo late; exec sleep 1000"], depends_on: [a]}\n' | y; mkdir go
+        export PRE=pre POST=post; ticks() { n=$(grep -c tick o); waits sh -c "[ \$(grep -c tick o) -gt $((n + 3)) ]"; }
+        caisson compose up > o 2> e & p=$!; waits grep -qx 'a ->  | first' o && ticks && ! grep -q main o || { cat o e; exit 2; }
+        touch go/pre; waits grep -qx 'a ->  | second' o && waits grep -qx 'a-1  | main' o && waits grep -qx 'a-2 ->  | hooked' o && ticks && ! grep -q late o && [ "$(grep -c first o)" = 1 ] || { cat o e; exit 3; }
+        touch go/post; waits grep -qx 'a-1 ->  | torn' o && waits grep -qx 'c-1  | late' o || { cat o e; exit 4; }
+        kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && grep -qx 'a-2 ->  | stopping' o || { cat o e; exit 5; }
+        # Ctrl-C while a container of before runs: it goes, what was started stops, nothing more begins.
+        c down 2>/dev/null; rm go/pre; caisson compose up > o 2> e & p=$!; waits grep -q first o; kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && [ -z "$(caisson ps -aq --filter label=com.docker.compose.hook)" ] && ! grep -q main o && grep -q 'b-1  Stopped' e || { cat o e; caisson ps -a; exit 6; }
+        # And while a command in a container runs: it ends with that.
+        c down 2>/dev/null; touch go/pre; rm go/post; caisson compose up > o 2> e & p=$!; waits grep -q hooked o; kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && ! grep -q late o && grep -q 'a-1  Stopped' e || { cat o e; exit 7; }
+        # One that fails is told, with where.
+        c down 2>/dev/null; sed -i 's/echo hooked;/exit 3;/' compose.yaml; c up -d 2> e; [ $? = 1 ] && grep -q 'post_start hook .* exited with code 3' e || { cat e; exit 8; }
+        c down 2>/dev/null; gone"#;
     images_are_pulled_at_once_and_by_age: r#"
         printf 'import http.server, threading\nmet = threading.Barrier(3, timeout=20)\nclass H(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        if "manifests" in self.path and self.command == "HEAD" or "one/manifests" in self.path or "two/manifests" in self.path or "three/manifests" in self.path:\n            try:\n                met.wait(); open("met", "a").write(self.path + "\\n")\n            except threading.BrokenBarrierError: pass\n            self.send_response(404)\n        else: self.send_response(200)\n        self.send_header("Content-Length", "0"); self.end_headers()\n    do_HEAD = do_GET\n    def log_message(self, *a): pass\ns = http.server.ThreadingHTTPServer(("127.0.0.1", 0), H)\nopen("port.new", "w").write(str(s.server_port))\nimport os; os.rename("port.new", "port")\ns.serve_forever()\n' > slow.py
         python3 slow.py & S=$!; waits test -e port; H=127.0.0.1:$(cat port)

@@ -6,10 +6,11 @@
 //! two packets. A failure lets the steps that are under way end and begins no other.
 
 mod conditions;
+mod hooking;
 mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ::compose::container::{self as names, InjectedFile, Instance, labels};
 use ::compose::model::Project;
@@ -20,7 +21,6 @@ use monitor::spawn::Waiting;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use storage::containers::StoredContainer;
 use types::image::ContainerDefaults;
-use types::state::Status;
 
 use crate::Engine;
 use crate::container::create::{CreateRequest, Made, new_id};
@@ -29,6 +29,7 @@ use crate::container::start::Starting;
 use crate::error::EngineError;
 
 use super::injected::archive;
+use hooking::{Before, Hooking};
 
 /// The most containers that start at once.
 const STARTING_MAX: usize = 16;
@@ -88,6 +89,14 @@ pub trait Audience {
     /// A container was started.
     fn runs(&mut self, _id: &str) {}
 
+    /// A container is about to be removed: what it wrote can be read for the last time.
+    fn ends(&mut self, _id: &str) {}
+
+    /// Where a hook in a container shall write; nowhere else.
+    fn hook_output(&mut self, _id: &str) -> Option<OwnedFd> {
+        None
+    }
+
     /// What is done meanwhile, at least every 20 ms while something is waited for; `Stop` begins
     /// nothing more.
     fn meanwhile(&mut self) -> Next {
@@ -121,6 +130,10 @@ struct Hand {
 enum Flight {
     Start(Box<Starting>),
     Stop(Box<StoredContainer>, Connection),
+    /// Commands in a container, after its start or before its stop.
+    Hooks(Box<Hooking>),
+    /// Containers that run before the first of a service starts.
+    Before(Box<Before>),
 }
 
 impl Flight {
@@ -128,6 +141,8 @@ impl Flight {
         match self {
             Self::Start(starting) => starting.as_fd(),
             Self::Stop(_, connection) => connection.as_fd(),
+            Self::Hooks(hooking) => hooking.as_fd(),
+            Self::Before(before) => before.as_fd(),
         }
     }
 }
@@ -206,6 +221,7 @@ impl Executor<'_> {
             let mut is_waiting = false;
             if tell.meanwhile() == Next::Stop {
                 failed.get_or_insert_with(|| EngineError::conflict("interrupted"));
+                self.leave_hooks();
             }
             if failed.is_none() {
                 match self.remove_together(tell) {
@@ -269,7 +285,7 @@ impl Executor<'_> {
             return Ok(Advance::Not);
         }
         let starts = matches!(step.action, Action::StartContainer { .. });
-        if starts && self.flights.len() >= STARTING_MAX {
+        if starts && (self.flights.len() >= STARTING_MAX || self.is_being_prepared(&step.action)) {
             return Ok(Advance::Not);
         }
         for condition in &step.conditions {
@@ -282,7 +298,7 @@ impl Executor<'_> {
             }
         }
         tell.hears(step, Phase::Begun);
-        match self.begin(&step.action)? {
+        match self.begin(&step.action, tell)? {
             Some(flight) => {
                 self.states[index] = State::Running;
                 self.flights.push((index, flight));
@@ -295,7 +311,7 @@ impl Executor<'_> {
         Ok(Advance::Begun)
     }
 
-    fn begin(&mut self, action: &Action) -> Result<Option<Flight>, EngineError> {
+    fn begin(&mut self, action: &Action, tell: Tell<'_>) -> Result<Option<Flight>, EngineError> {
         let project = self.request.project;
         match action {
             Action::CreateNetwork { key } => self.engine.create_project_network(project, key)?,
@@ -329,7 +345,11 @@ impl Executor<'_> {
                 number,
                 id,
             } => {
-                return self.start(service, *number, id.as_ref());
+                let id = id.as_ref();
+                return match self.begin_before(service, *number, id)? {
+                    Some(flight) => Ok(Some(flight)),
+                    None => self.start(service, *number, id),
+                };
             }
             Action::HandOverPorts {
                 service,
@@ -340,7 +360,7 @@ impl Executor<'_> {
                 let id = self.id_of(service, *number, id.as_ref());
                 self.engine.hand_over_ports(from, &id)?;
             }
-            Action::StopContainer { id, service } => return self.stop(id, service),
+            Action::StopContainer { id, service } => return self.begin_end(id, service, tell),
             Action::RemoveContainer { id } => {
                 self.forget(id);
                 together::remove(self.engine, self.request, id)?;
@@ -478,12 +498,6 @@ impl Executor<'_> {
         id: Option<&String>,
     ) -> Result<Option<Flight>, EngineError> {
         let key = (service.to_owned(), number);
-        let project = self.request.project;
-        if has_hooks(project, service) && self.prepared.insert(service.to_owned()) {
-            let id = self.id_of(service, number, id);
-            self.engine
-                .run_pre_start(project, service, &id, self.request.images)?;
-        }
         let starting = match (id, self.hands.remove(&key)) {
             (
                 None,
@@ -504,21 +518,7 @@ impl Executor<'_> {
         Ok(starting.map(|starting| Flight::Start(Box::new(starting))))
     }
 
-    fn stop(&self, id: &str, service: &str) -> Result<Option<Flight>, EngineError> {
-        let hooks = self
-            .request
-            .project
-            .services
-            .get(service)
-            .map(|service| &service.pre_stop);
-        if let Some(hooks) = hooks.filter(|hooks| !hooks.is_empty())
-            && self
-                .engine
-                .container(id)
-                .is_ok_and(|stored| stored.state.status == Status::Running)
-        {
-            self.engine.run_hooks(id, "pre_stop", hooks)?;
-        }
+    fn stop(&self, id: &str) -> Result<Option<Flight>, EngineError> {
         match self.engine.begin_stop(id, self.stop_words()) {
             Ok((stored, Some(connection))) => Ok(Some(Flight::Stop(Box::new(stored), connection))),
             Ok((_, None)) | Err(EngineError::NoSuchContainer(_)) => Ok(None),
@@ -562,7 +562,8 @@ impl Executor<'_> {
                 continue;
             }
             match self.finish(index, flight, tell) {
-                Ok(()) => {
+                Ok(Some(next)) => self.flights.push((index, next)),
+                Ok(None) => {
                     self.states[index] = State::Done;
                     tell.hears(&self.request.plan.steps[index], Phase::Done);
                 }
@@ -574,15 +575,21 @@ impl Executor<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn finish(&mut self, index: usize, flight: Flight, tell: Tell<'_>) -> Result<(), EngineError> {
+    /// Ends what was begun; returns what the same step goes on with.
+    fn finish(
+        &mut self,
+        index: usize,
+        flight: Flight,
+        tell: Tell<'_>,
+    ) -> Result<Option<Flight>, EngineError> {
         match flight {
             Flight::Stop(stored, connection) => {
                 match self
                     .engine
                     .finish_stop(&stored, Some(connection), self.stop_words())
                 {
-                    Err(EngineError::NoSuchContainer(_)) => Ok(()),
-                    other => other,
+                    Err(EngineError::NoSuchContainer(_)) => Ok(None),
+                    other => other.map(|()| None),
                 }
             }
             Flight::Start(starting) => {
@@ -590,17 +597,10 @@ impl Executor<'_> {
                 let started = self.engine.finish_start(*starting)?;
                 self.warnings.extend(started.warnings);
                 tell.runs(&id);
-                let Action::StartContainer { service, .. } = &self.request.plan.steps[index].action
-                else {
-                    return Ok(());
-                };
-                match self.request.project.services.get(service) {
-                    Some(service) => self
-                        .engine
-                        .run_hooks(&id, "post_start", &service.post_start),
-                    None => Ok(()),
-                }
+                self.after_start(index, &id, tell)
             }
+            Flight::Hooks(hooking) => self.next_hook(index, *hooking, tell),
+            Flight::Before(before) => self.next_before(index, *before, tell),
         }
     }
 }

@@ -7,25 +7,25 @@ use rustix::fs::{CWD, Mode, OFlags};
 use sys::Context;
 
 use crate::Engine;
-use crate::container::execute::ExecRequest;
+use crate::container::execute::{ExecRequest, Executing};
 use crate::error::EngineError;
 
+/// A hook without a command does nothing.
+pub(super) fn is_empty(hook: &Hook) -> bool {
+    hook.command.as_ref().is_none_or(Vec::is_empty)
+}
+
 impl Engine {
-    /// Runs hooks one after another; the first that fails is an error.
-    pub(super) fn run_hooks(
+    /// Begins a hook's command in a container; what it writes goes to `output`, if anywhere.
+    pub(super) fn begin_hook(
         &self,
         id: &str,
-        what: &str,
-        hooks: &[Hook],
-    ) -> Result<(), EngineError> {
-        for hook in hooks {
-            if hook.command.as_ref().is_none_or(Vec::is_empty) {
-                continue;
-            }
-            let (output, errors) = (null()?, null()?);
-            self.run_hook(id, what, hook, [output.as_fd(), errors.as_fd()])?;
-        }
-        Ok(())
+        hook: &Hook,
+        output: Option<&OwnedFd>,
+    ) -> Result<Executing, EngineError> {
+        let null = null()?;
+        let output = output.unwrap_or(&null).as_fd();
+        self.execute_hook(id, hook, [output, output])
     }
 
     /// Runs the command of a `sync+exec` rule; its output goes to the descriptors.
@@ -38,20 +38,20 @@ impl Engine {
         hook: &Hook,
         output: [BorrowedFd<'_>; 2],
     ) -> Result<(), EngineError> {
-        self.run_hook(id, "watch", hook, output)
+        let executing = self.execute_hook(id, hook, output)?;
+        executing.end_of_hook("watch", hook)
     }
 
-    fn run_hook(
+    fn execute_hook(
         &self,
         id: &str,
-        what: &str,
         hook: &Hook,
         [output, errors]: [BorrowedFd<'_>; 2],
-    ) -> Result<(), EngineError> {
+    ) -> Result<Executing, EngineError> {
         let command = hook.command.clone().unwrap_or_default();
         let variables = hook.environment.0.iter();
         let request = ExecRequest {
-            command: command.clone(),
+            command,
             env: variables
                 .filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)))
                 .collect(),
@@ -62,14 +62,21 @@ impl Engine {
         };
         let input = null()?;
         let stdio = [input.as_fd(), output, errors];
-        let code = self.execute(id, &request, &stdio)?.wait()?;
+        self.execute(id, &request, &stdio)
+    }
+}
+
+impl Executing {
+    /// Waits for a hook's end; one that fails is an error.
+    pub(super) fn end_of_hook(mut self, what: &str, hook: &Hook) -> Result<(), EngineError> {
+        let code = self.wait()?;
         if code == Some(0) {
             return Ok(());
         }
         let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+        let command = hook.command.as_deref().unwrap_or_default().join(" ");
         Err(EngineError::conflict(format!(
-            "{what} hook {:?} exited with code {code}",
-            command.join(" ")
+            "{what} hook {command:?} exited with code {code}"
         )))
     }
 }

@@ -15,52 +15,39 @@ use super::label;
 use crate::Engine;
 use crate::container::create::{CreateRequest, new_id};
 use crate::container::logs::{LogRequest, Next};
-use crate::container::stop::WaitFor;
 use crate::error::EngineError;
 
 /// So many lines of a failed hook are told.
 const TAIL_LINES: u64 = 5;
 
 impl Engine {
-    /// Runs the hooks of a service, one after another, for a container that does not run yet.
-    pub(super) fn run_pre_start(
-        &self,
-        project: &Project,
-        service: &str,
-        id: &str,
-        images: &BTreeMap<String, ServiceImage>,
-    ) -> Result<(), EngineError> {
+    /// Removes what hooks of a service that failed, or were killed, left.
+    pub(super) fn clear_hooks(&self, project: &Project, service: &str) -> Result<(), EngineError> {
         for stored in self.project_containers(&project.name)? {
             if label(&stored, labels::SERVICE) == service
                 && !label(&stored, labels::HOOK).is_empty()
             {
-                let removal = self.begin_remove(&stored.record.id, true)?;
-                self.finish_remove(removal.with_volumes(true).for_good())?;
+                self.remove_hook(&stored.record.id)?;
             }
-        }
-        let hooks = &project.services[service].pre_start;
-        for (number, hook) in hooks.iter().enumerate() {
-            let place = format!("service {service:?} pre_start[{number}]");
-            self.run_one_before(project, service, (id, &place), hook, images)?;
         }
         Ok(())
     }
 
-    fn run_one_before(
+    /// Makes the container of a hook, before the service's container `of` starts.
+    pub(super) fn create_hook(
         &self,
         project: &Project,
         service: &str,
-        (id, place): (&str, &str),
+        of: &str,
         hook: &Hook,
         images: &BTreeMap<String, ServiceImage>,
-    ) -> Result<(), EngineError> {
-        let spec = hook_spec(project, service, id, hook)?;
+    ) -> Result<String, EngineError> {
+        let spec = hook_spec(project, service, of, hook)?;
         let image = images
             .get(&spec.image)
             .ok_or_else(|| EngineError::NoSuchImage(spec.image.clone()))?;
-        let own = new_id();
         let made = self.create(CreateRequest {
-            id: own.clone(),
+            id: new_id(),
             spec,
             name: None,
             image_id: image.id.clone(),
@@ -68,25 +55,31 @@ impl Engine {
             platform: image.platform.clone(),
             images: BTreeMap::new(),
         })?;
-        drop(made);
-        let remove = || -> Result<(), EngineError> {
-            let removal = self.begin_remove(&own, true)?;
-            self.finish_remove(removal.with_volumes(true).for_good())
-        };
-        if let Err(error) = self.start(&own, None) {
-            remove()?;
-            return Err(error);
-        }
-        let code = self.wait(&own, WaitFor::NotRunning)?;
+        Ok(made.into_record().id)
+    }
+
+    /// Removes the container of a hook, for good and even where it runs.
+    pub(super) fn remove_hook(&self, id: &str) -> Result<(), EngineError> {
+        let removal = self.begin_remove(id, true)?;
+        self.finish_remove(removal.with_volumes(true).for_good())
+    }
+
+    /// The container of a hook has ended: it goes, or stays to be looked at.
+    pub(super) fn end_of_container(
+        &self,
+        id: &str,
+        place: &str,
+        code: i32,
+    ) -> Result<(), EngineError> {
         if code == 0 {
-            return remove();
+            return self.remove_hook(id);
         }
         let request = LogRequest {
             tail: Some(TAIL_LINES),
             ..LogRequest::default()
         };
         let mut lines = Vec::new();
-        self.logs(&own, &request, &mut |entry| {
+        self.logs(id, &request, &mut |entry| {
             lines.push(entry.log.trim_end().to_owned());
             Next::More
         })?;
@@ -96,7 +89,7 @@ impl Engine {
         };
         Err(EngineError::conflict(format!(
             "{place} exited with code {code}{tail} (hook container {} retained for inspection)",
-            &own[..12]
+            &id[..12]
         )))
     }
 }

@@ -313,6 +313,30 @@ impl Engine {
         Ok(held.expect("invariant: what is confirmed was kept"))
     }
 
+    /// Asks to be told of a container's end, which makes the connection readable; none where it does not
+    /// run any more.
+    pub(crate) fn begin_wait(&self, key: &str) -> Result<Option<Connection>, EngineError> {
+        let stored = self.container(key)?;
+        let Some(connection) = self.connect(&stored)? else {
+            return Ok(None);
+        };
+        match connection.send(Kind::Wait, &()) {
+            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(None),
+            other => Ok(Some(other.map(|()| connection)?)),
+        }
+    }
+
+    /// The exit code of a container whose end was waited for with [`Self::begin_wait`].
+    pub(crate) fn finish_wait(
+        &self,
+        key: &str,
+        connection: Option<Connection>,
+    ) -> Result<i32, EngineError> {
+        let told = connection.map(told_end).transpose()?.flatten();
+        // A monitor that was killed tells nothing.
+        told.map_or_else(|| self.wait(key, WaitFor::NotRunning), Ok)
+    }
+
     /// Waits for a container to end and returns its exit code.
     ///
     /// # Errors
@@ -339,11 +363,16 @@ impl Engine {
 }
 
 /// The exit code that a monitor tells; `None` where it is killed before.
-fn end_of(mut connection: Connection) -> Result<Option<i32>, EngineError> {
+fn end_of(connection: Connection) -> Result<Option<i32>, EngineError> {
     match connection.send(Kind::Wait, &()) {
         Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => return Ok(None),
         other => other?,
     }
+    told_end(connection)
+}
+
+/// The same, of a monitor that was asked.
+fn told_end(mut connection: Connection) -> Result<Option<i32>, EngineError> {
     while let Some(Packet { kind, body, .. }) = connection.receive()? {
         if kind == Kind::Ended {
             let ended = serde_json::from_slice::<protocol::Ended>(&body);

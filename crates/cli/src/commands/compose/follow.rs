@@ -10,6 +10,8 @@ use engine::compose::plan::Step;
 use engine::compose::{Project, label};
 use engine::container::logs::{LogRequest, Next, Together};
 use engine::{Engine, EngineError, StoredContainer};
+use rustix::fs::OFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
 use types::state::Status;
 use types::timestamp::Timestamp;
 
@@ -24,6 +26,10 @@ use crate::terminal;
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(25);
 const SIGNAL_KILL: i32 = 9;
+/// A longer line of a hook is shown in pieces.
+const HOOK_LINE_MAX: usize = 64 << 10;
+/// So often is a hook's output read before others are looked at.
+const HOOK_READS_MAX: usize = 64;
 /// Signals that ask for nothing: nobody reads our output, we go on, urgent data, the window's size.
 const NOT_ASKING: [i32; 4] = [13, 18, 23, 28];
 
@@ -82,8 +88,9 @@ pub(super) struct Output<'a> {
     project: &'a Project,
     together: Together,
     printer: Printer,
-    /// Whose output is shown, by place.
+    /// Whose output is shown, by place; hooks within a container have no id.
     ids: Vec<String>,
+    hooks: Vec<HookOutput>,
     signals: Option<OwnedFd>,
     stopping: Stopping,
     /// Nobody reads our output any more.
@@ -126,20 +133,16 @@ impl<'a> Output<'a> {
             }),
             printer: Printer::new(project, &names, has_prefix, timestamps),
             ids: Vec::new(),
+            hooks: Vec::new(),
             signals: None,
             stopping: Stopping::Not,
             is_lost: false,
         })
     }
 
-    /// From here on Ctrl-C stops the containers. A hook is a program that is waited for: as long as
-    /// there may be one it ends us, as it does while images are pulled.
+    /// From here on Ctrl-C stops the containers.
     pub(super) fn listen(&mut self) {
-        let mut services = self.project.services.values();
-        if !services.any(|service| !service.pre_start.is_empty() || !service.post_start.is_empty())
-        {
-            self.signals = streams::take_signals();
-        }
+        self.signals = streams::take_signals();
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
@@ -164,8 +167,10 @@ impl<'a> Output<'a> {
             // Its own name may still belong to the one that it replaces.
             let service = label(stored, labels::SERVICE);
             let number = label(stored, labels::NUMBER).parse().unwrap_or_default();
-            self.printer
-                .add(&container_name(self.project, service, number));
+            self.printer.add(&match label(stored, labels::HOOK) {
+                "" => container_name(self.project, service, number),
+                _ => format!("{}-{service} ->", self.project.name),
+            });
             self.ids.push(id.clone());
             self.ids.len() - 1
         });
@@ -182,6 +187,9 @@ impl<'a> Output<'a> {
         if !self.is_lost {
             self.is_lost = self.together.step(engine, &mut take)? == Next::Stop;
         }
+        let mut hooks = std::mem::take(&mut self.hooks);
+        hooks.retain_mut(|hook| hook.show(&self.printer));
+        self.hooks = hooks;
         Ok(())
     }
 
@@ -271,6 +279,27 @@ impl Audience for Output<'_> {
         }
     }
 
+    fn ends(&mut self, _id: &str) {
+        let _ = self.show();
+    }
+
+    fn hook_output(&mut self, id: &str) -> Option<OwnedFd> {
+        let stored = self.engine.container(id).ok()?;
+        if !is_shown(self.invocation, self.project, &stored) {
+            return None;
+        }
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).ok()?;
+        rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK).ok()?;
+        self.printer.add(&format!("{} ->", stored.record.name));
+        self.ids.push(String::new());
+        self.hooks.push(HookOutput {
+            index: self.ids.len() - 1,
+            reader,
+            pending: Vec::new(),
+        });
+        Some(writer)
+    }
+
     fn meanwhile(&mut self) -> Next {
         // What cannot be read now is read, or told, by who follows.
         let _ = self.show();
@@ -290,6 +319,52 @@ impl Audience for Output<'_> {
 
     fn has_work(&self) -> bool {
         true
+    }
+}
+
+/// What a hook within a container writes.
+struct HookOutput {
+    /// Its place among those that are shown.
+    index: usize,
+    reader: OwnedFd,
+    pending: Vec<u8>,
+}
+
+impl HookOutput {
+    /// Shows what was written since the last look; `false` where nobody can write any more.
+    fn show(&mut self, printer: &Printer) -> bool {
+        let mut buffer = [0; 4096];
+        let mut is_open = true;
+        // One that never stops writing does not keep the others from being shown.
+        for _ in 0..HOOK_READS_MAX {
+            match rustix::io::read(&self.reader, &mut buffer) {
+                Ok(count @ 1..) => self.pending.extend(&buffer[..count]),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => break,
+                Ok(_) | Err(_) => {
+                    is_open = false;
+                    break;
+                }
+            }
+            while let Some(at) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=at).collect();
+                printer.line(self.index, &String::from_utf8_lossy(&line));
+            }
+            if self.pending.len() > HOOK_LINE_MAX {
+                self.tell_rest(printer);
+            }
+        }
+        if !is_open {
+            self.tell_rest(printer);
+        }
+        is_open
+    }
+
+    fn tell_rest(&mut self, printer: &Printer) {
+        let rest = std::mem::take(&mut self.pending);
+        if !rest.is_empty() {
+            printer.line(self.index, &String::from_utf8_lossy(&rest));
+        }
     }
 }
 

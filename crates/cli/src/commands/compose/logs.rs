@@ -77,6 +77,14 @@ impl Printer {
     }
 }
 
+impl Printer {
+    /// Prints a line of what has no log.
+    pub(super) fn line(&self, index: usize, text: &str) {
+        let text = text.trim_end_matches(['\n', '\r']);
+        is_printed(&format!("{}{text}\n", self.prefixes[index]));
+    }
+}
+
 pub(super) fn logs(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let project = project_or_name(invocation)?;
