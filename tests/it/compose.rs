@@ -88,7 +88,20 @@ projects! {
         printf 'services: {a: {image: busybox, volumes: ["d:d"]}}\nvolumes: {d: }\n' | y; c up -d 2> e; [ $? = 1 ] && grep -q "services.a.volumes: invalid mount path: 'd:d' mount path must be absolute" e && [ -z "$(caisson ps -aq)" ] || { cat e; exit 6; }
         printf 'services: {a: {image: busybox, volumes: ["d:/d"], command: touch /d/x}}\nvolumes: {d: }\n' | y; c up -d 2> e && caisson volume ls -q | grep -q '_d$' && c down -v 2> e || { cat e; exit 7; }
         printf 'include: [/dev/zero]\nservices: {}\n' | y; timeout 5 caisson compose config 2>&1 | grep -q 'not a regular file' || exit 5
-        rm compose.yaml; c ps 2>&1 | grep -q 'no configuration file provided: not found' && gone"#;
+        rm compose.yaml; ln -s compose.yaml compose.yaml; c ps 2>&1 | grep -q 'compose.yaml: is a symbolic link that leads back to itself' || exit 8
+        rm compose.yaml; c ps 2>&1 | grep -q 'no configuration file provided: not found' && c -p 'A B' ps 2>&1 | grep -q 'invalid project name "A B"' && gone"#;
+    what_cannot_be_made_is_told_with_its_place_before_anything_is_made: r#"
+        n=0; fails() { n=$((n + 1)); printf 'services:\n  a: {image: busybox, command: "true"}\n  b: {image: busybox, command: "true", networks: {default: , own: {%s}}, volumes: ["v:/v"], %s}\nnetworks: {own: {%s}}\nvolumes: {v: {%s}}\n' "$2" "$1" "$3" "$4" | y; c up -d 2> e; [ $? = 1 ] && grep -q "$5" e && grep -q "${6:-compose.yaml:3:}" e && gone && [ ! -s "$7" ] || { cat e; caisson network ls; echo "case $n"; exit $n; }; }
+        B='service "b": '
+        fails 'cap_add: [NOPE]' '' '' '' "${B}invalid CapAdd"; fails 'mem_limit: 1' '' '' '' "${B}Minimum memory limit"; fails 'ulimits: {nope: 1}' '' '' '' "${B}there is no resource limit"
+        fails 'ulimits: {nofile: {soft: 5, hard: 1}}' '' '' '' 'the soft limit 5 is above'; fails 'sysctls: {kernel.x: 1}' '' '' '' 'not in a separate kernel namespace'; fails 'devices: [/dev/nosuch]' '' '' '' 'custom device "/dev/nosuch"'
+        fails 'working_dir: rel' '' '' '' 'working directory'; fails 'security_opt: [foo]' '' '' '' 'invalid --security-opt'; fails 'stop_signal: FOO' '' '' '' 'invalid signal: FOO'
+        fails 'logging: {driver: foo}' '' '' '' "no log driver named 'foo'"; fails 'hostname: "a b"' '' '' '' 'invalid hostname'; fails 'ipc: "container:nosuch"' '' '' '' 'No such container: nosuch'
+        fails 'secrets: [s]' '' '' '}}
+secrets: {s: {file: ./nosuch' 'bind source path does not exist'
+        fails 'init: true' 'ipv4_address: 999.1.1.1' '' '' 'invalid IP address: 999.1.1.1'; fails 'init: true' 'ipv4_address: 10.9.0.2' 'ipam: {config: [{subnet: 10.8.0.0/16}]}' '' 'no configured subnet'; fails 'init: true' 'mac_address: zz' '' '' 'invalid MAC address: zz'
+        fails 'init: true' '' 'driver: foo' '' 'plugin "foo" not found' compose.yaml:4:12:; fails 'init: true' '' 'ipam: {config: [{subnet: x}]}' '' 'invalid subnet x' compose.yaml:4:12:; fails 'init: true' '' '' 'name: ../../x' 'includes invalid characters' compose.yaml:5:11:; fails 'init: true' '' '' 'driver: foo' 'volume plugin foo' compose.yaml:5:11:
+        printf 'services: {%s: {image: busybox}}' "$(printf 'x%.0s' $(seq 300))" | y; c up -d 2>&1 | grep -q 'compose.yaml:1:12: service' && gone"#;
     a_hundred_services_come_and_go: r#"
         { echo 'name: p'; echo 'services:'; for i in $(seq 100); do echo "  s$i: {image: busybox, stop_signal: KILL, command: [sleep, '1000']}"; done; } | y
         c up -d 2>/dev/null && [ "$(c ps -q | wc -l)" = 100 ] && c down 2>/dev/null && gone"#;

@@ -59,6 +59,10 @@ lines! {
         for c in "run --rm $N busybox echo x" "exec fl echo x" "logs fl" version ps "inspect fl" "--help"; do caisson $c > /dev/full 2> e; [ $? = 1 ] && grep -qx 'write /dev/stdout: no space left on device' e || { echo "$c"; cat e; exit 2; }; done
         caisson run --rm $N busybox sh -c 'echo x; exit 7' > /dev/full 2> e; [ $? = 7 ] && grep -q 'no space left' e || exit 3
         caisson exec fl sh -c 'echo x >&2' 2> /dev/full; [ $? = 1 ]"#;
+    cp_of_a_stopped_container_sees_its_mounts: "mkdir bind; echo own > one; caisson run --name cc $N --hostname hh -v vol:/d -v $PWD/bind:/b:ro -v $PWD/one:/etc/one busybox sh -c 'mkdir /d/sub; echo x > /d/sub/x; echo 1.2.3.4 mine >> /etc/hosts'; caisson cp cc:/d/sub/x - | tar xO | grep -qx x && [ \"$(caisson cp cc:/d - | tar t | tr '\\n' ' ')\" = 'd/ d/sub/ d/sub/x ' ] && caisson cp cc:/d/. got && [ -e got/sub/x ] || exit 2
+        caisson cp cc:/etc/hosts h && tail -1 h | grep -qx '1.2.3.4 mine' && caisson cp cc:/etc/hostname - | tar xO | grep -qx hh && caisson cp cc:/etc/one - | tar xO | grep -qx own || exit 3
+        echo in > f; caisson cp f cc:/d/sub/ && caisson cp f cc:/d/new && caisson run --rm $N -v vol:/d busybox cat /d/sub/f /d/new | tr '\\n' ' ' | grep -qx 'in in ' || exit 4
+        caisson cp f cc:/b 2> e; [ $? = 1 ] && grep -q 'mounted volume is marked read-only' e && ! caisson cp cc:/d/nosuch - 2>/dev/null || exit 5; caisson export cc | tar t | grep -q '^d/sub' && exit 6; caisson rm -v cc >/dev/null; caisson volume rm vol";
     archives_are_copied_in_compressed_or_not: "mkdir a; echo words > a/f; caisson create $N --name ca busybox true >/dev/null; for z in cat gzip xz bzip2; do tar -C a -c f | $z | caisson cp - ca:/tmp || exit 2; caisson cp ca:/tmp/f out && cmp out a/f || exit 3; echo other > o; caisson cp o ca:/tmp/f; done";
     inspect_lists_the_processes_of_exec: r#"caisson run -d $N --name ei busybox sleep 99 >/dev/null; caisson inspect ei | grep -q '"ExecIDs": null' || exit 2
         caisson exec -d ei sh -c 'while [ ! -e /go ]; do sleep .05; done' && caisson inspect -f '{{range .ExecIDs}}{{.}}{{end}}' ei | grep -qE '^[0-9a-f]{64}$' || exit 3

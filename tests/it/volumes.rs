@@ -101,7 +101,7 @@ lines! {
         caisson volume create loose >/dev/null; caisson volume ls -q --filter dangling=1 | grep -qx loose && [ $(caisson volume ls -q --filter dangling=false | wc -l) = 3 ] || exit 8
         caisson run --rm $N -v plain:/x:rshared busybox true 2> e; [ $? = 125 ] && grep -q "invalid volume specification: 'plain:/x:rshared'" e; [ $? = 0 ] && caisson rm -v cc >/dev/null"#;
     images_are_mounted_to_be_read: r#"
-        seeded; echo 'FROM' > more; mkdir -p t/sub; echo two > t/sub/two; tar -C i -rf i.tar bin; caisson create --name base $N seeded true >/dev/null; caisson cp t/sub base:/data/; caisson cp t/sub/two base:/new; caisson commit base layered >/dev/null; caisson rm base >/dev/null
+        seeded; echo 'FROM' > more; mkdir -p t/sub; echo two > t/sub/two; tar -C i -rf i.tar bin; printf 'FROM seeded\nCOPY sub /data/sub\nCOPY sub/two /new\n' > t/Dockerfile; caisson build -qt layered t >/dev/null
         for image in seeded layered; do
             caisson run --rm $N --mount type=image,source=$image,target=/img busybox sh -c 'cat /img/data/link; stat -c "%a %u" /img/data; echo x > /img/data/file; touch /img/new; rm /img/bin/sh; mount -o remount,rw /img' > o 2>&1; cat o; grep -qx from-image o && grep -qx '1770 33' o && [ $(grep -c Read-only o) = 3 ] || exit 2
         done

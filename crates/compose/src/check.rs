@@ -7,6 +7,9 @@ use crate::error::{Fault, Mark, Step};
 use crate::model::{Project, Service};
 use crate::tree::{Node, Value};
 
+/// The most containers that the services of one project may have.
+pub const CONTAINERS_MAX: i64 = 20_000;
+
 /// The place of a key in the merged tree, or of the nearest key above it.
 pub(crate) fn locate(tree: &Node, path: &[&str]) -> Option<Mark> {
     let mut node = tree;
@@ -43,6 +46,7 @@ pub(crate) fn consistency(project: &Project, tree: &Node) -> Step<()> {
         checker.source()?;
         checker.references()?;
         checker.limits()?;
+        checker.ports()?;
         checker.mounts()?;
     }
     for (name, secret) in &project.secrets {
@@ -55,7 +59,63 @@ pub(crate) fn consistency(project: &Project, tree: &Node) -> Step<()> {
             });
         }
     }
+    number(project, tree)?;
+    container_names(project, tree)?;
     dependency_order_at(project, tree).map(|_| ())
+}
+
+/// The containers of all services together are so many at most.
+fn number(project: &Project, tree: &Node) -> Step<()> {
+    let mut all: i64 = 0;
+    for (name, service) in &project.services {
+        all = all.saturating_add(service.replicas());
+        if all > CONTAINERS_MAX {
+            let path = match service.scale {
+                Some(_) => ["services", name, "scale", ""],
+                None => ["services", name, "deploy", "replicas"],
+            };
+            let text =
+                format!("services.{name}: a project has at most {CONTAINERS_MAX} containers");
+            return Err(Fault {
+                at: locate(tree, &path),
+                ..Fault::of_project(text)
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A name that a service says is no other container's.
+fn container_names(project: &Project, tree: &Node) -> Step<()> {
+    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, service) in &project.services {
+        let said = service.container_name.as_str();
+        if said.is_empty() {
+            continue;
+        }
+        let other = known.insert(said, name).or_else(|| {
+            let (other, number) = said
+                .strip_prefix(&project.name)?
+                .strip_prefix('-')?
+                .rsplit_once('-')?;
+            let number: i64 = number.parse().ok()?;
+            let (other, service) = project.services.get_key_value(other)?;
+            let is_its = service.container_name.is_empty()
+                && (1..=service.replicas()).contains(&number)
+                && said.ends_with(&format!("-{number}"));
+            is_its.then_some(other.as_str())
+        });
+        if let Some(other) = other {
+            let text = format!(
+                "services.{name}: container name {said:?} is already in use by service {other}"
+            );
+            return Err(Fault {
+                at: locate(tree, &["services", name, "container_name"]),
+                ..Fault::of_project(text)
+            });
+        }
+    }
+    Ok(())
 }
 
 struct Checker<'a> {
@@ -336,6 +396,21 @@ impl Checker<'_> {
                 );
                 return Err(self.fault(&["develop", "watch", &index.to_string()], text));
             }
+        }
+        Ok(())
+    }
+
+    /// Ports that are numbers, which the long form does not promise.
+    fn ports(&self) -> Step<()> {
+        for (index, port) in self.service.ports.iter().enumerate() {
+            let wrong = match types::port::parse_publish(&crate::container::publish(port)) {
+                Err(error) => error.to_string(),
+                Ok(_) if port.target == 0 => {
+                    "invalid containerPort: 0: nothing can listen there".to_owned()
+                }
+                Ok(_) => continue,
+            };
+            return Err(self.fault(&["ports", &index.to_string()], wrong));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 mod limits;
 mod mounts;
+mod refused;
 
 use std::collections::BTreeMap;
 
@@ -115,7 +116,26 @@ pub fn container(
     let Some(service) = project.services.get(name) else {
         return Err(ComposeError::of_project(format!("no such service: {name}")));
     };
-    refuse(name, service)?;
+    made(project, name, service, instance).map_err(|error| {
+        match project.places.get(&format!("services.{name}")) {
+            Some((file, line, column)) if error.file.is_none() => ComposeError {
+                file: Some(file.clone()),
+                position: Some((*line, *column)),
+                ..error
+            },
+            _ => error,
+        }
+    })
+}
+
+fn made(
+    project: &Project,
+    name: &str,
+    service: &Service,
+    instance: Instance,
+) -> Result<ServiceContainer, ComposeError> {
+    refused::keys(name, service)?;
+    refused::values(name, service)?;
     let maker = Maker {
         project,
         name,
@@ -126,66 +146,6 @@ pub fn container(
     maker.mounts(&mut spec)?;
     let files = maker.files(&mut spec)?;
     Ok(ServiceContainer { spec, files })
-}
-
-/// Keys that mean something that is not there.
-fn refuse(name: &str, service: &Service) -> Result<(), ComposeError> {
-    let refused = [
-        (
-            service.provider.is_some(),
-            "provider",
-            "programs that stand for a service are not run; start it yourself and use its address",
-        ),
-        (
-            !service.models.is_empty(),
-            "models",
-            "there is no runner of language models; run one as a service",
-        ),
-        (
-            service.use_api_socket,
-            "use_api_socket",
-            "there is no daemon whose socket could be given to a container",
-        ),
-        (
-            service.credential_spec.is_some(),
-            "credential_spec",
-            "it is for Windows containers",
-        ),
-        (
-            !matches!(service.isolation.as_str(), "" | "default"),
-            "isolation",
-            "it is for Windows containers",
-        ),
-        (
-            service.cpu_count != 0 || service.cpu_percent != 0.0,
-            "cpu_count, cpu_percent",
-            "they are for Windows containers; use cpus",
-        ),
-        (
-            !service.external_links.is_empty(),
-            "external_links",
-            "containers of a network have names; put both into one network",
-        ),
-        (
-            !service.volume_driver.is_empty(),
-            "volume_driver",
-            "volumes are local",
-        ),
-        (
-            service.pre_start.iter().any(|hook| hook.per_replica),
-            "pre_start.per_replica",
-            "hooks run once, before the first container of a service starts",
-        ),
-    ];
-    for (is_said, key, why) in refused {
-        if is_said {
-            let mut error =
-                ComposeError::of_project(format!("services.{name}.{key} is not supported: {why}"));
-            error.hint = Some(format!("remove {key} from the service {name}"));
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 struct Maker<'a> {
@@ -424,7 +384,8 @@ fn protocol(text: &str) -> &str {
     if text.is_empty() { "tcp" } else { text }
 }
 
-fn publish(port: &model::ServicePort) -> String {
+/// A port as `run -p` would have it.
+pub(crate) fn publish(port: &model::ServicePort) -> String {
     let container = format!("{}/{}", port.target, protocol(&port.protocol));
     let address = match port.host_ip.as_str() {
         "" => String::new(),

@@ -11,6 +11,8 @@ pub enum FileKind {
     File,
     /// A directory, or a link to one.
     Directory,
+    /// A symbolic link that leads back to itself.
+    Loop,
     /// A device, a pipe, a socket: never opened, because it might never end.
     Other,
 }

@@ -37,7 +37,7 @@ mod tests;
 mod tree;
 mod yaml;
 
-pub use check::{DependencyOrder, dependency_order};
+pub use check::{CONTAINERS_MAX, DependencyOrder, dependency_order};
 pub use error::ComposeError;
 pub use files::{FileKind, Files};
 pub use hash::{network_hash, service_hash, volume_hash};

@@ -110,6 +110,7 @@ impl Loading<'_> {
         self.read_env_files()?;
         self.find_files()?;
         self.read_env_files()?;
+        self.given_name()?;
         if self.files.is_empty() {
             let text = "no configuration file provided: not found";
             return Err(Fault::of_project(text)
@@ -159,7 +160,21 @@ impl Loading<'_> {
         if self.request.options.resolve_environment {
             select::resolve_environment(project, self.loader, tree)?;
         }
-        select::resolve_labels(project, self.loader, tree)
+        select::resolve_labels(project, self.loader, tree)?;
+        let sources = self.loader.sources.borrow();
+        let place = |section: &'static str, name: &String| {
+            let at = check::locate(tree, &[section, name]).filter(|at| at.line > 0)?;
+            let file = sources.get(usize::from(at.file))?;
+            let place = (file.clone(), at.line, at.column);
+            Some((format!("{section}.{name}"), place))
+        };
+        let services = project.services.keys().map(|name| ("services", name));
+        let networks = project.networks.keys().map(|name| ("networks", name));
+        let volumes = project.volumes.keys().map(|name| ("volumes", name));
+        let all = services.chain(networks).chain(volumes);
+        let places = all.filter_map(|(section, name)| place(section, name));
+        project.places = places.collect();
+        Ok(())
     }
 
     fn profiles(&self, vars: &BTreeMap<String, String>) -> Vec<String> {
@@ -281,8 +296,8 @@ impl Loading<'_> {
         }
     }
 
-    /// `-p`, `COMPOSE_PROJECT_NAME`, what a file says, or what the directory is called.
-    fn name(&self, sources: &[Source], directory: &str) -> Step<String> {
+    /// `-p`, or `COMPOSE_PROJECT_NAME`.
+    fn given_name(&self) -> Step<Option<String>> {
         let set = self
             .vars
             .get("COMPOSE_PROJECT_NAME")
@@ -292,13 +307,18 @@ impl Loading<'_> {
             .project_name
             .as_ref()
             .filter(|name| !name.is_empty());
-        if let Some(name) = given.or(set) {
-            if normalize_project_name(name) != *name {
-                return Err(Fault::of_project(format!(
-                    "invalid project name {name:?}: must consist only of lowercase alphanumeric characters, hyphens, and underscores as well as start with a letter or number"
-                )));
-            }
-            return Ok(name.clone());
+        match given.or(set) {
+            Some(name) if normalize_project_name(name) != *name => Err(Fault::of_project(format!(
+                "invalid project name {name:?}: must consist only of lowercase alphanumeric characters, hyphens, and underscores as well as start with a letter or number"
+            ))),
+            name => Ok(name.cloned()),
+        }
+    }
+
+    /// The given name, what a file says, or what the directory is called.
+    fn name(&self, sources: &[Source], directory: &str) -> Step<String> {
+        if let Some(name) = self.given_name()? {
+            return Ok(name);
         }
         let mut said = None;
         for source in sources {

@@ -259,3 +259,122 @@ fn secrets_from_the_environment_are_not_shown() {
         assert!(!crate::show(&loaded.project, format).contains("hush"));
     }
 }
+
+#[test]
+fn who_asks_for_a_file_that_is_not_there_is_to_blame() {
+    for (text, place) in [
+        (
+            "services:\n  a:\n    extends: {file: nosuch.yaml, service: x}\n",
+            "/p/compose.yaml:3:14: open /p/nosuch.yaml: no such file or directory",
+        ),
+        (
+            "include:\n  - path: [b.yaml, nosuch.yaml]\nservices: {}\n",
+            "/p/compose.yaml:2:5: open /p/nosuch.yaml: no such file or directory",
+        ),
+    ] {
+        let error = refuse(&[("compose.yaml", text), ("b.yaml", "services: {}")]);
+        assert_eq!(error.to_string(), place);
+    }
+}
+
+#[test]
+fn what_is_no_text_is_told_with_its_place() {
+    let nul = refuse(&[("compose.yaml", "services:\n  a: {image: \"é\0\"}\n")]);
+    assert_eq!(
+        nul.to_string(),
+        "/p/compose.yaml:2:16: a NUL byte is no text"
+    );
+    let text = "services: {a: {image: x, env_file: [e]}}\n";
+    let nul = refuse(&[("compose.yaml", text), ("e", "A=1\nB=\0\n")]);
+    assert_eq!(nul.to_string(), "/p/e:2:3: a NUL byte is no text");
+}
+
+#[test]
+fn what_no_machine_could_make_is_refused_before_it_is_made() {
+    for (services, expected) in [
+        (
+            "a: {image: x, scale: 99999999999}",
+            "1:26: services.a: a project has at most 20000 containers",
+        ),
+        (
+            "a: {image: x, deploy: {replicas: 99999999999999999999}}",
+            "1:35: services.a: a project has at most 20000 containers",
+        ),
+        (
+            "a: {image: x, container_name: cc}, b: {image: x, container_name: cc}",
+            "1:61: services.b: container name \"cc\" is already in use by service a",
+        ),
+        (
+            "a: {image: x, container_name: p-b-2}, b: {image: x, scale: 2}",
+            "1:26: services.a: container name \"p-b-2\" is already in use by service b",
+        ),
+        (
+            "a: {image: x, ports: [80, {target: 99999}]}",
+            "1:38: invalid containerPort: 99999",
+        ),
+        (
+            "a: {image: x, ports: [{target: 80, published: many}]}",
+            "1:34: invalid hostPort: many",
+        ),
+        (
+            "a: {image: x, ports: [{target: 0}]}",
+            "1:34: invalid containerPort: 0: nothing can listen there",
+        ),
+    ] {
+        let error = refuse(&[("compose.yaml", &format!("services: {{{services}}}"))]);
+        assert_eq!(error.to_string(), format!("/p/compose.yaml:{expected}"));
+    }
+    load(&[(
+        "compose.yaml",
+        "services: {a: {image: x, container_name: p-b-3}, b: {image: x, scale: 2}}",
+    )]);
+}
+
+#[test]
+fn a_value_that_no_container_takes_is_told_with_its_service() {
+    for (key, expected) in [
+        (
+            "runtime: kata",
+            "services.a.runtime: unknown or invalid runtime name: kata",
+        ),
+        (
+            "storage_opt: {size: 1G}",
+            "services.a.storage_opt is not supported",
+        ),
+        (
+            "userns_mode: other",
+            "services.a.userns_mode: invalid mode \"other\"",
+        ),
+        (
+            "restart: sometimes",
+            "services.a.restart: invalid restart policy",
+        ),
+        ("tmpfs: [x]", "services.a.tmpfs: invalid mount path: 'x'"),
+        ("dns: [x]", "services.a.dns: x is not an ip address"),
+        (
+            "extra_hosts: [\"a:999.1.1.1\"]",
+            "services.a.extra_hosts: invalid IP address",
+        ),
+    ] {
+        let text = format!("services:\n  a:\n    image: x\n    {key}\n");
+        let project = load(&[("compose.yaml", &text)]).project;
+        let error =
+            crate::container::container(&project, "a", crate::container::Instance::Number(1));
+        let error = error.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("/p/compose.yaml:2:3: {expected}")),
+            "{error}"
+        );
+    }
+    for key in [
+        "runtime: runc",
+        "restart: on-failure:3",
+        "extra_hosts: [\"a:host-gateway\", \"b:[::1]\", \"c:1.2.3.4\"]",
+        "ipc: shareable",
+        "uts: host",
+    ] {
+        let text = format!("services:\n  a:\n    image: x\n    {key}\n");
+        let project = load(&[("compose.yaml", &text)]).project;
+        crate::container::container(&project, "a", crate::container::Instance::Number(1)).unwrap();
+    }
+}

@@ -42,6 +42,19 @@ impl Engine {
     /// # Errors
     /// A name that is none, a driver or an option that is not there.
     pub fn create_volume(&self, request: VolumeRequest) -> Result<VolumeRecord, EngineError> {
+        self.check_volume_request(&request)?;
+        let record = self.new_record(request);
+        if self.store().create_volume(&record)? {
+            self.announce_volume(&record.name, "create");
+        }
+        Ok(self.store().volume(&record.name)?)
+    }
+
+    /// Checks what is asked of a volume, and makes nothing.
+    pub(crate) fn check_volume_request(&self, request: &VolumeRequest) -> Result<(), EngineError> {
+        if !request.name.is_empty() {
+            storage::volumes::check(&request.name)?;
+        }
         if !matches!(request.driver.as_str(), "" | "local") {
             return Err(EngineError::invalid(format!(
                 "create {}: error looking up volume plugin {}: plugin \"{}\" not found; Caisson has local",
@@ -49,12 +62,7 @@ impl Engine {
             )));
         }
         local::check(&request.options)
-            .map_err(|error| EngineError::invalid(format!("create {}: {error}", request.name)))?;
-        let record = self.new_record(request);
-        if self.store().create_volume(&record)? {
-            self.announce_volume(&record.name, "create");
-        }
-        Ok(self.store().volume(&record.name)?)
+            .map_err(|error| EngineError::invalid(format!("create {}: {error}", request.name)))
     }
 
     fn new_record(&self, request: VolumeRequest) -> VolumeRecord {

@@ -46,14 +46,29 @@ pub fn ceiling(name: &str, hard: u64) -> Option<u64> {
     (hard > own).then_some(own)
 }
 
+/// Whether the kernel would take a limit.
+pub(crate) fn check(limit: &Rlimit) -> Result<(), Failure> {
+    if resource(&limit.kind).is_none() {
+        return Err(unknown(limit));
+    }
+    match limit.soft > limit.hard {
+        true => Err(Failure::setup(format!(
+            "cannot limit {}: the soft limit {} is above the hard limit {}",
+            limit.kind, limit.soft, limit.hard
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn unknown(limit: &Rlimit) -> Failure {
+    Failure::setup(format!("there is no resource limit {}", limit.kind))
+}
+
 /// Sets a limit of this process. A hard limit above our own needs CAP_SYS_RESOURCE; where that is
 /// missing the limit is what we have.
 pub(crate) fn set(limit: &Rlimit) -> Result<(), Failure> {
     let Some(resource) = resource(&limit.kind) else {
-        return Err(Failure::setup(format!(
-            "there is no resource limit {}",
-            limit.kind
-        )));
+        return Err(unknown(limit));
     };
     let finite = |value: u64| (value != u64::MAX).then_some(value);
     let wanted = KernelLimit {

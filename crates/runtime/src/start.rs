@@ -11,10 +11,10 @@ use crate::capabilities::CapSet;
 use crate::cgroup::{Begun, CgroupError, ContainerCgroup, DeviceRules, Layout};
 use crate::failure::Failure;
 use crate::init::{self, Inherited};
-use crate::kernel_parameters;
-use crate::launch::{Launch, SeccompRequest};
+use crate::launch::{CgroupRequest, Launch, SeccompRequest};
 use crate::seccomp::{self, Profile, Program, Target};
 use crate::spec::{NamespaceKind, Process, Spec};
+use crate::{cgroup, kernel_parameters, limits};
 
 /// The longest failure text that crosses the channel.
 const FAILURE_BYTES_MAX: usize = 16 * 1024;
@@ -95,6 +95,33 @@ fn give_up(mut cgroup: ContainerCgroup, failure: Failure) -> Failure {
     failure
 }
 
+/// Looks at a launch as a start would before it makes anything: kernel parameters, resource limits and
+/// what is asked of the control groups.
+///
+/// # Errors
+/// What would keep it from running, with the words of the start.
+pub fn check(launch: &Launch) -> Result<(), Failure> {
+    kernel_parameters::check(&launch.spec, &[])?;
+    for limit in &launch.spec.process.rlimits {
+        limits::check(limit)?;
+    }
+    let request = &launch.cgroup;
+    cgroup::check(
+        &request.parent,
+        &request.id,
+        &request.resources,
+        &device_rules(request),
+    )
+    .map_err(|error| cgroup_failure(&error))
+}
+
+fn device_rules(request: &CgroupRequest) -> DeviceRules {
+    DeviceRules {
+        all: request.all_devices,
+        extra: request.device_rules.clone(),
+    }
+}
+
 fn cgroup_failure(error: &CgroupError) -> Failure {
     Failure::setup(chain(error))
 }
@@ -105,10 +132,7 @@ fn begin_cgroup(launch: &Launch, layout: Option<Layout>) -> Result<Begun, Failur
         Some(layout) => layout,
         None => Layout::detect().map_err(|error| cgroup_failure(&error))?,
     };
-    let rules = DeviceRules {
-        all: request.all_devices,
-        extra: request.device_rules.clone(),
-    };
+    let rules = device_rules(request);
     layout
         .begin(&request.parent, &request.id, &request.resources, &rules)
         .map_err(|error| cgroup_failure(&error))

@@ -104,7 +104,11 @@ pub enum VolumeError {
 
 type Result<T> = std::result::Result<T, VolumeError>;
 
-fn check(name: &str) -> Result<()> {
+/// Whether a volume can have this name.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check(name: &str) -> Result<()> {
     types::volume_flag::check_volume_name(name)
         .map_err(|error| VolumeError::Name(error.to_string()))
 }

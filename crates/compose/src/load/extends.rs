@@ -96,6 +96,8 @@ impl Loader<'_> {
     ) -> Step<(Map, Resets)> {
         let group = context.group;
         let source = local(file, &group.place.absolute, extends.at)?;
+        // Who asks for it is to blame, not the file that is not there.
+        self.is_readable(&source.path, extends.at)?;
         let directory = places::directory(&source.path);
         let written = places::relative(&group.place.absolute, &directory);
         let mode = Mode {

@@ -57,6 +57,9 @@ impl Loader<'_> {
             );
             return Err(Fault::at(at, text));
         }
+        for source in &sources {
+            self.is_readable(&source.path, at)?;
+        }
         let absolute = match include.directory.as_str() {
             "" => places::directory(main),
             directory => types::lexical_path::absolute(directory, &group.place.absolute),

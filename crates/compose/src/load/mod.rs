@@ -262,9 +262,7 @@ impl<'a> Loader<'a> {
             Some(content) => content.clone(),
             None => self.read(&source.path, yaml::YAML_BYTES_MAX, at)?,
         };
-        let text =
-            String::from_utf8(content).map_err(|_| Fault::at(at, "the file is not UTF-8 text"))?;
-        Ok((file, text))
+        Ok((file, text_of(content, at)?))
     }
 
     fn register(&self, path: &str) -> u16 {
@@ -278,18 +276,18 @@ impl<'a> Loader<'a> {
     }
 
     fn read(&self, path: &str, bytes_max: usize, at: Mark) -> Step<Vec<u8>> {
-        let wrong = match self.files.kind(path) {
-            FileKind::File => None,
-            FileKind::Missing => Some("no such file or directory"),
-            FileKind::Directory => Some("is a directory"),
-            FileKind::Other => Some("is not a regular file"),
-        };
-        if let Some(wrong) = wrong {
-            return Err(Fault::at(at, format!("open {path}: {wrong}")));
-        }
+        self.is_readable(path, at)?;
         self.files
             .read(path, bytes_max)
             .map_err(|error| Fault::at(at, format!("open {path}: {error}")))
+    }
+
+    /// Whether a path is a file, asked before it is opened.
+    pub(super) fn is_readable(&self, path: &str, at: Mark) -> Step<()> {
+        match wrong(self.files.kind(path)) {
+            Some(wrong) => Err(Fault::at(at, format!("open {path}: {wrong}"))),
+            None => Ok(()),
+        }
     }
 
     /// Reads env files over each other, `outer` answering before them.
@@ -317,10 +315,11 @@ impl<'a> Loader<'a> {
         match self.files.kind(path) {
             FileKind::File => {}
             kind => {
-                let text = match kind {
-                    FileKind::Missing => format!("couldn't find env file: {path}"),
-                    FileKind::Directory => format!("{path} is a directory"),
-                    _ => format!("{path} is not a regular file"),
+                let text = match (kind, wrong(kind)) {
+                    (FileKind::Missing, _) | (_, None) => {
+                        format!("couldn't find env file: {path}")
+                    }
+                    (_, Some(wrong)) => format!("{path} {wrong}"),
                 };
                 return Err(Fault {
                     at,
@@ -329,9 +328,8 @@ impl<'a> Loader<'a> {
             }
         }
         let file = Mark::file(self.register(path));
-        let content = self.read(path, dotenv::ENV_FILE_BYTES_MAX, file)?;
-        let text = String::from_utf8(content)
-            .map_err(|_| Fault::at(file, "the file is not UTF-8 text"))?;
+        let content = self.read(path, dotenv::ENV_FILE_BYTES_MAX, at.unwrap_or(file))?;
+        let text = text_of(content, file)?;
         dotenv::parse(&text, vars, outer).map_err(|error| {
             let (line, column) = (error.line, 1);
             Fault::at(
@@ -354,6 +352,7 @@ impl<'a> Loader<'a> {
     ) -> Step<()> {
         let file = Mark::file(self.register(path));
         let content = self.read(path, dotenv::ENV_FILE_BYTES_MAX, at.unwrap_or(file))?;
+        let content = text_of(content, file)?.into_bytes();
         let lookup = |name: &str| vars.get(name).cloned();
         let pairs = types::env::parse_env_file(&content, lookup)
             .map_err(|error| Fault::at(file, error.to_string()))?;
@@ -363,6 +362,45 @@ impl<'a> Loader<'a> {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a path that is no file.
+fn wrong(kind: FileKind) -> Option<&'static str> {
+    match kind {
+        FileKind::File => None,
+        FileKind::Missing => Some("no such file or directory"),
+        FileKind::Directory => Some("is a directory"),
+        FileKind::Loop => Some("is a symbolic link that leads back to itself"),
+        FileKind::Other => Some("is not a regular file"),
+    }
+}
+
+/// The content of a file as text; a fault has the place of the first byte that is none.
+fn text_of(content: Vec<u8>, file: Mark) -> Step<String> {
+    let (at, text) = match std::str::from_utf8(&content) {
+        Err(error) => (error.valid_up_to(), "the file is not UTF-8 text"),
+        Ok(text) => match text.find('\0') {
+            Some(at) => (at, "a NUL byte is no text"),
+            None => return Ok(String::from_utf8(content).unwrap_or_default()),
+        },
+    };
+    let before = String::from_utf8_lossy(&content[..at]);
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |line| line.chars().count())
+        + 1;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let (line, column) = (number(line), number(column));
+    Err(Fault::at(
+        Mark {
+            line,
+            column,
+            ..file
+        },
+        text,
+    ))
 }
 
 /// A file of this machine; what lies elsewhere is refused by name.

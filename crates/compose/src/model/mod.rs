@@ -78,6 +78,9 @@ pub struct Project {
     /// The variables that files may use.
     #[serde(skip)]
     pub environment: BTreeMap<String, String>,
+    /// Where each service, network and volume (`networks.front`) is said: file, line and column.
+    #[serde(skip)]
+    pub places: BTreeMap<String, (String, u32, u32)>,
     /// Services whose profiles are not on, or that were not chosen.
     #[serde(skip)]
     pub disabled: BTreeMap<String, Service>,
@@ -92,6 +95,14 @@ impl Project {
         for service in self.services.values_mut().chain(self.disabled.values_mut()) {
             service.env_file.clear();
             service.label_file.clear();
+        }
+    }
+
+    /// An error text with the place of what it is about (`networks`, `front`), where that is known.
+    pub fn placed(&self, section: &str, name: &str, text: &str) -> String {
+        match self.places.get(&format!("{section}.{name}")) {
+            Some((file, line, column)) => format!("{file}:{line}:{column}: {text}"),
+            None => text.to_owned(),
         }
     }
 

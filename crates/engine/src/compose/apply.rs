@@ -172,6 +172,7 @@ impl Engine {
         request: Request<'_>,
         tell: &mut dyn Audience,
     ) -> Result<Vec<String>, EngineError> {
+        self.rehearse(&request)?;
         let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for container in request
             .observed
@@ -621,7 +622,7 @@ enum Advance {
 const SECCOMP_BYTES_MAX: u64 = 1 << 20;
 
 /// `seccomp=FILE` is read; the engine takes the content.
-fn read_seccomp(options: &mut [String], directory: &str) -> Result<(), EngineError> {
+pub(super) fn read_seccomp(options: &mut [String], directory: &str) -> Result<(), EngineError> {
     for option in options {
         let Some(path) = option
             .strip_prefix("seccomp=")

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use ::compose::{FileKind, Files};
+use rustix::io::Errno;
 
 /// The files of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +15,9 @@ impl Files for HostFiles {
             Ok(data) if data.is_file() => FileKind::File,
             Ok(data) if data.is_dir() => FileKind::Directory,
             Ok(_) => FileKind::Other,
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                FileKind::Loop
+            }
             Err(_) => FileKind::Missing,
         }
     }
@@ -23,7 +27,10 @@ impl Files for HostFiles {
         let file = std::fs::File::open(path)?;
         file.take(bytes_max as u64 + 1).read_to_end(&mut content)?;
         if content.len() > bytes_max {
-            return Err(io::Error::other("the file is too large"));
+            return Err(io::Error::other(format!(
+                "the file is larger than {} MiB",
+                bytes_max >> 20
+            )));
         }
         Ok(content)
     }

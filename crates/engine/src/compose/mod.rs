@@ -10,11 +10,13 @@ mod files;
 mod hooks;
 mod injected;
 mod pre_start;
+mod rehearse;
 pub mod watch;
 
 use std::collections::BTreeMap;
 
 use ::compose::container::{self as names, labels};
+use ::compose::model::{Network, Volume};
 use ::compose::plan::{Observed, ObservedContainer, ObservedNetwork, ObservedVolume};
 pub use ::compose::*;
 use storage::containers::StoredContainer;
@@ -103,39 +105,7 @@ impl Engine {
         let Some(network) = project.networks.get(key) else {
             return Ok(());
         };
-        if network.enable_ipv4 == Some(false) {
-            return Err(EngineError::invalid(format!(
-                "networks.{key}.enable_ipv4: networks without IPv4 are not supported"
-            )));
-        }
-        if !matches!(network.ipam.driver.as_str(), "" | "default") {
-            return Err(EngineError::invalid(format!(
-                "networks.{key}.ipam.driver: there is no driver {:?}, only \"default\"",
-                network.ipam.driver
-            )));
-        }
-        let mut all = network.labels.0.clone();
-        all.extend(project_labels(project));
-        all.insert(labels::NETWORK.to_owned(), key.to_owned());
-        all.insert(labels::CONFIG_HASH.to_owned(), network_hash(network));
-        let subnets = network.ipam.config.iter().map(|pool| SubnetRequest {
-            subnet: pool.subnet.clone(),
-            gateway: pool.gateway.clone(),
-            ip_range: pool.ip_range.clone(),
-            auxiliary: pool.aux_addresses.0.clone(),
-        });
-        let created = self.create_network(NetworkRequest {
-            name: network.name.clone(),
-            driver: network.driver.clone(),
-            subnets: subnets.collect(),
-            internal: network.internal,
-            ipv6: network.enable_ipv6.unwrap_or_default(),
-            attachable: network.attachable,
-            options: network.driver_opts.0.clone(),
-            ipam_options: network.ipam.options.0.clone(),
-            labels: all,
-        });
-        match created {
+        match self.create_network(network_request(project, key, network)?) {
             Ok(_) => Ok(()),
             // Another command of the same project was faster.
             Err(_)
@@ -158,17 +128,8 @@ impl Engine {
         let Some(volume) = project.volumes.get(key) else {
             return Ok(());
         };
-        let mut all = volume.labels.0.clone();
-        all.extend(project_labels(project));
-        all.insert(labels::VOLUME.to_owned(), key.to_owned());
-        all.insert(labels::CONFIG_HASH.to_owned(), volume_hash(volume));
-        self.create_volume(VolumeRequest {
-            name: volume.name.clone(),
-            driver: volume.driver.clone(),
-            options: volume.driver_opts.0.clone(),
-            labels: all,
-        })
-        .map(|_| ())
+        self.create_volume(volume_request(project, key, volume))
+            .map(|_| ())
     }
 
     /// The names of networks that a project made.
@@ -199,6 +160,60 @@ impl Engine {
                 .is_some_and(|project| project == name)
         });
         Ok(own.map(|volume| volume.name).collect())
+    }
+}
+
+/// What a project asks for as its network.
+fn network_request(
+    project: &Project,
+    key: &str,
+    network: &Network,
+) -> Result<NetworkRequest, EngineError> {
+    if network.enable_ipv4 == Some(false) {
+        return Err(EngineError::invalid(format!(
+            "networks.{key}.enable_ipv4: networks without IPv4 are not supported"
+        )));
+    }
+    if !matches!(network.ipam.driver.as_str(), "" | "default") {
+        return Err(EngineError::invalid(format!(
+            "networks.{key}.ipam.driver: there is no driver {:?}, only \"default\"",
+            network.ipam.driver
+        )));
+    }
+    let mut all = network.labels.0.clone();
+    all.extend(project_labels(project));
+    all.insert(labels::NETWORK.to_owned(), key.to_owned());
+    all.insert(labels::CONFIG_HASH.to_owned(), network_hash(network));
+    let subnets = network.ipam.config.iter().map(|pool| SubnetRequest {
+        subnet: pool.subnet.clone(),
+        gateway: pool.gateway.clone(),
+        ip_range: pool.ip_range.clone(),
+        auxiliary: pool.aux_addresses.0.clone(),
+    });
+    Ok(NetworkRequest {
+        name: network.name.clone(),
+        driver: network.driver.clone(),
+        subnets: subnets.collect(),
+        internal: network.internal,
+        ipv6: network.enable_ipv6.unwrap_or_default(),
+        attachable: network.attachable,
+        options: network.driver_opts.0.clone(),
+        ipam_options: network.ipam.options.0.clone(),
+        labels: all,
+    })
+}
+
+/// What a project asks for as its volume.
+fn volume_request(project: &Project, key: &str, volume: &Volume) -> VolumeRequest {
+    let mut all = volume.labels.0.clone();
+    all.extend(project_labels(project));
+    all.insert(labels::VOLUME.to_owned(), key.to_owned());
+    all.insert(labels::CONFIG_HASH.to_owned(), volume_hash(volume));
+    VolumeRequest {
+        name: volume.name.clone(),
+        driver: volume.driver.clone(),
+        options: volume.driver_opts.0.clone(),
+        labels: all,
     }
 }
 

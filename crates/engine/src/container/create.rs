@@ -309,7 +309,7 @@ fn merge_healthcheck(spec: &mut ContainerSpec, image: &ContainerDefaults) {
     }
 }
 
-fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
+pub(crate) fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
     let words = spec
         .entrypoint
         .iter()
@@ -324,6 +324,18 @@ fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
 
 /// Refuses what could only fail at start, so that nothing half-made is left.
 fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
+    check_values(spec)?;
+    for bind in &spec.binds {
+        make_bind_source(bind)?;
+    }
+    for mount in &spec.mounts {
+        check_bind_source(mount)?;
+    }
+    Ok(())
+}
+
+/// The same without a look at the host's files.
+pub(crate) fn check_values(spec: &ContainerSpec) -> Result<(), EngineError> {
     SecurityOptions::parse(&spec.security_opt)?;
     super::log_options::log_options(spec)?;
     if !spec.working_dir.is_empty() && !spec.working_dir.starts_with('/') {
@@ -351,16 +363,22 @@ fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
             "a NUL byte cannot be passed to a program: {what} {shown:?}"
         )));
     }
-    for bind in &spec.binds {
-        make_bind_source(bind)?;
-    }
     for mount in &spec.mounts {
         if mount.kind != types::mount::MountKind::Volume {
             super::options::mount_of(mount)?;
         }
-        check_bind_source(mount)?;
     }
     Ok(())
+}
+
+/// A bind's source that is not there and shall not be made.
+pub(crate) fn check_sources(spec: &ContainerSpec) -> Result<(), EngineError> {
+    let makes = |mount: &types::mount::MountSpec| {
+        let bind = mount.bind.as_ref();
+        bind.is_some_and(|bind| bind.create_mountpoint)
+    };
+    let mut mounts = spec.mounts.iter().filter(|mount| !makes(mount));
+    mounts.try_for_each(check_bind_source)
 }
 
 /// `-v` makes a missing directory of the host, as Docker does.

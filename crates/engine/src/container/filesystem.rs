@@ -4,7 +4,7 @@
 //! detached: nothing is attached in the host's namespace. Every path of the container resolves
 //! beneath that root, whatever links it holds and whoever swaps them meanwhile (CVE-2018-15664).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +21,7 @@ use sys::rootfs::Dir;
 use sys::{Context, SysError};
 use types::state::Status;
 
+use super::mounted_files::Source;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::error::text;
@@ -109,6 +110,19 @@ impl Engine {
         Err(EngineError::conflict(format!(
             "container {key} starts and ends all the time; try again"
         )))
+    }
+
+    /// The source of the mount that a path lies in, where the container's root is not the running one's.
+    pub(super) fn within(
+        &self,
+        mounted: &Mounted,
+        path: &str,
+    ) -> Result<Option<Source>, EngineError> {
+        let status = mounted.stored.state.status;
+        match status.is_live() && status != Status::Restarting {
+            true => Ok(None),
+            false => self.source_of(&mounted.stored, path),
+        }
     }
 
     /// `None`: it was started meanwhile.
@@ -213,16 +227,26 @@ impl Engine {
         sink: &mut dyn Write,
     ) -> Result<u64, EngineError> {
         let mounted = self.mounted(key, Access::Read)?;
-        let place = locate(&mounted.root, source, follow, &mounted.stored.record.name)?;
-        self.announce(&mounted.stored.record, "archive-path", &[]);
-        let own = place.name.to_string_lossy().into_owned();
+        let within = self.within(&mounted, source)?;
+        let (root, path) = match &within {
+            Some(within) => (&within.root, within.path.as_str()),
+            None => (&mounted.root, source),
+        };
+        let record = &mounted.stored.record;
+        let place = locate(root, path, follow).ok_or_else(|| {
+            EngineError::invalid(format!(
+                "Could not find the file {source} in container {}",
+                record.name
+            ))
+        })?;
+        self.announce(record, "archive-path", &[]);
+        let own = own_name(source).to_string_lossy().into_owned();
         let name = rename.unwrap_or(&own);
         if place.is_root || place.contents_only {
-            let directory = open_directory(&mounted.root, &place.path)?;
-            let prefix = if place.contents_only {
-                String::new()
-            } else {
-                format!("{name}/")
+            let directory = open_directory(root, &place.path)?;
+            let prefix = match place.contents_only {
+                true => "",
+                false => name,
             };
             let options = PackOptions {
                 include_root: true,
@@ -232,8 +256,7 @@ impl Engine {
                 .map(|report| report.plain_bytes)
                 .map_err(|error| text("copy", &error));
         }
-        let (parent, base) = mounted
-            .root
+        let (parent, base) = root
             .open_parent(&place.path)
             .map_err(|error| text("copy", &error))?;
         pack_object(parent.as_fd(), &base, name.as_bytes(), sink, &plain())
@@ -259,6 +282,14 @@ impl Engine {
             ));
         }
         let mounted = self.mounted(key, Access::Write)?;
+        let within = self.within(&mounted, directory)?;
+        if within.as_ref().is_some_and(|within| within.read_only) {
+            return Err(EngineError::conflict("mounted volume is marked read-only"));
+        }
+        let (root, directory) = match &within {
+            Some(within) => (&within.root, within.path.as_str()),
+            None => (&mounted.root, directory),
+        };
         let options = UnpackOptions {
             mode: ApplyMode::Merged,
             whiteouts: Whiteouts::Literal,
@@ -268,7 +299,7 @@ impl Engine {
             owner: if keep_owner { None } else { Some((0, 0)) },
             ..UnpackOptions::default()
         };
-        unpack(source, &mounted.root, &options).map_err(|error| text("copy", &error))?;
+        unpack(source, root, &options).map_err(|error| text("copy", &error))?;
         self.announce(&stored.record, "extract-to-dir", &[]);
         Ok(())
     }
@@ -294,7 +325,12 @@ impl Engine {
     /// Docker's words where it does not exist.
     pub fn path_kind(&self, key: &str, path: &str) -> Result<Option<PathKind>, EngineError> {
         let mounted = self.mounted(key, Access::Read)?;
-        match mounted.root.metadata(Path::new(path)) {
+        let within = self.within(&mounted, path)?;
+        let stat = match &within {
+            Some(within) => within.root.metadata(Path::new(&within.path)),
+            None => mounted.root.metadata(Path::new(path)),
+        };
+        match stat {
             Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => PathKind::Directory,
                 _ => PathKind::File,
@@ -370,23 +406,27 @@ pub enum FollowLink {
 
 struct Place {
     path: PathBuf,
-    name: std::ffi::OsString,
     is_root: bool,
     contents_only: bool,
 }
 
-fn locate(root: &Dir, source: &str, follow: FollowLink, name: &str) -> Result<Place, EngineError> {
-    let missing = || {
-        EngineError::invalid(format!(
-            "Could not find the file {source} in container {name}"
-        ))
-    };
-    let contents_only = source.ends_with("/.") || source == ".";
+/// A path without what says that its content is meant.
+fn bare(source: &str) -> PathBuf {
     let trimmed = source.trim_end_matches("/.").trim_end_matches('/');
-    let mut path = PathBuf::from(format!("/{}", trimmed.trim_start_matches('/')));
-    let own_name = path
+    PathBuf::from(format!("/{}", trimmed.trim_start_matches('/')))
+}
+
+/// What a copy of a path is called.
+fn own_name(source: &str) -> OsString {
+    bare(source)
         .file_name()
-        .map_or_else(|| "/".into(), OsStr::to_os_string);
+        .map_or_else(|| "/".into(), OsStr::to_os_string)
+}
+
+/// `None`: there is nothing.
+fn locate(root: &Dir, source: &str, follow: FollowLink) -> Option<Place> {
+    let contents_only = source.ends_with("/.") || source == ".";
+    let mut path = bare(source);
     if follow == FollowLink::Yes || contents_only || source.ends_with('/') {
         for _ in 0..LINKS_MAX {
             let Ok(target) = root.read_link(&path) else {
@@ -396,11 +436,10 @@ fn locate(root: &Dir, source: &str, follow: FollowLink, name: &str) -> Result<Pl
             path = parent.join(target);
         }
     }
-    root.symlink_metadata(&path).map_err(|_| missing())?;
+    root.symlink_metadata(&path).ok()?;
     let is_root = path == Path::new("/");
-    Ok(Place {
+    Some(Place {
         path,
-        name: own_name,
         is_root,
         contents_only,
     })

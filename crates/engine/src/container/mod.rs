@@ -19,3 +19,4 @@ pub(crate) mod facts;
 pub(crate) mod files;
 mod links;
 mod log_options;
+mod mounted_files;

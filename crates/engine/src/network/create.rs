@@ -56,19 +56,7 @@ impl Engine {
     /// A name that is taken or reserved, an unknown driver or option, subnets that are malformed or
     /// overlap.
     pub fn create_network(&self, request: NetworkRequest) -> Result<NetworkRecord, EngineError> {
-        check_network_name(&request.name)?;
-        let name = &request.name;
-        if name == DEFAULT || name == "default" || PREDEFINED.contains(&name.as_str()) {
-            return Err(EngineError::conflict(format!(
-                "operation is not permitted on predefined {name} network"
-            )));
-        }
-        if !matches!(request.driver.as_str(), "" | "bridge") {
-            return Err(EngineError::invalid(format!(
-                "plugin \"{}\" not found: Caisson has the network driver bridge",
-                request.driver
-            )));
-        }
+        self.check_network_request(&request)?;
         let id = crate::container::create::new_id();
         let options = NetworkOptions::parse(&request.options)?;
         let bridge = match options.bridge {
@@ -100,6 +88,33 @@ impl Engine {
         drop(lock);
         self.announce_network(&record, "create", &[]);
         Ok(record)
+    }
+
+    /// Checks what does not depend on other networks.
+    pub(crate) fn check_network_request(
+        &self,
+        request: &NetworkRequest,
+    ) -> Result<(), EngineError> {
+        check_network_name(&request.name)?;
+        let name = &request.name;
+        if name == DEFAULT || name == "default" || PREDEFINED.contains(&name.as_str()) {
+            return Err(EngineError::conflict(format!(
+                "operation is not permitted on predefined {name} network"
+            )));
+        }
+        if !matches!(request.driver.as_str(), "" | "bridge") {
+            return Err(EngineError::invalid(format!(
+                "plugin \"{}\" not found: Caisson has the network driver bridge",
+                request.driver
+            )));
+        }
+        NetworkOptions::parse(&request.options)?;
+        for one in &request.subnets {
+            if !one.subnet.contains(':') || request.ipv6 {
+                subnet(one)?;
+            }
+        }
+        Ok(())
     }
 
     /// A bridge is one network's, and none that the host has already.

@@ -373,6 +373,21 @@ fn is_joined(hierarchy: &Hierarchy) -> bool {
     hierarchy.unified || !hierarchy.controllers.is_empty() || !hierarchy.at_root
 }
 
+/// Checks what is asked for as [`Layout::begin`] does, and makes nothing.
+///
+/// # Errors
+/// Limits that are refused.
+pub(crate) fn check(
+    parent: &str,
+    id: &str,
+    resources: &Resources,
+    rules: &DeviceRules,
+) -> Result<(), CgroupError> {
+    rules.check()?;
+    plan(resources, Purpose::Create)?;
+    Place::parse(parent, id).map(|_| ())
+}
+
 fn plan(resources: &Resources, purpose: Purpose) -> Result<Limits, CgroupError> {
     // Only `--cpus` needs to know.
     let cpus = if resources.nano_cpus == 0 {

@@ -179,7 +179,12 @@ pub(super) fn project_or_name(invocation: &Invocation) -> Result<Project, Failur
         .or_else(|| request.environment.get("COMPOSE_PROJECT_NAME").cloned());
     match engine::compose::load(&request, &HostFiles) {
         Ok(loaded) => Ok(loaded.project),
-        Err(error) => match name.filter(|_| request.files.is_empty() && error.file.is_none()) {
+        // Only files say what else would be wrong.
+        Err(error) => match name.filter(|name| {
+            request.files.is_empty()
+                && error.file.is_none()
+                && engine::compose::normalize_project_name(name) == *name
+        }) {
             Some(name) => Ok(Project {
                 name,
                 ..Project::default()

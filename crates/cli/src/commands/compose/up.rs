@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use engine::compose::apply::{self, Audience, Phase, ServiceImage};
 use engine::compose::container::labels;
+use engine::compose::model::Service;
 use engine::compose::plan::{Action, Observed, Plan, PlanOptions, Recreate, Step, plan};
-use engine::compose::{Project, label};
+use engine::compose::{CONTAINERS_MAX, Project, label};
 use engine::container::stop::WaitFor;
 use engine::{Engine, EngineError};
 
@@ -163,6 +164,12 @@ fn apply_scales(project: &mut Project, scales: &BTreeMap<String, i64>) -> Result
             )));
         }
         service.scale = Some(*number);
+    }
+    let all = project.services.values();
+    if all.map(Service::replicas).fold(0, i64::saturating_add) > CONTAINERS_MAX {
+        return Err(Failure::text(format!(
+            "a project has at most {CONTAINERS_MAX} containers"
+        )));
     }
     Ok(())
 }
