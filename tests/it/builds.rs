@@ -205,3 +205,93 @@ EOF
         # Another name, another cache.
         build --no-cache --build-arg BUILDKIT_CACHE_MOUNT_NS=one ctx && exit 7; build --no-cache --build-arg BUILDKIT_CACHE_MOUNT_NS=two ctx || { cat log; exit 8; }"#;
 }
+
+/// `interrupt.py WORD ARGUMENTS` builds on a terminal of its own and types Ctrl-C once the word was seen: a
+/// terminal signals all processes of its foreground at once, unlike `kill`.
+const INTERRUPT: &str = r#"
+cat > interrupt.py <<'EOP'
+import os, pty, re, select, sys, time
+word, arguments = sys.argv[1].encode(), sys.argv[2:]
+# The step before is hashed and synced while this one runs.
+kept = lambda: len([name for name in os.listdir("root/cache/steps") if not name.endswith(".lock")]) if os.path.isdir("root/cache/steps") else 0
+before = kept()
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("caisson", ["caisson", "build", *arguments])
+seen, typed, end = b"", False, time.monotonic() + 60
+while True:
+    if time.monotonic() > end:
+        print("never:", word, seen.decode(errors="replace")); os.kill(pid, 9); sys.exit(90)
+    if select.select([terminal], [], [], 0.2)[0]:
+        try: data = os.read(terminal, 65536)
+        except OSError: data = b""
+        if not data: break
+        seen += data
+    if not typed and re.search(word, seen) and (kept() > before or "KEPT" not in os.environ) and os.path.exists(os.environ.get("UNTIL", ".")):
+        os.write(terminal, b"\x03"); typed, end = True, time.monotonic() + 15
+_, status = os.waitpid(pid, 0)
+print(seen.decode(errors="replace"))
+if not typed: print("it ended before"); sys.exit(91)
+# What a shell shows as 130.
+sys.exit(0 if os.WIFSIGNALED(status) and os.WTERMSIG(status) == 2 else 92)
+EOP
+    groups() { find /sys/fs/cgroup -depth -type d -path "*$1*" 2>/dev/null; }
+    # Nothing of a step is left, without another command's help; then the next command takes the rest away.
+    gone() {
+        waits sh -c '! pgrep -f "^sleep 98765"' && waits sh -c "! grep -qs $PWD/root /proc/[0-9]*/mountinfo" || return 1
+        [ -z "$(caisson images -q half)" ] && [ -z "$(caisson ps -aq)" ] || return 1
+        caisson images >/dev/null; [ -z "$(ls run/containers 2>/dev/null)$(ls root/containers 2>/dev/null)" ]
+    }
+"#;
+
+#[test]
+fn a_build_that_is_interrupted_at_the_terminal_leaves_what_it_had_finished_and_nothing_else() {
+    if can_run() {
+        builds(&format!("{INTERRUPT}\n{INTERRUPTED}"));
+    }
+}
+
+const INTERRUPTED: &str = r#"
+mkdir -p run_ copy; links=$(ip -o link | wc -l)
+printf 'FROM busybox\nRUN echo kept > /kept\nRUN echo runs-$((1+1)); trap "" INT; sleep 98765\n' > run_/Dockerfile
+# A step that ignores the signal, in each kind of progress, on each kind of network.
+for flags in '--progress plain --network host' '--progress tty --network none' '--progress rawjson --network default'; do
+    KEPT=1 python3 interrupt.py 'runs-2' $flags -t half run_ > o || { echo "$flags: $?"; cat o; exit 2; }
+    gone || { cat o; exit 3; }
+    waits sh -c "[ \$(ip -o link | grep -vc caisson) -le $links ]" || { ip link; exit 4; }
+    build --explain $flags --progress plain run_; [ "$(missed)" = 1 ] || { cat log; exit 5; }
+done
+# While files are copied: the image of before is still the one of that name.
+head -c 60000000 /dev/zero | (cd copy && split -a 4 -b 20000)
+printf 'FROM busybox\nRUN echo kept > /kept\n' > copy/Dockerfile; build -t whole copy || exit 6; id=$(caisson images -q whole)
+printf 'COPY . /files\nRUN true\n' >> copy/Dockerfile
+python3 interrupt.py 'COPY . /files' -t whole --network none copy > o || { echo $?; cat o; exit 7; }
+gone && [ "$(caisson images -q whole)" = $id ] || exit 8
+build -t whole copy && [ "$(missed)" -le 2 ] && grep -q CACHED log && [ "$(caisson run --rm $N whole sh -c 'ls /files | wc -l')" = 3001 ] || { cat log; exit 9; }
+# While a base is fetched from a registry that stops in the middle of a layer.
+cat > registry.py <<'EOP'
+import hashlib, http.server, io, json, tarfile, time
+archive = io.BytesIO()
+with tarfile.open(fileobj=archive, mode="w") as tar:
+    member = tarfile.TarInfo("large"); member.size = 200000; tar.addfile(member, io.BytesIO(bytes(200000)))
+layer, config = archive.getvalue(), b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:' + b"0" * 64 + b'"]}}'
+sha = lambda b: "sha256:" + hashlib.sha256(b).hexdigest()
+manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": sha(config), "size": len(config)}, "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": sha(layer), "size": len(layer)}]}).encode()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body, kind = (manifest, "application/vnd.oci.image.manifest.v1+json") if "/manifests/" in self.path else (config if sha(config) in self.path else layer, "application/octet-stream")
+        self.send_response(200); self.send_header("Content-Type", kind); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        if self.command == "GET" and body is layer:
+            self.wfile.write(body[:50000]); self.wfile.flush(); open("stuck", "w").close(); time.sleep(100)
+        elif self.command == "GET": self.wfile.write(body)
+    do_HEAD = do_GET
+    def log_message(self, *a): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler); server.daemon_threads = True
+open("port", "w").write(str(server.server_port)); server.serve_forever()
+EOP
+python3 registry.py & server=$!; waits test -s port
+printf "FROM 127.0.0.1:$(cat port)/base\nRUN true\n" > run_/Dockerfile
+UNTIL=stuck python3 interrupt.py '' -t half run_ > o; code=$?; kill $server; wait
+[ $code = 0 ] || { echo $code; cat o; exit 10; }
+gone && [ -z "$(caisson images -q "127.0.0.1:$(cat port)/base")" ] || exit 11
+printf 'FROM busybox\nRUN echo kept > /kept\n' > run_/Dockerfile; build -t next run_ && [ -z "$(ls root/tmp)" ] || { cat log; ls -R root/tmp; exit 12; }"#;
