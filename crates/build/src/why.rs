@@ -7,9 +7,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use types::digest::Digest;
+use types::excerpt::excerpt;
 
 use crate::graph::{Op, Step};
 use crate::key;
+
+/// So much of an instruction is shown: one with a here-document may be long.
+const SHOWN_BYTES_MAX: usize = 512;
 
 /// What an earlier build looked at, in the order of its steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -128,7 +132,9 @@ impl std::fmt::Display for Cause {
             Self::Ignored => f.write_str("the cache is not asked (--no-cache)"),
             Self::First => f.write_str("first build of these files here"),
             Self::Files { .. } => f.write_str("the copied files changed"),
-            Self::Before { step, cause } => write!(f, "{step} before it: {cause}"),
+            Self::Before { step, cause } => {
+                write!(f, "{} before it: {cause}", excerpt(step, SHOWN_BYTES_MAX))
+            }
             Self::Base {
                 reference,
                 old,
@@ -140,6 +146,7 @@ impl std::fmt::Display for Cause {
                 short(new)
             ),
             Self::Instruction { old, new } => {
+                let [old, new] = [old, new].map(|text| excerpt(text, SHOWN_BYTES_MAX));
                 write!(f, "instruction changed (was {old:?}, is {new:?})")
             }
             Self::Variable { old, new } => match (old, new) {

@@ -9,6 +9,7 @@ pub mod csv;
 pub mod digest;
 pub mod env;
 pub mod event;
+pub mod excerpt;
 pub mod filter;
 pub mod go_syntax;
 #[cfg(test)]

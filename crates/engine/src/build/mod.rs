@@ -47,6 +47,7 @@ use build::solve::{self, Mode, Options, Solved};
 use build::why::Trace;
 use storage::lease::Lease;
 use sys::atomic::Durability;
+use types::excerpt::excerpt;
 
 pub(crate) use attest::rpm;
 pub use attest::{Attestations, ProvenanceMode};
@@ -75,6 +76,8 @@ use worker::{BuildWorker, Tree};
 
 /// A document of what the last build looked at.
 const TRACE_BYTES_MAX: u64 = 64 << 20;
+/// So much of a program that failed is shown: a here-document may be long.
+const PROGRAM_BYTES_MAX: usize = 1024;
 /// Steps at once: more than processors, since many wait for the network or the disk.
 const WIDTH_MIN: usize = 4;
 
@@ -152,7 +155,7 @@ impl std::fmt::Display for StepFailure {
         write!(
             f,
             "process {} did not complete successfully: exit code: {}",
-            types::go_syntax::quote(&self.args.join(" ")),
+            types::go_syntax::quote(&excerpt(&self.args.join(" "), PROGRAM_BYTES_MAX)),
             self.code
         )
     }

@@ -235,7 +235,7 @@ fn fail(progress: &Progress, request: &BuildRequest, error: &EngineError) {
     progress.failed(*step, &text);
     let tail = progress.tail(*step);
     if !tail.is_empty() {
-        errors::complain(&format!("------\n > {name}:"));
+        errors::complain(&format!("------\n{}", Progress::heading(name)));
         tail.iter().for_each(|line| errors::complain(line));
         errors::complain("------");
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use engine::build::{BuildEvent, BuildObserver, Outcome, Stream};
 use engine::observer::Observer;
+use types::excerpt::excerpt;
 use types::reference::Reference;
 
 use crate::commands::progress as pulls;
@@ -18,6 +19,8 @@ use crate::output::template::escape_control;
 
 /// So many lines of a failed step are shown again.
 const TAIL_LINES: usize = 20;
+/// And so much of each of them, and of a step's name.
+const SHOWN_BYTES_MAX: usize = 1024;
 /// A program that writes no line end is shown in pieces.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
@@ -107,9 +110,9 @@ impl Progress {
     /// `[2/5] RUN make` is `[web 2/5] RUN make` among others, as Bake shows it.
     fn title(&self, name: &str) -> String {
         // A name that is several lines long is one of a here-document.
-        let line = name.lines().next().unwrap_or_default();
+        let line = excerpt(name.lines().next().unwrap_or_default(), SHOWN_BYTES_MAX);
         match (self.name.as_str(), line.strip_prefix('[')) {
-            ("", _) => line.to_owned(),
+            ("", _) => line.into_owned(),
             (own, Some(rest)) => format!("[{own} {rest}"),
             (own, None) => format!("[{own}] {line}"),
         }
@@ -165,6 +168,11 @@ impl Progress {
         let number = self.lock().number(step, &self.numbers);
         self.line(&format!("#{number} ERROR: {text}"));
         self.json(&serde_json::json!({ "vertex": number, "error": text }));
+    }
+
+    /// A step above the end of its output.
+    pub(crate) fn heading(name: &str) -> String {
+        escape_control(&format!(" > {}:", excerpt(name, SHOWN_BYTES_MAX))).into_owned()
     }
 
     /// The last lines of a step's output.
@@ -257,7 +265,7 @@ impl Progress {
             "data": text,
         }));
         let tail = state.tail.entry(step).or_default();
-        tail.push_back(line);
+        tail.push_back(excerpt(&line, SHOWN_BYTES_MAX).into_owned());
         if tail.len() > TAIL_LINES {
             tail.pop_front();
         }
@@ -270,6 +278,7 @@ fn step_document(
     outcome: Outcome<'_>,
     seconds: f64,
 ) -> serde_json::Value {
+    let name = excerpt(name, SHOWN_BYTES_MAX);
     let mut document = serde_json::json!({ "vertex": number, "name": name });
     match outcome {
         Outcome::Begun => {}
