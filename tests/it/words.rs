@@ -162,6 +162,11 @@ END
             caisson run --rm $N busybox true 2> e; damaged 125 "${made#*|}" run
             for verb in images 'inspect busybox' 'history busybox'; do caisson $verb > o 2> e; damaged 1 "${made#*|}" "$verb"; done
         done
+        # It does not hide the others, nor does the record of a name.
+        echo x > f; tar -cf f.tar f; caisson import f.tar other > /dev/null; caisson images > o 2> e; damaged 1 "${made#*|}" others; grep -q '^other ' o || exit 8
+        caisson system df > o 2> e && grep -q "the record of image $id is damaged" e && grep -q '^Images  *1 ' o || { cat o e; exit 9; }
+        name=$(ls $CAISSON_ROOT/refs/*busybox*); cp "$name" kept; : > "$name"; caisson images > o 2> e; [ $? = 1 ] && grep -q '^other ' o && grep -q '^caisson: the record of the image name in .* is damaged; ' e && [ $(wc -l < e) = 1 ] || { cat o e; exit 10; }
+        cp kept "$name"; caisson rmi other > /dev/null
         caisson load -i whole.tar > /dev/null && [ "$(caisson run --rm $N busybox echo whole)" = whole ] || exit 3
         : > $record; caisson rmi busybox > o 2> e || exit 4
         [ "$(head -2 o)" = "Untagged: busybox:latest

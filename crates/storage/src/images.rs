@@ -5,6 +5,7 @@
 //! derived: everything in it follows from the blobs. An image exists for users if a reference leads
 //! to it (see `refs`); a record that nothing leads to is garbage.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use crate::chain::ChainLink;
 use crate::error::{Result, StorageError};
 use crate::layers::LayerId;
 use crate::lease::Lease;
-use crate::store::{Store, encode, random_name, read_document, sync_directory};
+use crate::store::{Documents, Store, encode, random_name, read_document, sync_directory};
 
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// A config names at most some hundred layers and history entries.
@@ -81,6 +82,41 @@ pub struct ImageRecord {
     pub config: serde_json::Value,
 }
 
+/// What lists show of an image: a part of its [`ImageRecord`], read without the rest.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ImageSummary {
+    /// See [`ImageRecord::id`].
+    pub id: Digest,
+    /// See [`ImageRecord::size_bytes`].
+    pub size_bytes: u64,
+    /// See [`ImageRecord::created`].
+    #[serde(default)]
+    pub created: String,
+    /// Null where its config has none.
+    config: Option<SummaryConfig>,
+}
+
+impl ImageSummary {
+    /// Its labels.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self
+            .config
+            .as_ref()
+            .and_then(|config| config.labels.as_object());
+        let labels = labels.into_iter().flatten();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        labels
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct SummaryConfig {
+    #[serde(default, rename = "Labels")]
+    labels: serde_json::Value,
+}
+
 /// What an image is recorded from.
 #[derive(Clone, Debug)]
 pub struct NewImage {
@@ -110,18 +146,15 @@ impl Store {
     /// # Errors
     /// `No such image`, or where it cannot be read.
     pub fn image(&self, id: &Digest) -> Result<ImageRecord> {
-        let record = read_document(&self.image_path(id), RECORD_BYTES_MAX);
-        let record = record.map_err(|error| match error {
-            StorageError::Damaged { path, source } => StorageError::DamagedImage {
-                id: id.clone(),
-                path,
-                source,
-            },
-            other => other,
-        })?;
-        record.ok_or_else(|| StorageError::NoSuchImage {
-            name: id.to_string(),
-        })
+        found(read_document(&self.image_path(id), RECORD_BYTES_MAX), id)
+    }
+
+    /// Of many images what lists show: their directory is looked up once.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn image_summaries(&self) -> Result<ImageSummaries> {
+        Documents::open(self.path("images"), RECORD_BYTES_MAX).map(ImageSummaries)
     }
 
     /// The directories to mount for an image: absolute, topmost first.
@@ -246,7 +279,38 @@ impl Store {
     }
 
     fn image_path(&self, id: &Digest) -> PathBuf {
-        self.path("images")
-            .join(format!("{}-{}", id.algorithm().name(), id.hex()))
+        self.path("images").join(file_name(id))
     }
+}
+
+/// The directory of records. See [`Store::image_summaries`].
+#[derive(Debug)]
+pub struct ImageSummaries(Documents);
+
+impl ImageSummaries {
+    /// As [`Store::image`].
+    ///
+    /// # Errors
+    /// As [`Store::image`].
+    pub fn read(&mut self, id: &Digest) -> Result<ImageSummary> {
+        found(self.0.read(file_name(id).as_ref()), id)
+    }
+}
+
+fn file_name(id: &Digest) -> String {
+    format!("{}-{}", id.algorithm().name(), id.hex())
+}
+
+fn found<T>(record: Result<Option<T>>, id: &Digest) -> Result<T> {
+    let record = record.map_err(|error| match error {
+        StorageError::Damaged { path, source } => StorageError::DamagedImage {
+            id: id.clone(),
+            path,
+            source,
+        },
+        other => other,
+    })?;
+    record.ok_or_else(|| StorageError::NoSuchImage {
+        name: id.to_string(),
+    })
 }

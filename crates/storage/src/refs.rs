@@ -18,7 +18,7 @@ use types::reference::Reference;
 use crate::blobs::digest_of;
 use crate::error::{Result, StorageError};
 use crate::lease::ImagesLock;
-use crate::store::{Store, encode, read_document, sync_directory};
+use crate::store::{Documents, Store, encode, read_document, sync_directory};
 
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 /// Longer names are replaced by a hash: a file name holds 255 bytes, and writing adds a suffix.
@@ -86,18 +86,34 @@ impl Store {
     /// # Errors
     /// Where the directory or a record cannot be read.
     pub fn references(&self) -> Result<Vec<RefRecord>> {
+        let (records, damaged) = self.references_and_damage()?;
+        match damaged.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(records),
+        }
+    }
+
+    /// [`Self::references`] for lists: what cannot be read is told beside the others.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn references_and_damage(&self) -> Result<(Vec<RefRecord>, Vec<StorageError>)> {
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
         let directory = self.path("refs");
-        let mut records = Vec::new();
+        let mut documents = Documents::open(directory.clone(), RECORD_BYTES_MAX)?;
         for entry in std::fs::read_dir(&directory).on("list", directory.display())? {
-            let entry = entry.on("list", directory.display())?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            let name = entry.on("list", directory.display())?.file_name();
+            if name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            // One that goes while we list was never there.
-            records.extend(read_reference(&entry.path())?);
+            match documents.read(&name) {
+                // One that goes while we list was never there.
+                Ok(record) => records.extend(record),
+                Err(error) => damaged.push(as_reference(error)),
+            }
         }
-        records.sort_by(|a, b| (&a.reference, &a.image).cmp(&(&b.reference, &b.image)));
-        Ok(records)
+        records.sort_by(|a: &RefRecord, b| (&a.reference, &a.image).cmp(&(&b.reference, &b.image)));
+        Ok((records, damaged))
     }
 
     /// Makes `reference` mean `image`. An image that so loses its last name is kept without one.
@@ -326,10 +342,14 @@ fn file_name_of(text: &str) -> String {
 }
 
 fn read_reference(path: &Path) -> Result<Option<RefRecord>> {
-    read_document(path, RECORD_BYTES_MAX).map_err(|error| match error {
+    read_document(path, RECORD_BYTES_MAX).map_err(as_reference)
+}
+
+fn as_reference(error: StorageError) -> StorageError {
+    match error {
         StorageError::Damaged { path, source } => StorageError::DamagedReference { path, source },
         other => other,
-    })
+    }
 }
 
 /// The hexadecimal digits of something that may be an id.

@@ -15,6 +15,7 @@
 //! | `trash/` | what was removed and may come back; gone while empty | `trash` |
 //! | `containers/`, `names/`, `volumes/`, `networks/`, `cache/` | the other rooms' objects | – |
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -338,6 +339,49 @@ pub(crate) fn read_document<T: serde::de::DeserializeOwned>(
         })
 }
 
+/// A directory of JSON documents of ours that is read one after the other.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    path: PathBuf,
+    directory: OwnedFd,
+    bytes_max: u64,
+    buffer: Vec<u8>,
+}
+
+/// Records are smaller but for odd ones.
+const DOCUMENT_BYTES: usize = 16 << 10;
+
+impl Documents {
+    pub(crate) fn open(path: PathBuf, bytes_max: u64) -> Result<Self> {
+        let directory = atomic::open_directory(&path)?;
+        Ok(Self {
+            path,
+            directory,
+            bytes_max,
+            buffer: Vec::with_capacity(DOCUMENT_BYTES),
+        })
+    }
+
+    /// As [`read_document`].
+    pub(crate) fn read<T: serde::de::DeserializeOwned>(
+        &mut self,
+        name: &OsStr,
+    ) -> Result<Option<T>> {
+        match atomic::read_start_at(&self.directory, name, &mut self.buffer) {
+            Err(error) if error.errno == Errno::NOENT => return Ok(None),
+            Ok(()) if self.buffer.len() < self.buffer.capacity() => {
+                // What is cut is no document: braces are open.
+                if let Ok(document) = serde_json::from_slice(&self.buffer) {
+                    return Ok(Some(document));
+                }
+            }
+            _ => {}
+        }
+        // Large, or wrong: once more, to the end, and with words that name the place.
+        read_document(&self.path.join(name), self.bytes_max)
+    }
+}
+
 /// Sixteen hexadecimal digits that nobody else has.
 pub(crate) fn random_name() -> String {
     let mut bytes = [0_u8; 8];
@@ -448,6 +492,27 @@ pub(crate) mod tests {
     impl Drop for Scratch {
         fn drop(&mut self) {
             let _ = remove_tree(&self.base);
+        }
+    }
+
+    #[test]
+    fn documents_of_a_directory_are_read_whole_or_said_to_be_damaged() {
+        let scratch = Scratch::new();
+        let directory = scratch.store.path("images");
+        let mut documents = Documents::open(directory.clone(), 1 << 20).unwrap();
+        let mut read = |name: &str| documents.read::<Vec<u32>>(name.as_ref());
+        let long = format!("[{}1]", "1,".repeat(DOCUMENT_BYTES));
+        for (name, text) in [("a", "[1,2]"), ("b", &long), ("c", "[1,"), ("d", "")] {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
+        assert_eq!(read("a").unwrap(), Some(vec![1, 2]));
+        assert_eq!(read("b").unwrap().unwrap().len(), DOCUMENT_BYTES + 1);
+        // The long one leaves nothing for the next.
+        assert_eq!(read("a").unwrap(), Some(vec![1, 2]));
+        assert_eq!(read("none").unwrap(), None);
+        for damaged in ["c", "d"] {
+            let error = read(damaged).unwrap_err();
+            assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
         }
     }
 

@@ -143,12 +143,33 @@ pub fn read_limited(path: &Path, bytes_max: u64) -> Result<Vec<u8>, SysError> {
 /// As [`read_limited`].
 pub fn read_at_limited(
     directory: impl AsFd,
-    name: &str,
+    name: impl AsRef<Path>,
     bytes_max: u64,
 ) -> Result<Vec<u8>, SysError> {
+    let name = name.as_ref();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::openat(directory, name, flags, Mode::empty()).on("open", name)?;
-    read_fd_limited(File::from(fd), bytes_max, || name.to_string())
+    let fd =
+        rustix::fs::openat(directory, name, flags, Mode::empty()).on("open", name.display())?;
+    read_fd_limited(File::from(fd), bytes_max, || name.display().to_string())
+}
+
+/// The beginning of a small file beneath an open directory, as much as fits into `buffer`: all of it, for
+/// a file that is on a disk and fits. A failure in between looks like its end.
+///
+/// # Errors
+/// Where it cannot be opened or read.
+pub fn read_start_at(
+    directory: impl AsFd,
+    name: impl AsRef<Path>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), SysError> {
+    let name = name.as_ref();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd =
+        rustix::fs::openat(directory, name, flags, Mode::empty()).on("open", name.display())?;
+    buffer.clear();
+    rustix::io::read(fd, rustix::buffer::spare_capacity(buffer)).on("read", name.display())?;
+    Ok(())
 }
 
 fn read_fd_limited(

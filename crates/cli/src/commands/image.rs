@@ -8,7 +8,9 @@ use api::docker_json::container_inspect::GraphDriver;
 use api::docker_json::image_inspect::{DescriptorView, ImageView, image_inspect};
 use engine::image::builtin::BuiltinReport;
 use engine::image::remove::Removed;
-use engine::image::{self, list::ListOptions, pull::PullOptions, remove::RemoveOptions};
+use engine::image::{
+    self, ImageError, list::ListOptions, pull::PullOptions, remove::RemoveOptions,
+};
 use engine::{Engine, EngineError};
 use serde_json::Value;
 use types::filter::Filters;
@@ -23,6 +25,7 @@ use super::{fail_text, print_line, refuse_text};
 use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
+use crate::flags::parse::Program;
 use crate::output::rows::containers::ListFlags;
 use crate::output::rows::{Clock, images as rows, objects};
 use crate::run_flags::{PullPolicy, RunRequest};
@@ -241,19 +244,32 @@ pub(crate) fn images(engine: &Engine, invocation: &Invocation) -> ExitCode {
         name: matches.args.first().cloned(),
         filters,
     };
-    let all = match image::list::list(&engine.images(), &options) {
-        Ok(all) => all,
+    let list = match image::list::list(&engine.images(), &options) {
+        Ok(list) => list,
         Err(error) => return fail(invocation, &error.into()),
     };
     let config = ClientConfig::load();
     let mut flags = flags(invocation);
     flags.format = client_config::format(flags.format, &config.images_format);
-    super::print_list(rows::list(
-        &grouped(&all),
+    let code = super::print_list(rows::list(
+        &grouped(&list.rows),
         flags,
         matches.get_bool("digests"),
         &clock(),
-    ))
+    ));
+    match report_damage(invocation.program, list.damaged) {
+        true => ExitCode::from(1),
+        false => code,
+    }
+}
+
+/// Says what could not be listed; whether there was anything.
+fn report_damage(program: Program, damaged: Vec<ImageError>) -> bool {
+    let is_damaged = !damaged.is_empty();
+    for error in damaged {
+        errors::report(program, &error.into());
+    }
+    is_damaged
 }
 
 /// One row an image, with all its names, newest first as they came.
@@ -261,21 +277,20 @@ fn grouped(all: &[image::list::ImageRow]) -> Vec<rows::ImageRow> {
     let mut grouped: Vec<rows::ImageRow> = Vec::new();
     for one in all {
         let id = one.id.to_string();
-        let at = match grouped.iter().position(|row| row.id == id) {
-            Some(at) => at,
-            None => {
-                grouped.push(rows::ImageRow {
-                    id,
-                    created_s: one.created.map_or(0, Timestamp::unix_seconds),
-                    size_bytes: i64::try_from(one.size_bytes).unwrap_or(i64::MAX),
-                    shared_size_bytes: -1,
-                    containers: -1,
-                    ..rows::ImageRow::default()
-                });
-                grouped.len() - 1
-            }
+        // The rows of an image come one after the other.
+        if grouped.last().is_none_or(|row| row.id != id) {
+            grouped.push(rows::ImageRow {
+                id,
+                created_s: one.created.map_or(0, Timestamp::unix_seconds),
+                size_bytes: i64::try_from(one.size_bytes).unwrap_or(i64::MAX),
+                shared_size_bytes: -1,
+                containers: -1,
+                ..rows::ImageRow::default()
+            });
+        }
+        let Some(row) = grouped.last_mut() else {
+            continue;
         };
-        let row = &mut grouped[at];
         if let (Some(repository), Some(tag)) = (&one.repository, &one.tag) {
             row.repo_tags.push(format!("{repository}:{tag}"));
         }
@@ -356,13 +371,15 @@ pub(crate) fn removed_line_lower(line: &Removed) -> String {
     }
 }
 
-/// All images, and how many containers use each.
+/// All images that can be read, and how many containers use each.
 pub(crate) fn rows_with_users(
     engine: &Engine,
+    program: Program,
     containers: &[engine::StoredContainer],
 ) -> Result<Vec<rows::ImageRow>, EngineError> {
-    let all = image::list::list(&engine.images(), &ListOptions::default())?;
-    let mut rows = grouped(&all);
+    let list = image::list::list(&engine.images(), &ListOptions::default())?;
+    report_damage(program, list.damaged);
+    let mut rows = grouped(&list.rows);
     for row in &mut rows {
         let users = containers
             .iter()

@@ -11,6 +11,7 @@ use types::timestamp::Timestamp;
 use super::list;
 use crate::errors;
 use crate::flags::Invocation;
+use crate::flags::parse::Program;
 use crate::output::rows::Clock;
 use crate::output::rows::containers::ListFlags;
 use crate::output::rows::disk_usage::{CacheRow, DiskUsage, KeptRow, disk_usage};
@@ -18,7 +19,7 @@ use crate::output::rows::images::ImageRow;
 
 pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let clock = Clock::local(Timestamp::now().unix_ns() as i64);
-    let usage = match gather(engine, &clock) {
+    let usage = match gather(engine, invocation.program, &clock) {
         Ok(usage) => usage,
         Err(error) => {
             errors::report(invocation.program, &error);
@@ -38,9 +39,9 @@ pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
     ))
 }
 
-fn gather(engine: &Engine, clock: &Clock) -> Result<DiskUsage, EngineError> {
+fn gather(engine: &Engine, program: Program, clock: &Clock) -> Result<DiskUsage, EngineError> {
     let containers = engine.containers()?;
-    let mut images = super::image::rows_with_users(engine, &containers)?;
+    let mut images = super::image::rows_with_users(engine, program, &containers)?;
     let layers_bytes = share(engine, &mut images);
     let second = |text: &str| list::time_ns(text).map(|ns| ns / 1_000_000_000);
     let cache = engine.build_cache()?.into_iter().map(|record| CacheRow {

@@ -130,9 +130,9 @@ pub(super) fn template_text(format: &str) -> String {
 }
 
 /// Prints rows, each ended by a new line; tables have a line of titles even without rows.
-pub(crate) fn render(
+pub(crate) fn render<R: Context + 'static>(
     layout: Layout<'_>,
-    rows: impl IntoIterator<Item = Row>,
+    rows: impl IntoIterator<Item = R>,
 ) -> Result<String, FormatError> {
     let text = template_text(layout.format);
     let template = Template::parse(&text).map_err(FormatError::Parse)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use storage::images::ImageRecord;
+use storage::images::ImageSummary;
 use storage::refs::RefRecord;
 use types::digest::Digest;
 use types::filter::Filters;
@@ -44,11 +44,22 @@ pub struct ImageRow {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What `images` shows.
+#[derive(Debug, Default)]
+pub struct ImageList {
+    /// One row per name, the rows of an image one after the other.
+    pub rows: Vec<ImageRow>,
+    /// What cannot be listed: damaged records, with what to do about each.
+    pub damaged: Vec<ImageError>,
+}
+
 /// An image with all its names.
 #[derive(Clone, Debug)]
 pub(super) struct NamedImage {
-    pub(super) record: ImageRecord,
+    pub(super) summary: ImageSummary,
     pub(super) references: Vec<RefRecord>,
+    /// When it was made.
+    created: Option<Timestamp>,
 }
 
 impl NamedImage {
@@ -61,27 +72,6 @@ impl NamedImage {
         })
     }
 
-    pub(super) fn created(&self) -> Option<Timestamp> {
-        Timestamp::parse_rfc3339(&self.record.created).ok()
-    }
-
-    pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        let labels = self
-            .record
-            .config
-            .get("Labels")
-            .and_then(serde_json::Value::as_object);
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        labels
-            .map(|labels| {
-                labels
-                    .iter()
-                    .map(|(key, value)| (key.clone(), text(value)))
-                    .collect()
-            })
-            .unwrap_or_default()
-    }
-
     /// An image without a tag, whatever digests it is known by.
     pub(super) fn is_dangling(&self) -> bool {
         self.names().next().is_none()
@@ -89,13 +79,13 @@ impl NamedImage {
 
     fn rows(&self) -> Vec<ImageRow> {
         let row = |reference: Option<&Reference>, digest: Option<Digest>| ImageRow {
-            id: self.record.id.clone(),
+            id: self.summary.id.clone(),
             repository: reference.map(Reference::familiar_name),
             tag: reference.and_then(Reference::tag).map(str::to_owned),
             digest,
-            created: self.created(),
-            size_bytes: self.record.size_bytes,
-            labels: self.labels(),
+            created: self.created,
+            size_bytes: self.summary.size_bytes,
+            labels: self.summary.labels(),
         };
         let mut rows = Vec::new();
         for (reference, record) in self.names() {
@@ -122,14 +112,14 @@ impl NamedImage {
     }
 }
 
-/// Lists images, the newest first.
+/// Lists images, the newest first. A damaged record does not hide the others.
 ///
 /// # Errors
 /// A filter that is none, or where the store cannot be read.
-pub fn list(context: &ImageContext<'_>, options: &ListOptions) -> Result<Vec<ImageRow>> {
+pub fn list(context: &ImageContext<'_>, options: &ListOptions) -> Result<ImageList> {
     let filters = &options.filters;
     filters.check_keys(&FILTER_KEYS)?;
-    let images = all(context)?;
+    let (images, damaged) = all(context)?;
     let matcher = Matcher::new(context, filters, &images)?;
     let mut rows = Vec::new();
     for image in images.iter().filter(|image| matcher.accepts(image)) {
@@ -140,33 +130,42 @@ pub fn list(context: &ImageContext<'_>, options: &ListOptions) -> Result<Vec<Ima
             }
         }
     }
-    Ok(rows)
+    Ok(ImageList { rows, damaged })
 }
 
-/// Every image that a reference leads to, the newest first.
-pub(super) fn all(context: &ImageContext<'_>) -> Result<Vec<NamedImage>> {
+/// Every image that a reference leads to, the newest first, and what is wrong with those that cannot be
+/// read.
+pub(super) fn all(context: &ImageContext<'_>) -> Result<(Vec<NamedImage>, Vec<ImageError>)> {
+    let store = context.store();
+    let (references, damaged) = store.references_and_damage()?;
+    let mut damaged: Vec<ImageError> = damaged.into_iter().map(ImageError::from).collect();
     let mut by_image: BTreeMap<Digest, Vec<RefRecord>> = BTreeMap::new();
-    for record in context.store().references()? {
+    for record in references {
         by_image
             .entry(record.image.clone())
             .or_default()
             .push(record);
     }
     let mut images = Vec::with_capacity(by_image.len());
+    let mut summaries = store.image_summaries()?;
     for (id, references) in by_image {
-        match context.store().image(&id) {
-            Ok(record) => images.push(NamedImage { record, references }),
+        match summaries.read(&id) {
+            Ok(summary) => images.push(NamedImage {
+                created: Timestamp::parse_rfc3339(&summary.created).ok(),
+                summary,
+                references,
+            }),
             // Removed while we listed.
             Err(storage::StorageError::NoSuchImage { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => damaged.push(error.into()),
         }
     }
     images.sort_by(|a, b| {
-        b.created()
-            .cmp(&a.created())
-            .then(a.record.id.cmp(&b.record.id))
+        b.created
+            .cmp(&a.created)
+            .then_with(|| a.summary.id.cmp(&b.summary.id))
     });
-    Ok(images)
+    Ok((images, damaged))
 }
 
 /// The filters that concern an image as a whole.
@@ -191,8 +190,8 @@ impl<'a> Matcher<'a> {
             let mut times = Vec::new();
             for text in filters.values(key) {
                 let found = context.find(text)?;
-                let image = images.iter().find(|image| image.record.id == found.id);
-                times.extend(image.and_then(NamedImage::created));
+                let image = images.iter().find(|image| image.summary.id == found.id);
+                times.extend(image.and_then(|image| image.created));
                 bounds.insert(found.id);
             }
             Ok(times)
@@ -221,16 +220,21 @@ impl<'a> Matcher<'a> {
     }
 
     pub(super) fn accepts(&self, image: &NamedImage) -> bool {
-        let created = image.created().unwrap_or(Timestamp::ZERO);
+        let created = image.created.unwrap_or(Timestamp::ZERO);
         self.dangling
             .is_none_or(|dangling| image.is_dangling() == dangling)
             && self.before.is_none_or(|bound| created < bound)
             && self.since.is_none_or(|bound| created > bound)
             && self.until.is_none_or(|bound| created < bound)
-            && !self.bounds.contains(&image.record.id)
-            && self.filters.matches_labels("label", &image.labels())
+            && !self.bounds.contains(&image.summary.id)
+            && (!self.filters.contains("label")
+                || self
+                    .filters
+                    .matches_labels("label", &image.summary.labels()))
             && (!self.filters.contains("label!")
-                || !self.filters.matches_labels("label!", &image.labels()))
+                || !self
+                    .filters
+                    .matches_labels("label!", &image.summary.labels()))
     }
 }
 

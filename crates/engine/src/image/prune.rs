@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use storage::StorageError;
 use types::digest::Digest;
 use types::filter::Filters;
 
@@ -46,7 +47,7 @@ pub fn prune(
     let (chosen, _) = choose(context, options, &users)?;
     let mut report = PruneReport::default();
     for image in &chosen {
-        let id = &image.record.id;
+        let id = &image.summary.id;
         let untagged = image.names().count();
         store.remove_all_references(&lock, id)?;
         let actions = std::iter::repeat_n("untag", untagged).chain(["delete"]);
@@ -72,14 +73,8 @@ pub fn preview(
     users: &dyn Fn() -> Vec<ImageUser>,
 ) -> Result<PruneReport> {
     let (chosen, staying) = choose(context, options, &users())?;
-    let mut parts = BTreeMap::new();
-    chosen
-        .iter()
-        .for_each(|image| collect_parts(image, &mut parts));
-    let mut kept = BTreeMap::new();
-    staying
-        .iter()
-        .for_each(|image| collect_parts(image, &mut kept));
+    let parts = parts(context, &chosen)?;
+    let kept = self::parts(context, &staying)?;
     let own = parts.iter().filter(|(part, _)| !kept.contains_key(part));
     Ok(PruneReport {
         reclaimed_bytes: own.map(|(_, size)| size).sum(),
@@ -103,10 +98,16 @@ fn choose(
             filters.add(key, value)?;
         }
     }
-    let images = all(context)?;
+    let (images, damaged) = all(context)?;
+    // What it shares with the others is not known.
+    if let Some(error) = damaged.into_iter().next() {
+        return Err(error);
+    }
     let matcher = Matcher::new(context, &filters, &images)?;
     let goes = |image: &NamedImage| {
-        (every || image.is_dangling()) && !used.contains(&image.record.id) && matcher.accepts(image)
+        (every || image.is_dangling())
+            && !used.contains(&image.summary.id)
+            && matcher.accepts(image)
     };
     let chosen: Vec<bool> = images.iter().map(goes).collect();
     drop(matcher);
@@ -120,18 +121,29 @@ fn told(image: &NamedImage) -> Vec<Removed> {
     let names = image
         .names()
         .map(|(name, _)| Removed::Untagged(name.familiar()));
-    let deleted = Removed::Deleted(image.record.id.clone());
+    let deleted = Removed::Deleted(image.summary.id.clone());
     names.chain([deleted]).collect()
 }
 
 /// Bytes of layers and blobs, by what they are.
-fn collect_parts(image: &NamedImage, parts: &mut BTreeMap<(bool, Digest), u64>) {
-    let record = &image.record;
-    for layer in &record.layers {
-        parts.insert((true, layer.diff_id.clone()), layer.size_bytes);
+fn parts(
+    context: &ImageContext<'_>,
+    images: &[NamedImage],
+) -> Result<BTreeMap<(bool, Digest), u64>> {
+    let mut parts = BTreeMap::new();
+    for image in images {
+        let record = match context.store().image(&image.summary.id) {
+            // Removed while we looked.
+            Err(StorageError::NoSuchImage { .. }) => continue,
+            record => record?,
+        };
+        for layer in &record.layers {
+            parts.insert((true, layer.diff_id.clone()), layer.size_bytes);
+        }
+        let blobs = record.layers.iter().filter_map(|layer| layer.blob.as_ref());
+        for blob in blobs.chain(&record.manifest) {
+            parts.insert((false, blob.digest.clone()), blob.size);
+        }
     }
-    let blobs = record.layers.iter().filter_map(|layer| layer.blob.as_ref());
-    for blob in blobs.chain(&record.manifest) {
-        parts.insert((false, blob.digest.clone()), blob.size);
-    }
+    Ok(parts)
 }

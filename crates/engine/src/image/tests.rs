@@ -78,7 +78,7 @@ impl Scratch {
     }
 
     fn lists(&self) -> Vec<String> {
-        let rows = list(&self.context(), &ListOptions::default()).unwrap();
+        let rows = list(&self.context(), &ListOptions::default()).unwrap().rows;
         let text = |part: &Option<String>| part.clone().unwrap_or_else(|| "<none>".to_owned());
         let mut names: Vec<String> = rows
             .iter()
@@ -434,7 +434,7 @@ fn lists_filter_and_prune_by_what_an_image_is() {
             name: name.map(str::to_owned),
             filters,
         };
-        let rows = list(&context, &options).unwrap();
+        let rows = list(&context, &options).unwrap().rows;
         rows.iter()
             .map(|row| row.repository.clone().unwrap_or_default())
             .collect::<BTreeSet<_>>()

@@ -348,12 +348,7 @@ fn template(
     clock: &Clock,
 ) -> Result<String, FormatError> {
     let text = template_text(format);
-    let list = |rows: Vec<Row>| {
-        Value::List(
-            &ANY_LIST,
-            Some(rows.into_iter().map(Value::object).collect()),
-        )
-    };
+    let list = |rows: Vec<Value>| Value::List(&ANY_LIST, Some(rows.into()));
     let images = usage
         .images
         .iter()
@@ -366,10 +361,17 @@ fn template(
         .into_iter()
         .map(|record| cache_row(record, false, clock));
     let fields = vec![
-        list(images.collect()),
-        list(containers.collect()),
-        list(usage.volumes.iter().map(volume_row).collect()),
-        list(cache.collect()),
+        list(images.map(Value::object).collect()),
+        list(containers.map(Value::object).collect()),
+        list(
+            usage
+                .volumes
+                .iter()
+                .map(volume_row)
+                .map(Value::object)
+                .collect(),
+        ),
+        list(cache.map(Value::object).collect()),
     ];
     let lists = Value::Struct(Rc::new(StructValue { ty: &LISTS, fields }));
     let data = Value::Ptr(&LISTS_TYPE, Some(Rc::new(lists)));

@@ -3,8 +3,8 @@
 use types::reference::Reference;
 use types::units::{human_size, human_size_with_precision};
 
-use super::super::table::{FormatError, Layout, Row, Titles, is_table, render};
-use super::super::template::Value;
+use super::super::table::{FormatError, Layout, Titles, is_table, render};
+use super::super::template::{Context, Value};
 use super::super::text::short_id;
 use super::Clock;
 use super::containers::ListFlags;
@@ -188,39 +188,68 @@ fn names(image: &ImageRow, show_digests: bool, row_per_digest: bool) -> Vec<Name
     names
 }
 
+/// A line as templates see it. Its texts are made when they are asked for: lists are long.
+pub(super) struct ImageLine {
+    image: ImageRow,
+    name: Name,
+    truncate: bool,
+    clock: Clock,
+}
+
 /// An image as templates see it.
-pub(super) fn row(image: &ImageRow, name: &Name, truncate: bool, clock: &Clock) -> Row {
-    let since = match image.created_s {
-        ZERO_TIME_S => String::new(),
-        created => clock.ago(created),
-    };
-    let counted = |count: i64, text: String| if count == -1 { "N/A".to_owned() } else { text };
-    let unique = match (image.size_bytes, image.shared_size_bytes) {
-        (-1, _) | (_, -1) => "N/A".to_owned(),
-        (size, shared) => human_size((size - shared) as f64),
-    };
-    let id = if truncate {
-        short_id(&image.id)
-    } else {
-        &image.id
-    };
-    let values = vec![
-        Value::string(counted(image.containers, image.containers.to_string())),
-        Value::string(clock.go_time(image.created_s)),
-        Value::string(since),
-        Value::string(name.digest.as_str()),
-        Value::string(id),
-        Value::string(name.repository.as_str()),
-        Value::string(counted(
-            image.shared_size_bytes,
-            human_size(image.shared_size_bytes as f64),
-        )),
-        Value::string(human_size_with_precision(image.size_bytes as f64, 3)),
-        Value::string(name.tag.as_str()),
-        Value::string(unique),
-        Value::string(human_size(image.size_bytes as f64)),
-    ];
-    Row::new("*formatter.imageContext", MEMBERS, values)
+pub(super) fn row(image: &ImageRow, name: &Name, truncate: bool, clock: &Clock) -> ImageLine {
+    ImageLine {
+        image: ImageRow {
+            id: image.id.clone(),
+            repo_tags: Vec::new(),
+            repo_digests: Vec::new(),
+            ..*image
+        },
+        name: name.clone(),
+        truncate,
+        clock: clock.clone(),
+    }
+}
+
+impl Context for ImageLine {
+    fn type_name(&self) -> &'static str {
+        "*formatter.imageContext"
+    }
+
+    fn members(&self) -> &'static [&'static str] {
+        MEMBERS
+    }
+
+    fn get(&self, member: &str) -> Value {
+        let image = &self.image;
+        let counted = |count: i64, text: String| match count {
+            -1 => "N/A".to_owned(),
+            _ => text,
+        };
+        let size = image.size_bytes as f64;
+        Value::string(match member {
+            "Containers" => counted(image.containers, image.containers.to_string()),
+            "CreatedAt" => self.clock.go_time(image.created_s),
+            "CreatedSince" if image.created_s == ZERO_TIME_S => String::new(),
+            "CreatedSince" => self.clock.ago(image.created_s),
+            "Digest" => self.name.digest.clone(),
+            "ID" if self.truncate => short_id(&image.id).to_owned(),
+            "ID" => image.id.clone(),
+            "Repository" => self.name.repository.clone(),
+            "SharedSize" => counted(
+                image.shared_size_bytes,
+                human_size(image.shared_size_bytes as f64),
+            ),
+            "Size" => human_size_with_precision(size, 3),
+            "Tag" => self.name.tag.clone(),
+            "UniqueSize" => match (image.size_bytes, image.shared_size_bytes) {
+                (-1, _) | (_, -1) => "N/A".to_owned(),
+                (size, shared) => human_size((size - shared) as f64),
+            },
+            "VirtualSize" => human_size(size),
+            _ => return Value::Invalid,
+        })
+    }
 }
 
 /// The name that stands for an image where only one is shown: its first tag.

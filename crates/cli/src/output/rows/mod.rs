@@ -13,6 +13,7 @@ pub(crate) mod version;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use types::units::human_duration;
 use types::zone::{Local, Zone};
@@ -23,7 +24,7 @@ pub(crate) struct Clock {
     /// Nanoseconds since 1970.
     pub(crate) now_ns: i64,
     /// Read where a time is told; most lists tell none.
-    zone: OnceCell<Zone>,
+    zone: Rc<OnceCell<Zone>>,
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -34,7 +35,7 @@ impl Clock {
     pub(crate) fn local(now_ns: i64) -> Self {
         Self {
             now_ns,
-            zone: OnceCell::new(),
+            zone: Rc::default(),
         }
     }
 
@@ -43,7 +44,7 @@ impl Clock {
     pub(crate) fn utc(now_ns: i64) -> Self {
         Self {
             now_ns,
-            zone: Zone::default().into(),
+            zone: Rc::new(Zone::default().into()),
         }
     }
 
@@ -157,7 +158,7 @@ mod tests {
         }
         let india = Clock {
             now_ns: 0,
-            zone: Zone::parse_rule("IST-5:30").unwrap().into(),
+            zone: Rc::new(Zone::parse_rule("IST-5:30").unwrap().into()),
         };
         assert_eq!(india.go_time(0), "1970-01-01 05:30:00 +0530 IST");
         assert_eq!(india.rfc3339(0), "1970-01-01T05:30:00+05:30");
