@@ -121,6 +121,11 @@ hosts! {
         caisson rename web shop; caisson exec cc nslookup -type=a shop | grep -q 172.17.0.2 && ! caisson exec cc nslookup -type=a web && caisson exec cc nslookup -type=a site | grep -q 172.17.0.2 || exit 2
         caisson exec cc nslookup 172.17.0.2 | grep -q 'name = shop.bridge' && caisson exec cc nslookup -type=a db | grep -q 172.17.0.2 || exit 3
         caisson rm -f shop; [ "$(ls $CAISSON_ROOT/networks/bridge/names | wc -l)" = 2 ]"#;
+    a_container_may_translate_addresses_itself: r#"
+        serve --name web; caisson run -d --name cc busybox sleep 99 >/dev/null; p=$(caisson inspect -f '{{.State.Pid}}' cc)
+        [ -z "$(nsenter -n -t $p nft list ruleset)" ] || exit 2
+        nsenter -n -t $p nft 'add table ip own; add chain ip own o { type nat hook output priority -100; }; add rule ip own o ip daddr 10.99.0.1 tcp dport 80 dnat to 172.17.0.2; add chain ip own i { type filter hook input priority 0; policy drop; }; add rule ip own i ct state established,related accept; add rule ip own i iif lo accept'
+        eval "$GET" | timeout 5 caisson exec -i cc nc 10.99.0.1 80 | grep hello || exit 3; caisson exec cc nslookup -type=a web | grep -q 172.17.0.2"#;
     hosts_and_mode_follow_connections: r#"
         caisson network create mine >/dev/null; caisson run -d --name cc --hostname hh busybox sleep 99 >/dev/null; caisson exec cc sh -c 'echo 10.1.1.1 own >> /etc/hosts'
         caisson network connect bridge cc 2> e; [ $? = 1 ] && grep -q 'already exists in network bridge' e || exit 2

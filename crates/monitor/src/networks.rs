@@ -52,7 +52,7 @@ impl Networks {
             }
         };
         sys::fail::point("monitor.network.connected");
-        let mut networks = Self::watching(attachment, netfilter, held, namespace)?;
+        let mut networks = Self::watching(attachment, netfilter, held, (namespace, false))?;
         // The ports that were taken; a monitor that takes over finds them there.
         if let Err(failure) = networks.save(job) {
             networks.undo(job);
@@ -68,7 +68,7 @@ impl Networks {
         let netfilter = Socket::netfilter().ok()?;
         let _ = mend::mend(&attachment);
         let held = attachment.resume(&netfilter).unwrap_or_default();
-        Self::watching(attachment, netfilter, held, namespace).ok()
+        Self::watching(attachment, netfilter, held, (namespace, true)).ok()
     }
 
     /// The networks of a running container that has been in none: the document lies there already.
@@ -82,7 +82,7 @@ impl Networks {
         attachment: Attachment,
         netfilter: Socket,
         held: Vec<OwnedFd>,
-        namespace: &OwnedFd,
+        (namespace, is_successor): (&OwnedFd, bool),
     ) -> Result<Self, Failure> {
         let mut networks = Self {
             attachment,
@@ -95,7 +95,7 @@ impl Networks {
         };
         networks.watch_bridges();
         networks.proxy = networks.new_proxy();
-        networks.names = match Resolver::new(namespace, &networks.attachment) {
+        networks.names = match Resolver::new(namespace, &networks.attachment, is_successor) {
             Ok(resolver) => Some(NameServer::new(resolver)),
             Err(error) => {
                 networks.attachment.undo(&networks.netfilter);

@@ -1,8 +1,8 @@
 //! The container's name server at 127.0.0.11: names of its networks from the store, all others from
 //! the host's servers.
 //!
-//! It listens on high ports inside the container's namespace, to which a rule there leads port 53,
-//! so that a container that serves names itself still can.
+//! It listens on high ports inside the container's namespace, to which port 53 leads there, so that a
+//! container that serves names itself still can.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use network::attachment::Attachment;
 use network::names::Names;
-use network::nft::resolver::{ResolverPorts, Tracking, redirect};
+use network::resolver::{Redirection, ResolverPorts, redirect};
 use network::route;
 use network::subnet::Prefix;
 use simple_dns::rdata::{A, AAAA, PTR, RData};
@@ -67,8 +67,7 @@ struct Stream {
 
 /// The name server of one container.
 pub(crate) struct Resolver {
-    /// By it the rules inside were made: closing it may take long.
-    _rules: network::Socket,
+    _redirection: Redirection,
     datagrams: UdpSocket,
     listener: TcpListener,
     zones: Vec<Zone>,
@@ -90,7 +89,12 @@ pub(crate) enum Source {
 }
 
 impl Resolver {
-    pub(crate) fn new(namespace: &OwnedFd, attachment: &Attachment) -> Result<Self, String> {
+    /// `is_successor`: another monitor may have answered there before.
+    pub(crate) fn new(
+        namespace: &OwnedFd,
+        attachment: &Attachment,
+        is_successor: bool,
+    ) -> Result<Self, String> {
         let bind = || -> std::io::Result<(UdpSocket, TcpListener)> {
             let any = SocketAddr::from((ADDRESS, 0));
             let (datagrams, listener) = (UdpSocket::bind(any)?, TcpListener::bind(any)?);
@@ -105,10 +109,8 @@ impl Resolver {
             udp: port(datagrams.local_addr()).map_err(|error| error.to_string())?,
             tcp: port(listener.local_addr()).map_err(|error| error.to_string())?,
         };
-        let socket = route::netfilter_in_namespace(namespace).map_err(|error| error.to_string())?;
-        redirect(&socket, ports, Tracking::ResolverOnly).map_err(|error| error.to_string())?;
         let mut resolver = Self {
-            _rules: socket,
+            _redirection: redirect(namespace, ports, is_successor)?,
             datagrams,
             listener,
             zones: Vec::new(),

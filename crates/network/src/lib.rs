@@ -20,6 +20,8 @@ pub mod names;
 mod netlink;
 pub mod nft;
 pub mod ports;
+mod program;
+pub mod resolver;
 pub mod route;
 pub mod shortcut;
 pub mod subnet;

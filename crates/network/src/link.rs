@@ -279,7 +279,11 @@ pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError
     if let Some(program) = spec.program {
         // Before the link is up: afterwards the kernel waits for packets on their way, 10 to 30 ms. A
         // kernel without such programs goes without.
-        let _ = attach(socket, index(socket, spec.host)?, program);
+        let _ = attach(
+            socket,
+            (index(socket, spec.host)?, Direction::Ingress),
+            program,
+        );
     }
     let mut batch = Batch::new();
     if sysctl::filters_bridged_frames() {
@@ -305,11 +309,24 @@ pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError
     Ok(())
 }
 
-/// Attaches a program to what arrives by a link. It goes with the link.
+/// Which packets of a link a program sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Those that arrive by it.
+    Ingress,
+    /// Those that leave by it.
+    Egress,
+}
+
+/// Attaches a program to a link, in place of the one that was attached so before. It goes with the link.
 ///
 /// # Errors
-/// `ENOENT` where the kernel has no such thing, `EEXIST` where one is there already.
-pub fn attach(socket: &Socket, index: u32, program: BorrowedFd<'_>) -> Result<(), NetlinkError> {
+/// `ENOENT` where the kernel has no such thing.
+pub fn attach(
+    socket: &Socket,
+    (index, direction): (u32, Direction),
+    program: BorrowedFd<'_>,
+) -> Result<(), NetlinkError> {
     const RTM_NEWQDISC: u16 = 36;
     const RTM_NEWTFILTER: u16 = 44;
     const TCA_KIND: u16 = 1;
@@ -321,7 +338,11 @@ pub fn attach(socket: &Socket, index: u32, program: BorrowedFd<'_>) -> Result<()
     const ACT_DIRECT: u32 = 1;
     const CLSACT_HANDLE: u32 = 0xffff_0000;
     const CLSACT: u32 = 0xffff_fff1;
-    const CLSACT_INGRESS: u32 = 0xffff_fff2;
+    const OURS: u32 = 1;
+    let parent = match direction {
+        Direction::Ingress => 0xffff_fff2,
+        Direction::Egress => 0xffff_fff3,
+    };
     // The first priority, and every protocol in the network's order.
     let every_protocol = 1 << 16 | u32::from(3u16.to_be());
     let header = |handle: u32, parent: u32, info: u32| {
@@ -331,15 +352,16 @@ pub fn attach(socket: &Socket, index: u32, program: BorrowedFd<'_>) -> Result<()
         }
         header
     };
-    let flags = NLM_F_CREATE | NLM_F_EXCL;
     let step = || Step::new("attach a program to link", index.to_string());
     let mut batch = Batch::new();
     let qdisc = header(CLSACT_HANDLE, CLSACT, 0);
-    batch.push((RTM_NEWQDISC, flags), &qdisc, step(), |qdisc| {
+    let flags = NLM_F_CREATE | NLM_F_EXCL;
+    let is_there = step().unless(&[Errno::EXIST]);
+    batch.push((RTM_NEWQDISC, flags), &qdisc, is_there, |qdisc| {
         qdisc.put_text(TCA_KIND, "clsact");
     });
-    let filter = header(0, CLSACT_INGRESS, every_protocol);
-    batch.push((RTM_NEWTFILTER, flags), &filter, step(), |filter| {
+    let filter = header(OURS, parent, every_protocol);
+    batch.push((RTM_NEWTFILTER, NLM_F_CREATE), &filter, step(), |filter| {
         filter.put_text(TCA_KIND, "bpf");
         filter.nest(TCA_OPTIONS, |options| {
             options.put_u32(TCA_BPF_FD, program.as_raw_fd() as u32);

@@ -84,7 +84,7 @@ fn mend_one(
     link::detach(route, port.index)?;
     join(route, &endpoint.veth, &network.bridge)?;
     if let Some((way, door)) = endpoint.short_way(route)
-        && link::attach(route, port.index, way.program()).is_ok()
+        && link::attach(route, (port.index, link::Direction::Ingress), way.program()).is_ok()
     {
         let veth = port.index;
         let _ = way.open(&Door { veth, ..door });

@@ -20,6 +20,7 @@ use sys::bpf::traffic::{self, Side};
 use sys::process::BpfInstruction;
 
 use crate::mac::Mac;
+use crate::program::*;
 
 /// Bumped with every change of the program: a bridge keeps the one that it has.
 const NAME: &str = "caisson_2";
@@ -162,56 +163,15 @@ fn key(mac: Mac) -> [u8; 8] {
     key
 }
 
-// Instructions: what is done, with which width and from where.
-const LOAD_WORD: u8 = 0x61;
-const LOAD_HALF: u8 = 0x69;
-const LOAD_BYTE: u8 = 0x71;
-const STORE_WORD: u8 = 0x63;
-const MOVE: u8 = 0xbf;
-const MOVE_VALUE: u8 = 0xb7;
-const ADD_VALUE: u8 = 0x07;
-const LOAD_TABLE: u8 = 0x18;
-const CALL: u8 = 0x85;
-const EXIT: u8 = 0x95;
-const JUMP: u8 = 0x05;
-const JUMP_IF_GREATER: u8 = 0x2d;
-const JUMP_UNLESS_EQUAL: u8 = 0x5d;
-const JUMP_IF_VALUE: u8 = 0x16;
-const JUMP_UNLESS_VALUE: u8 = 0x56;
-
-/// The source register of [`LOAD_TABLE`] that says the value is a descriptor.
-const TABLE_BY_DESCRIPTOR: u8 = 1;
-
-// The kernel's functions.
-const LOOK_UP: u32 = 1;
-const REDIRECT: u32 = 23;
-const REDIRECT_PEER: u32 = 155;
-/// For [`REDIRECT`]: as if it had arrived there.
-const ARRIVE: u32 = 1;
-/// The verdict that leaves a packet to others.
-const NEXT: u32 = u32::MAX;
-
-// `struct __sk_buff`.
-const IS_TAGGED: i16 = 20;
-const CAME_BY: i16 = 36;
-const INTERFACE: i16 = 40;
-const DATA: i16 = 76;
-const DATA_END: i16 = 80;
-
-// A frame: hardware addresses, protocol, IPv4 header.
+// A frame, beyond what all programs look at.
 const TO_MAC: i16 = 0;
 const FROM_MAC: i16 = 6;
-const PROTOCOL: i16 = 12;
-const FROM_IPV4: i16 = 26;
 const FRAME_BYTES_MIN: u32 = 34;
-const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 /// The header of IPv6, as far as its end.
 const FRAME6_BYTES_MIN: u32 = 54;
 const NEXT_HEADER: i16 = 20;
 const FROM_IPV6: i16 = 22;
-const TCP: u32 = 6;
-const UDP: u32 = 17;
 
 /// Where keys are put together, below the frame pointer.
 const TO_KEY: i16 = -8;
@@ -237,29 +197,7 @@ enum Mark {
     LongWay,
 }
 
-#[derive(Default)]
-struct Assembler {
-    code: Vec<BpfInstruction>,
-    jumps: Vec<(usize, Mark)>,
-    marks: Vec<(Mark, usize)>,
-}
-
-impl Assembler {
-    fn push(&mut self, code: u8, (to, from): (u8, u8), offset: i16, value: u32) {
-        let ([o0, o1], [v0, v1, v2, v3]) = (offset.to_ne_bytes(), value.to_ne_bytes());
-        self.code
-            .push([code, to | from << 4, o0, o1, v0, v1, v2, v3]);
-    }
-
-    fn jump(&mut self, code: u8, registers: (u8, u8), value: u32, mark: Mark) {
-        self.jumps.push((self.code.len(), mark));
-        self.push(code, registers, 0, value);
-    }
-
-    fn mark(&mut self, mark: Mark) {
-        self.marks.push((mark, self.code.len()));
-    }
-
+impl Assembler<Mark> {
     /// Puts a hardware address of the frame (register 7) where keys are made.
     fn copy_key(&mut self, frame: i16, key: i16) {
         self.push(LOAD_WORD, (1, 7), frame, 0);
@@ -289,9 +227,7 @@ impl Assembler {
         self.only_same_word(DOOR_IPV4, FROM_IPV4);
         self.jump(JUMP, (0, 0), 0, Mark::InOwnName);
         self.mark(Mark::Ipv6);
-        self.push(MOVE, (1, 7), 0, 0);
-        self.push(ADD_VALUE, (1, 0), 0, FRAME6_BYTES_MIN);
-        self.jump(JUMP_IF_GREATER, (1, 8), 0, Mark::LongWay);
+        self.only_longer(FRAME6_BYTES_MIN, Mark::LongWay);
         self.push(LOAD_BYTE, (1, 7), NEXT_HEADER, 0);
         self.jump(JUMP_IF_VALUE, (1, 0), TCP, Mark::Ipv6Data);
         self.jump(JUMP_UNLESS_VALUE, (1, 0), UDP, Mark::LongWay);
@@ -317,17 +253,6 @@ impl Assembler {
         self.push(LOAD_WORD, (2, 7), frame, 0);
         self.jump(JUMP_UNLESS_EQUAL, (1, 2), 0, Mark::LongWay);
     }
-
-    fn finish(mut self) -> Vec<BpfInstruction> {
-        for (at, mark) in &self.jumps {
-            let found = self.marks.iter().find(|(one, _)| one == mark);
-            let to = found.map_or(0, |(_, to)| *to);
-            // Fewer than a hundred instructions, and all jumps lead forward.
-            let offset = (to - at - 1) as i16;
-            self.code[*at][2..4].copy_from_slice(&offset.to_ne_bytes());
-        }
-        self.code
-    }
 }
 
 /// The program of a bridge and its ports.
@@ -335,15 +260,10 @@ fn program(place: &Place, doors: i32) -> Vec<BpfInstruction> {
     let [m0, m1, m2, m3, m4, m5] = place.mac.0;
     let mac_head = u32::from_ne_bytes([m0, m1, m2, m3]);
     let mac_tail = u32::from(u16::from_ne_bytes([m4, m5]));
-    let mut it = Assembler::default();
+    let mut it = Assembler::new();
     // 6 is the packet's record, 7 and 8 are the frame and its end, 9 is the interface.
-    it.push(MOVE, (6, 1), 0, 0);
-    it.push(LOAD_WORD, (7, 6), DATA, 0);
-    it.push(LOAD_WORD, (8, 6), DATA_END, 0);
+    it.begin(FRAME_BYTES_MIN, Mark::LongWay);
     it.push(LOAD_WORD, (9, 6), INTERFACE, 0);
-    it.push(MOVE, (1, 7), 0, 0);
-    it.push(ADD_VALUE, (1, 0), 0, FRAME_BYTES_MIN);
-    it.jump(JUMP_IF_GREATER, (1, 8), 0, Mark::LongWay);
     it.push(LOAD_WORD, (1, 6), IS_TAGGED, 0);
     it.jump(JUMP_UNLESS_VALUE, (1, 0), 0, Mark::LongWay);
     it.copy_key(TO_MAC, TO_KEY);
@@ -380,8 +300,7 @@ fn program(place: &Place, doors: i32) -> Vec<BpfInstruction> {
     it.push(CALL, (0, 0), 0, REDIRECT);
     it.push(EXIT, (0, 0), 0, 0);
     it.mark(Mark::LongWay);
-    it.push(MOVE_VALUE, (0, 0), 0, NEXT);
-    it.push(EXIT, (0, 0), 0, 0);
+    it.leave_to_others();
     it.finish()
 }
 
@@ -397,15 +316,7 @@ mod tests {
                 mac: Mac([2, 0x42, 10, 1, 0, 1]),
                 has_icc,
             };
-            let code = program(&place, 3);
-            let jumps = code.iter().enumerate().filter(|(_, one)| {
-                one[0] & 7 <= 6 && one[0] & 7 >= 5 && ![CALL, EXIT].contains(&one[0])
-            });
-            for (at, one) in jumps {
-                let offset = i16::from_ne_bytes([one[2], one[3]]);
-                assert!(offset >= 0, "{at}");
-                assert!(at + 1 + (offset as usize) < code.len(), "{at}");
-            }
+            assert_jumps_lead_forward(&program(&place, 3));
         }
     }
 }

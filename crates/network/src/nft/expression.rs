@@ -315,11 +315,6 @@ impl Rule<'_, '_> {
         self.equals(R0, &address);
     }
 
-    pub(super) fn only_source(&mut self, address: [u8; 4]) {
-        self.load_source(Ip::V4, R0);
-        self.equals(R0, &address);
-    }
-
     pub(super) fn not_destination6(&mut self, address: [u8; 16]) {
         self.load_destination(Ip::V6, R0);
         self.differs(R0, &address);
@@ -433,9 +428,5 @@ impl Rule<'_, '_> {
 
     pub(super) fn masquerade(&mut self) {
         self.expression("masq", |_| {});
-    }
-
-    pub(super) fn do_not_track(&mut self) {
-        self.expression("notrack", |_| {});
     }
 }

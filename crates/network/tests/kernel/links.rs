@@ -4,7 +4,8 @@
 use network::link::{BridgeSpec, LinkError, create_bridge, delete};
 use network::listing;
 use network::mac::Mac;
-use network::nft::resolver::{ResolverPorts, Tracking, redirect};
+use network::nft::resolver as rules;
+use network::resolver::{Redirection, ResolverPorts, redirect};
 use network::route::{self, InsideSpec, netfilter_in_namespace, within};
 use network::{Socket, sysctl};
 use std::net::UdpSocket;
@@ -263,12 +264,22 @@ fn the_name_server_answers_at_port_53_and_the_containers_own_stays_free() {
             tcp: tcp.local_addr().unwrap().port(),
         };
         let netfilter = netfilter_in_namespace(&one.namespace).unwrap();
-        for tracking in [
-            Tracking::ResolverOnly,
-            Tracking::All,
-            Tracking::ResolverOnly,
-        ] {
-            redirect(&netfilter, ports, tracking).unwrap();
+        let earlier = ResolverPorts { udp: 9, tcp: 9 };
+        let by_rules = || rules::redirect(&netfilter, ports).unwrap();
+        let by_program = || {
+            let made = redirect(&one.namespace, ports, true).unwrap();
+            assert!(matches!(made, Redirection::Program));
+            let rules = inside(&one.namespace, || run("nft list ruleset"));
+            assert!(!rules.contains("chain"), "{rules}");
+        };
+        let after_others = || {
+            rules::redirect(&netfilter, earlier).unwrap();
+            redirect(&one.namespace, earlier, false).unwrap();
+            by_program();
+        };
+        let ways: [&dyn Fn(); 3] = [&by_rules, &by_program, &after_others];
+        for make in ways {
+            make();
             ask(&one, &udp);
             assert!(one.reach("127.0.0.11:53", &tcp).is_some());
             // The container's own servers on port 53, at its other addresses and at all.
@@ -282,6 +293,21 @@ fn the_name_server_answers_at_port_53_and_the_containers_own_stays_free() {
                 assert!(one.reach(at, &own_server).is_some(), "{own}");
             }
         }
+        // Nobody there is told at once.
+        drop((udp, tcp));
+        by_program();
+        inside(&one.namespace, || {
+            let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+            client
+                .set_read_timeout(Some(std::time::Duration::from_secs(1)))
+                .unwrap();
+            client.connect("127.0.0.11:53").unwrap();
+            client.send(b"question").unwrap();
+            let refused = std::io::ErrorKind::ConnectionRefused;
+            assert_eq!(client.recv(&mut [0; 16]).unwrap_err().kind(), refused);
+            let stream = std::net::TcpStream::connect("127.0.0.11:53");
+            assert_eq!(stream.unwrap_err().kind(), refused);
+        });
     });
 }
 

@@ -300,7 +300,12 @@ impl World {
         let Ok(way) = shortcut::of(&place) else {
             return false;
         };
-        network::link::attach(&self.route, door.veth, way.program()).unwrap();
+        network::link::attach(
+            &self.route,
+            (door.veth, network::link::Direction::Ingress),
+            way.program(),
+        )
+        .unwrap();
         way.open(&door).unwrap();
         true
     }
