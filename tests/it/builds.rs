@@ -295,3 +295,33 @@ UNTIL=stuck python3 interrupt.py '' -t half run_ > o; code=$?; kill $server; wai
 [ $code = 0 ] || { echo $code; cat o; exit 10; }
 gone && [ -z "$(caisson images -q "127.0.0.1:$(cat port)/base")" ] || exit 11
 printf 'FROM busybox\nRUN echo kept > /kept\n' > run_/Dockerfile; build -t next run_ && [ -z "$(ls root/tmp)" ] || { cat log; ls -R root/tmp; exit 12; }"#;
+
+/// The mirror is a machine of its own: its namespace has no way back to the bridge's addresses, so that what a
+/// program asks for comes back only to the host's.
+#[test]
+fn apt_installs_inside_run_over_the_bridge_network() {
+    if can_run() {
+        let base = testkit::debian(PACKAGES, INSTALLED);
+        let base = base.display();
+        builds(&format!(
+            "caisson import {base} debian:12 >/dev/null && tar -xf {base} ./repo || exit 99\n{BRIDGE}"
+        ));
+    }
+}
+
+const BRIDGE: &str = r#"
+unshare -n python3 -m http.server 80 > served 2>&1 & mirror=$!; trap "kill $mirror" EXIT
+waits sh -c "[ \$(readlink /proc/$mirror/ns/net) != \$(readlink /proc/self/ns/net) ]"
+ip link add near type veth peer name far && ip link set far netns $mirror && ip address add 192.0.2.1/24 dev near && ip link set near up && ip route add default via 192.0.2.2 || exit 2
+nsenter -t $mirror -n sh -c 'ip link set lo up; ip address add 192.0.2.2/24 dev far; ip link set far up'; waits grep -q Serving served
+mkdir ctx; cat > ctx/Dockerfile <<'EOF'
+FROM debian:12
+RUN rm -rf /repo && echo 'deb [trusted=yes] http://mirror/repo ./' > /etc/apt/sources.list && apt-get update -q \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends curl && rm -rf /var/lib/apt/lists/*
+RUN curl -fs http://mirror/repo/Packages | grep -qx 'Package: curl'
+EOF
+caisson build --add-host mirror=192.0.2.2 -t tool ctx 2> log || { cat log served; exit 3; }
+grep -q '^192.0.2.1 .*GET /repo/.*curl.*deb' served && ! grep -q '^172\.' served || { cat served; exit 4; }
+caisson run --rm $N tool curl --version | grep -q '^curl ' && caisson run --rm $N tool sh -c '! grep mirror /etc/hosts' || exit 5
+caisson build --add-host mirror=192.0.2.2 --explain ctx 2> log && ! grep 'not cached:' log || { cat log; exit 6; }
+[ -z "$(ls root/cache/networks 2>/dev/null)" ]"#;
