@@ -401,4 +401,59 @@ attacks! {
         caisson run --rm $N --security-opt no-new-privileges own grep -q 'NoNewPrivs:.1' /proc/self/status || die 'no new privileges'
         CANARY=x caisson run --rm $N own env | sort | tr '\n' ' ' | grep -qx 'HOME=/root HOSTNAME=[0-9a-f]\{12\} PATH=[^ ]* ' || die 'variables'
         caisson run --rm $N --privileged own probe confinement > wide && die 'the probe finds nothing'; grep -q CapEff wide || die 'the probe finds nothing'"#;
+
+    sources_and_targets_of_a_builds_mounts_stay_inside: r#"
+        b() { try caisson build --network none --no-cache "$@"; }
+        says() { printf 'FROM busybox AS evil\nRUN mkdir -p /d && ln -s %s /link && ln -s ../../../../../../../..%s /d/up && ln -s /proc/self/root /d/root && ln -s /proc/1/root%s /d/init\nFROM busybox\n%s\n' $HOST $HOST $HOST "$1" > D; }
+        # What a mount shows is of its stage, whatever its links say.
+        for source in /link /link/secret /d/up /d/up/secret /d/root$HOST /d/init /../../../../../../../..$HOST $HOST ../../../../../..$HOST; do
+            for kind in bind bind,rw cache,id=c$((++n)) cache,sharing=private,id=p$n; do
+                says "RUN --mount=type=$kind,from=evil,source=$source,target=/m cat /m /m/secret /m/*/secret 2>/dev/null; echo reached; touch /m/made 2>/dev/null; true"
+                b -f D . ; grep -q reached err || grep -q 'not found\|no such\|No such\|cannot' err || die "$kind $source: $(cat err)"
+            done
+        done
+        # Mount points below a cache, and below what a stage left, are the container's own.
+        says "RUN --mount=type=cache,id=t,target=/c ln -sfn $HOST /c/x; ln -sfn ../../../../../../..$HOST /c/y
+RUN ln -s $HOST /z
+RUN --mount=type=cache,id=t,target=/c --mount=type=tmpfs,target=/c/x/dir --mount=type=tmpfs,target=/c/y/new --mount=type=tmpfs,target=/z/dir --mount=type=secret,id=s,target=/z/secret echo x > /z/dir/made; cat /z/secret; true"
+        echo own > s; b --secret id=s,src=s -f D .
+        # Somebody else moves the way to a mount point meanwhile.
+        mkdir c1 c2; printf 'FROM busybox\nRUN --mount=type=cache,id=r,target=/c for i in $(seq 2000); do ln -sfn %s /c/w; rm -rf /c/w; mkdir -p /c/w/dir; rm -rf /c/w; done\n' $HOST > c1/Dockerfile
+        printf 'FROM busybox\nRUN --mount=type=cache,id=r,target=/c --mount=type=tmpfs,target=/c/w/dir cat /c/w/secret /c/w/dir/file 2>/dev/null; true\n' > c2/Dockerfile
+        caisson build --network none c1 > racer 2>&1 & racer=$!
+        for i in $(seq 20); do b c2; done; wait $racer
+        # Words in options are no options.
+        for mount in 'type=bind,from=busybox,source=/,target=/m,bind-propagation=shared' 'type=bind,target=/m,bind-recursive=enabled' 'type=bind,target=/m,upperdir=/tmp' 'type=volume,target=/m' 'type=bind,src=/etc,dst=/m,z' 'type=tmpfs,target=/m,size=1m:exec'; do
+            printf 'FROM busybox\nRUN --mount=%s cat /m/secret /m/passwd\n' "$mount" > D; b -f D . && die "accepted: $mount"; grep -q 'D:2:' err || die "$mount: $(cat err)"
+        done
+        for id in '../../../../../..'$HOST $HOST . .. ''; do printf 'FROM busybox\nRUN --mount=type=cache,id=%s,target=/m cat /m/secret; touch /m/made\n' "$id" > D; b -f D .; done
+        for target in 'a,upperdir=/tmp' 'a:b' 'a\\,b' 'lowerdir=x'; do printf 'FROM busybox\nRUN --mount=type=bind,rw,from=busybox,source=/,"target=/m/%s" true\n' "$target" > D; b -f D .; done; true"#;
+
+    what_a_step_leaves_in_place_of_a_mount_point_is_not_followed: r#"
+        for kind in tmpfs cache bind,from=busybox,source=/etc secret,id=s ssh; do
+            case $kind in secret*) at=dir/file;; *) at=dir;; esac
+            printf 'FROM busybox\nRUN --mount=type=%s,target=/p/%s mv /p /old; ln -s %s /p\nRUN ls -R /p /old >/dev/null; true\n' $kind $at $HOST > D
+            echo own > s; try caisson build --network none --no-cache --secret id=s,src=s -f D . || [ $kind = ssh ] || grep -q 'did not complete' err || die "$kind: $(cat err)"
+            unharmed
+        done
+        # What is mounted for every program, and made for it where it is missing.
+        tree bare; rm -rf bare/etc; ln -s $HOST bare/etc; ln -s $HOST bare/proc; ln -s $HOST/dir bare/sys; ln -s $HOST bare/dev; pack bare
+        printf 'FROM bare\nRUN true\nRUN rm -f /etc /proc /sys /dev; ln -s %s /etc\nRUN true\n' $HOST > D; try caisson build --network none -f D . || grep -q 'cannot\|no ordinary\|not a\|No such\|did not complete' err || die "$(cat err)""#;
+
+    a_copy_reaches_no_kernel_and_no_host: r#"
+        mkdir ctx; echo HOSTILE > ctx/f; mkdir -p ctx/d; echo HOSTILE > ctx/d/secret; ln -s $HOST ctx/out; ln -s $HOST/secret ctx/d/link; (cd ctx; mkdir t; ln -s $HOST t/l; tar -cf a.tar t/l; rm t/l; mkdir t/l; echo HOSTILE > t/l/secret; tar -rf a.tar t/l/secret; rm -r t; tar -rPf a.tar --transform "s,^f,../../../../../../..$HOST/secret," f)
+        kernel() { cat /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname; ls /dev | grep -c . ; stat -c %t:%T /dev/null; ls /sys/kernel | wc -l; }; kernel > kernel.before
+        for target in /proc/x /proc/sys/kernel/core_pattern /proc/self/root/x /dev/x /dev/null /dev/shm/x /sys/x /sys/kernel/x /etc/hosts /etc/resolv.conf /.dockerenv /proc /dev /sys; do
+            for word in 'COPY f' 'ADD f' 'COPY --link f' 'COPY d' 'ADD a.tar' 'COPY --chown=33 --chmod=777 f'; do
+                printf 'FROM busybox\n%s %s\nRUN cat /proc/self/status /etc/hosts >/dev/null && [ -c /dev/null ]\nRUN true\n' "$word" $target > ctx/Dockerfile
+                try caisson build --network none ctx; [ $code = 0 ] || grep -q 'ctx\|Dockerfile:2\|cannot\|not a directory\|is a directory' err || die "$word $target: $(cat err)"
+            done
+        done
+        # A base whose directories are links out, and a tree that goes through links of its own.
+        tree evil; rm -rf evil/tmp; ln -s $HOST evil/tmp; ln -s / evil/up; ln -s /proc/self/root evil/self; pack evil
+        printf 'FROM evil\nCOPY f /tmp/secret\nCOPY d /tmp/\nCOPY --link d /tmp/\nADD a.tar /tmp/\nADD a.tar /\nCOPY f /up%s/secret\nCOPY f /self%s/secret\nWORKDIR /tmp/dir\nWORKDIR /self%s\nCOPY --parents d/secret /tmp/\n' $HOST $HOST $HOST > ctx/Dockerfile; try caisson build --network none ctx || grep -q 'cannot\|not a\|No such' err || die "$(cat err)"
+        for source in out out/secret d/link 'ou*' 'd/l*' ../host ../../../../../../..$HOST/secret; do
+            printf 'FROM busybox\nCOPY %s /x\nRUN cat /x /x/secret; true\n' "$source" > ctx/Dockerfile; try caisson build --network none ctx || grep -q 'not found' err || die "$source: $(cat err)"
+        done
+        kernel | diff kernel.before - || die 'the kernel was touched'; caisson images | grep HOSTILE; CANARY=HOST-SECRET; export CANARY; printf 'FROM busybox\nRUN env; cat /proc/*/environ; true\n' > ctx/Dockerfile; try caisson build --network none ctx || die "$(cat err)""#;
 }

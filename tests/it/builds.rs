@@ -321,7 +321,7 @@ RUN rm -rf /repo && echo 'deb [trusted=yes] http://mirror/repo ./' > /etc/apt/so
 RUN curl -fs http://mirror/repo/Packages | grep -qx 'Package: curl'
 EOF
 caisson build --add-host mirror=192.0.2.2 -t tool ctx 2> log || { cat log served; exit 3; }
-grep -q '^192.0.2.1 .*GET /repo/.*curl.*deb' served && ! grep -q '^172\.' served || { cat served; exit 4; }
+grep -q '^[:f]*192.0.2.1 .*GET /repo/.*curl.*deb' served && ! grep -q '^[:f]*172[.]' served || { cat served; exit 4; }
 caisson run --rm $N tool curl --version | grep -q '^curl ' && caisson run --rm $N tool sh -c '! grep mirror /etc/hosts' || exit 5
 caisson build --add-host mirror=192.0.2.2 --explain ctx 2> log && ! grep 'not cached:' log || { cat log; exit 6; }
 [ -z "$(ls root/cache/networks 2>/dev/null)" ]"#;
