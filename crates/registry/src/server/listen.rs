@@ -23,7 +23,6 @@ use tokio_rustls::TlsAcceptor;
 
 use super::api::{self, error::ApiError};
 use super::framing::Framed;
-use super::sendfile::{Files, Socket};
 use super::{Event, Registry, Request, ServeError, auth, hub, search};
 
 /// Connections at once; more wait in the kernel's queue.
@@ -140,16 +139,12 @@ impl Door {
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => {
-                let files = Files::default();
-                let socket = Socket::new(stream, files.clone());
-                self.clone()
-                    .serve(socket, (peer, Some(files)), watcher)
-                    .await;
+                self.clone().serve(stream, peer, watcher).await;
             }
             Some(tls) => {
                 let handshake = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream));
                 if let Ok(Ok(stream)) = handshake.await {
-                    self.clone().serve(stream, (peer, None), watcher).await;
+                    self.clone().serve(stream, peer, watcher).await;
                 }
             }
         }
@@ -158,24 +153,18 @@ impl Door {
     async fn serve<S>(
         self: Arc<Self>,
         stream: S,
-        (peer, files): (IpAddr, Option<Files>),
+        peer: IpAddr,
         watcher: hyper_util::server::graceful::Watcher,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let is_vectored = files.is_some();
-        let service = service_fn(move |mut request: HttpRequest<Incoming>| {
+        let service = service_fn(move |request: HttpRequest<Incoming>| {
             let door = self.clone();
-            if let Some(files) = &files {
-                request.extensions_mut().insert(files.clone());
-            }
             async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            // `sendfile` relies on it.
-            .writev(is_vectored)
             .max_buf_size(BUFFER_BYTES)
             .header_read_timeout(HEAD_TIMEOUT);
         let connection = builder.serve_connection(TokioIo::new(Framed::new(stream)), service);

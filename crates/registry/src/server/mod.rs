@@ -23,7 +23,6 @@ mod mirror;
 mod names;
 mod options;
 mod search;
-mod sendfile;
 mod storage;
 mod webhooks;
 

@@ -148,10 +148,7 @@ async fn read(
             row.ok_or_else(|| unknown(digest))?
         }
     };
-    let body = registry
-        .storage
-        .read((digest, &row), (start, length), call.files.cloned())
-        .await;
+    let body = registry.storage.read((digest, &row), (start, length)).await;
     body.map_err(|error| {
         registry.trouble(&format!("blob {digest}: {}", chain(&error)));
         error.into()

@@ -21,7 +21,6 @@ use types::digest::Digest;
 use super::Registry;
 use super::auth::{self, Principal, Role};
 use super::names::{self, Route};
-use super::sendfile::Files;
 use error::ApiError;
 
 pub(super) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -35,8 +34,6 @@ pub(super) struct Call<'a> {
     headers: &'a HeaderMap,
     query: &'a str,
     name: &'a str,
-    /// Where the connection can send files.
-    files: Option<&'a Files>,
 }
 
 impl Call<'_> {
@@ -75,7 +72,6 @@ pub(crate) async fn handle(
         headers: &parts.headers,
         query: parts.uri.query().unwrap_or_default(),
         name: "",
-        files: parts.extensions.get(),
     };
     let result = route(call, &path, body).await;
     (finish(result, registry), who.user)

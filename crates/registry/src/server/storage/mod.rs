@@ -16,7 +16,6 @@ use http_body_util::BodyExt as _;
 use types::digest::{Algorithm, Digest};
 
 use super::database::blobs::BlobRow;
-use super::sendfile::Files;
 use bucket::Bucket;
 use disk::Disk;
 
@@ -239,16 +238,14 @@ impl Storage {
         }
     }
 
-    /// A part of a blob, read as fast as somebody takes it: the connection of these `files` if there are
-    /// any, nobody else.
+    /// A part of a blob, read as fast as somebody takes it.
     pub(crate) async fn read(
         &self,
         (digest, row): (&Digest, &BlobRow),
         (start, length): (u64, u64),
-        files: Option<Files>,
     ) -> Result<Body, StorageError> {
         match self {
-            Self::Disk(disk) => read::open(disk.blob_path(digest), (start, length), files).await,
+            Self::Disk(disk) => read::open(disk.blob_path(digest), (start, length)).await,
             Self::Bucket(bucket) => bucket.read(&row.location, start, length).await,
         }
     }
@@ -259,7 +256,7 @@ impl Storage {
         digest: &Digest,
         row: &BlobRow,
     ) -> Result<Bytes, StorageError> {
-        let body = self.read((digest, row), (0, row.size), None).await?;
+        let body = self.read((digest, row), (0, row.size)).await?;
         let read = body.collect().await;
         read.map(http_body_util::Collected::to_bytes)
             .map_err(|error| io("read a blob")(io::Error::other(error)))
