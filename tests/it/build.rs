@@ -204,7 +204,13 @@ EOF
         build -o - ctx > t.tar && tar -tf t.tar | grep -qx d/f && build --output type=tar,dest=t2.tar ctx && cmp t.tar t2.tar || exit 3
         [ -z "$(caisson images -q --filter dangling=true)" ] || exit 4
         build -t app:1 --output type=docker,dest=i.tar ctx && caisson rmi app:1 >/dev/null && caisson load -qi i.tar | grep -q app:1 || { cat log; exit 5; }
-        build --output type=local ctx && exit 6; grep -q 'output directory is required' log"#;
+        # As a directory the same files; and a layout is one that others read.
+        build -t app:1 --output type=oci,tar=false,dest=layout --output type=oci,dest=l.tar ctx && mkdir l && tar -xf l.tar -C l && diff -r l layout && [ -s layout/oci-layout ] && [ $(ls layout/blobs/sha256 | wc -l) -ge 3 ] || { cat log; exit 7; }
+        for text in local oci,tar=false docker,tar=false; do build --output type=$text ctx && exit 6; grep -q 'output directory is required' log || { cat log; exit 8; }; done
+        # Stages are listed, and nothing is built.
+        printf '# b makes it\nFROM nosuch AS b\nRUN x\nFROM b\n' > t; [ "$(caisson build --call=targets -f t ctx)" = "$(printf 'TARGET    DESCRIPTION\nb         makes it\n(default) ')" ] || { caisson build --call targets -f t ctx; exit 9; }
+        caisson build --call targets,format=json ctx 2> log; [ $? = 1 ] && grep -q 'format=json is not built yet' log || { cat log; exit 10; }
+        printf 'FROM\n' > t; caisson build --call targets -f t ctx 2> log; [ $? = 1 ] && grep -q 't:1:' log"#;
     a_cache_of_another_machine_is_hit_and_believed_no_further: r#"
         caisson registry serve --listen 127.0.0.1:0 --root hub > hub.out 2>/dev/null & PID=$!; trap 'kill -9 $PID 2>/dev/null' EXIT
         for i in $(seq 200); do grep -qs 'its page at' hub.out && break; sleep .05; done

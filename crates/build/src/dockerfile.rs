@@ -16,6 +16,7 @@ pub mod place;
 mod reader;
 pub(crate) mod suggest;
 pub mod syntax;
+pub mod targets;
 #[cfg(test)]
 mod tests;
 pub mod vocabulary;

@@ -47,7 +47,13 @@ static BUILD_FLAGS: &[Flag] = &[
         "Give results to another cache (type=registry,ref=…,mode=max)",
     )
     .partly("type=registry, local and inline"),
-    flag("call", Kind::Text, "Do something else than build: check").default("build"),
+    flag(
+        "call",
+        Kind::Text,
+        "Do something else than build: check or targets",
+    )
+    .default("build")
+    .partly("build, check and targets, as text; not outline"),
     flag(
         "cgroup-parent",
         Kind::Text,
@@ -125,7 +131,9 @@ static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("output", Kind::List, "Put the result elsewhere")
         .short('o')
-        .partly("type=image, registry, docker, oci, local and tar; dest=, name= and push= alone"),
+        .partly(
+            "type=image, registry, docker, oci, local and tar; dest=, name=, push= and tar= alone",
+        ),
     flag(
         "platform",
         Kind::Strings,

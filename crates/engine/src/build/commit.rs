@@ -4,6 +4,7 @@ use build::graph::BuildResult;
 use storage::images::BlobRecord;
 use storage::lease::Lease;
 use storage::refs::Target;
+use sys::Context as _;
 use types::digest::Digest;
 use types::image::{Document, HistoryEntry, ImageConfig, MANIFEST_BYTES_MAX};
 use types::timestamp::Timestamp;
@@ -11,8 +12,9 @@ use types::timestamp::Timestamp;
 use super::attest::Done;
 use super::caches::{CacheExport, CachePlace, inline};
 use super::worker::BuildWorker;
-use super::{BuildEvent, BuildReport, BuildRequest, layer, stack};
+use super::{BuildEvent, BuildReport, BuildRequest, Export, layer, stack};
 use crate::Engine;
+use crate::container::filesystem::{through_pipe, unpack_host};
 use crate::error::EngineError;
 use crate::image::import::{name, record};
 use crate::image::push::{self, PushOptions};
@@ -80,25 +82,51 @@ impl Engine {
         target: Option<&Target>,
     ) -> Result<(), EngineError> {
         for export in &request.exports {
-            let super::Export::ImageArchive(path) = export else {
-                continue;
-            };
-            let tags = request.tags.iter();
-            let tags: Vec<_> = tags.map(|tag| tag.clone().with_default_tag()).collect();
-            let sink = std::io::BufWriter::new(super::output::sink(path.as_deref())?);
-            let silent = crate::observer::Silent;
-            if let Some(target) = target {
-                save::save_index(&worker.lease, target, &tags, sink, &silent)?;
-                continue;
+            match export {
+                Export::ImageArchive(path) => {
+                    let mut sink = super::output::sink(path.as_deref())?;
+                    self.save_image(request, worker, (id, target), &mut sink)?;
+                }
+                Export::ImageDirectory(path) => {
+                    std::fs::create_dir_all(path).on("create", path.display())?;
+                    let save = |sink: &mut std::fs::File| {
+                        self.save_image(request, worker, (id, target), sink)
+                            .map(|()| 0)
+                    };
+                    through_pipe(save, |from| unpack_host(path, None, from))?;
+                }
+                Export::Image | Export::Directory(_) | Export::Archive(_) => {}
             }
-            let names: Vec<String> = match tags.as_slice() {
-                [] => vec![id.to_string()],
-                tags => tags.iter().map(|tag| tag.familiar()).collect(),
-            };
-            let options = save::SaveOptions::default();
-            save::save(&self.images(), &names, &options, sink, &silent)?;
         }
         Ok(())
+    }
+
+    fn save_image(
+        &self,
+        request: &BuildRequest,
+        worker: &BuildWorker<'_>,
+        (id, target): (&Digest, Option<&Target>),
+        sink: &mut std::fs::File,
+    ) -> Result<(), EngineError> {
+        let tags = request.tags.iter();
+        let tags: Vec<_> = tags.map(|tag| tag.clone().with_default_tag()).collect();
+        let sink = std::io::BufWriter::new(sink);
+        let silent = crate::observer::Silent;
+        if let Some(target) = target {
+            return Ok(save::save_index(
+                &worker.lease,
+                target,
+                &tags,
+                sink,
+                &silent,
+            )?);
+        }
+        let names: Vec<String> = match tags.as_slice() {
+            [] => vec![id.to_string()],
+            tags => tags.iter().map(|tag| tag.familiar()).collect(),
+        };
+        let options = save::SaveOptions::default();
+        Ok(save::save(&self.images(), &names, &options, sink, &silent)?)
     }
 
     /// `--push`.

@@ -52,6 +52,7 @@ use types::excerpt::excerpt;
 pub(crate) use attest::rpm;
 pub use attest::{Attestations, ProvenanceMode};
 pub use build::dockerfile::place::Lines;
+pub use build::dockerfile::targets::Target;
 pub use build::dockerfile::vocabulary::vocabulary;
 pub use build::graph::Surroundings;
 pub use build::graph::{NamedContext, Network};
@@ -186,6 +187,20 @@ impl Engine {
         request: &BuildRequest,
         observer: &dyn BuildObserver,
     ) -> Result<BuildReport, EngineError> {
+        if request.wanted == Wanted::Targets {
+            return Ok(BuildReport {
+                targets: dockerfile::targets::targets(&parsed(request)?),
+                ..BuildReport::default()
+            });
+        }
+        self.build_graph(request, observer)
+    }
+
+    fn build_graph(
+        &self,
+        request: &BuildRequest,
+        observer: &dyn BuildObserver,
+    ) -> Result<BuildReport, EngineError> {
         let started = request.begin()?;
         let store = self.store();
         store.prepare_cache()?;
@@ -281,14 +296,7 @@ impl Engine {
         lease: &Lease,
         observer: &dyn BuildObserver,
     ) -> Result<(Graph, Lowered), EngineError> {
-        let located = |error: &dockerfile::DockerfileError| {
-            EngineError::invalid(format!(
-                "{}\n{}",
-                error.located(&request.dockerfile_name),
-                error.excerpt(&request.dockerfile_name, &request.dockerfile)
-            ))
-        };
-        let parsed = dockerfile::parse(&request.dockerfile).map_err(|error| located(&error))?;
+        let parsed = parsed(request)?;
         let mut graph = Graph::default();
         let mut all: Option<Lowered> = None;
         let platforms: Vec<_> = match request.platforms.as_slice() {
@@ -306,7 +314,7 @@ impl Engine {
             };
             let lowered = lower::lower(&asked, &mut resolver, &mut graph).map_err(|error| {
                 match error.in_file() {
-                    Some(error) => located(error),
+                    Some(error) => located(request, error),
                     None => EngineError::invalid(error.to_string()),
                 }
             })?;
@@ -328,6 +336,19 @@ impl Engine {
         ]);
         self.store().path("cache/traces").join(digest.hex())
     }
+}
+
+fn parsed(request: &BuildRequest) -> Result<dockerfile::command::Dockerfile, EngineError> {
+    dockerfile::parse(&request.dockerfile).map_err(|error| located(request, &error))
+}
+
+/// An error in the file, with its place and the lines around it.
+fn located(request: &BuildRequest, error: &dockerfile::DockerfileError) -> EngineError {
+    EngineError::invalid(format!(
+        "{}\n{}",
+        error.located(&request.dockerfile_name),
+        error.excerpt(&request.dockerfile_name, &request.dockerfile)
+    ))
 }
 
 /// `SOURCE_DATE_EPOCH`.

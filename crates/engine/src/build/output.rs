@@ -25,6 +25,8 @@ pub enum Export {
     Archive(Option<PathBuf>),
     /// An image's archive, as `save` writes it, with or without having an image in the store.
     ImageArchive(Option<PathBuf>),
+    /// What is in that archive, as files of a directory.
+    ImageDirectory(PathBuf),
 }
 
 impl BuildWorker<'_> {
@@ -43,7 +45,7 @@ impl BuildWorker<'_> {
         }
         for export in exports {
             match (export, parts.as_slice()) {
-                (Export::Image | Export::ImageArchive(_), _) => {}
+                (Export::Image | Export::ImageArchive(_) | Export::ImageDirectory(_), _) => {}
                 (Export::Directory(path), [(_, stack)]) => self.unpack(stack, path)?,
                 (Export::Directory(path), parts) => {
                     for (platform, stack) in parts {

@@ -26,6 +26,8 @@ pub enum Wanted {
     Explanation,
     /// What the rules say of the Dockerfile.
     Check,
+    /// Which targets the Dockerfile has.
+    Targets,
 }
 
 /// A directory of files for a build.
@@ -134,7 +136,9 @@ impl BuildRequest {
         let is_image = |export: &super::Export| {
             matches!(
                 export,
-                super::Export::Image | super::Export::ImageArchive(_)
+                super::Export::Image
+                    | super::Export::ImageArchive(_)
+                    | super::Export::ImageDirectory(_)
             )
         };
         self.pushes || self.exports.is_empty() || self.exports.iter().any(is_image)
@@ -179,6 +183,8 @@ pub struct BuildReport {
     pub manifest: Option<Digest>,
     /// With `--verify`: what was not the same twice.
     pub unequal: Option<super::Unequal>,
+    /// With [`Wanted::Targets`]: the targets.
+    pub targets: Vec<super::Target>,
     /// Steps that were done, and why.
     pub causes: Vec<(String, String)>,
 }

@@ -146,18 +146,21 @@ fn allowed(entitlements: &[String]) -> Result<(Allowed, AllowedDevices), String>
 }
 
 fn wanted(matches: &Matches) -> Result<Wanted, String> {
-    let call = matches
-        .get_str("call")
-        .split(',')
-        .next()
-        .unwrap_or_default();
+    let given = matches.get_str("call");
+    let (call, options) = given.split_once(',').unwrap_or((given, ""));
+    if !matches!(options, "" | "format=text" | "format=default") {
+        return Err(format!(
+            "--call={given}: {options} is not built yet: the answer is text"
+        ));
+    }
     match call {
         "check" | "lint" => Ok(Wanted::Check),
+        "targets" => Ok(Wanted::Targets),
         "build" | "" if matches.get_bool("check") => Ok(Wanted::Check),
         "build" | "" if matches.get_bool("explain") => Ok(Wanted::Explanation),
         "build" | "" => Ok(Wanted::Image),
         other => Err(format!(
-            "--call={other} is not built yet: it is build or check"
+            "--call={other} is not built yet: it is build, check or targets"
         )),
     }
 }

@@ -10,12 +10,14 @@ mod secrets;
 use std::path::Path;
 use std::process::ExitCode;
 
-use engine::build::{BuildFailure, BuildReport, BuildRequest, Wanted};
+use engine::build::{BuildFailure, BuildReport, BuildRequest, Target, Wanted};
 use engine::{Engine, EngineError};
 
 use super::{print, print_line};
 use crate::errors;
 use crate::flags::Invocation;
+use crate::output::template::escape_control;
+use crate::output::text;
 use progress::{Progress, Style};
 
 pub(crate) use cache::{builder_prune, buildx_du};
@@ -108,6 +110,10 @@ fn finish(
     report: &BuildReport,
 ) -> ExitCode {
     let matches = &invocation.matches;
+    if request.wanted == Wanted::Targets {
+        print(&targets_table(&report.targets));
+        return ExitCode::SUCCESS;
+    }
     if let Some(image) = &report.image {
         let id = image.to_string();
         progress.exported(&id, &request.tags);
@@ -144,6 +150,28 @@ fn finish(
         progress.note("verified: every step gave the same twice");
     }
     ExitCode::SUCCESS
+}
+
+/// As BuildKit's front end prints it.
+fn targets_table(targets: &[Target]) -> String {
+    let mut rows = vec![("TARGET".to_owned(), "DESCRIPTION".to_owned())];
+    for target in targets {
+        let name = match (&target.name, target.is_default) {
+            (None, true) => "(default)".to_owned(),
+            (Some(name), true) => format!("{name} (default)"),
+            (name, false) => name.clone().unwrap_or_default(),
+        };
+        let said = escape_control(&target.description).into_owned();
+        rows.push((name, said));
+    }
+    let width = rows.iter().map(|(name, _)| text::width(name)).max();
+    let width = width.unwrap_or(0) + 1;
+    let mut table = String::new();
+    for (name, said) in rows {
+        let blanks = " ".repeat(width - text::width(&name));
+        table.push_str(&format!("{name}{blanks}{said}\n"));
+    }
+    table
 }
 
 fn write_results(path: &str, id: &str) -> Result<(), ExitCode> {

@@ -37,8 +37,13 @@ impl<'a> Fields<'a> {
     }
 
     fn bool(&mut self, key: &'static str) -> Result<bool, String> {
+        self.flag(key, false)
+    }
+
+    /// What a key says, and what goes without it.
+    fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, String> {
         match self.take(&[key]) {
-            None => Ok(false),
+            None => Ok(default),
             Some(value) => types::go_syntax::parse_bool(value)
                 .map_err(|_| format!("{} {}: {key} is true or false", self.flag, self.text)),
         }
@@ -159,12 +164,16 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
     let mut fields = Fields::read("--output", text)?;
     let kind = fields.take(&["type"]).unwrap_or_default();
     let destination = fields.take(&["dest", "destination"]);
+    let is_archive = match kind {
+        "oci" | "docker" => fields.flag("tar", true)?,
+        _ => true,
+    };
     let file = |destination: Option<&str>| match destination {
         None | Some("-") => to_stdout(kind).map(|()| None),
         Some(path) => Ok(Some(PathBuf::from(path))),
     };
     let export = match (kind, destination) {
-        ("image" | "docker" | "registry", None) => {
+        ("image" | "docker" | "registry", None) if is_archive => {
             if let Some(name) = fields.take(&["name"]) {
                 build.tags.push(super::inputs::tag(name)?);
             }
@@ -179,6 +188,12 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
                 "docker exporter does not currently support exporting manifest lists: use type=oci"
                     .into(),
             );
+        }
+        ("oci" | "docker", Some(path)) if !is_archive && path != "-" => {
+            Export::ImageDirectory(path.into())
+        }
+        ("oci" | "docker", _) if !is_archive => {
+            return Err(format!("output directory is required for {kind} exporter"));
         }
         ("oci" | "docker", destination) => Export::ImageArchive(file(destination)?),
         (other, _) => {
@@ -392,6 +407,15 @@ mod tests {
             (Export::Image, false, 0)
         );
         assert_eq!(read("out").unwrap().0, Export::Directory("out".into()));
+        for kind in ["oci", "docker"] {
+            assert_eq!(
+                read(&format!("type={kind},dest=d,tar=false")).unwrap().0,
+                Export::ImageDirectory("d".into())
+            );
+            let error = read(&format!("type={kind},tar=false")).unwrap_err();
+            assert!(error.contains("output directory is required"), "{error}");
+        }
+        assert!(read("type=local,dest=d,tar=false").is_err());
         assert!(
             read("type=image,compression=estargz")
                 .unwrap_err()
