@@ -206,6 +206,11 @@ EOF
         build -t app:1 --output type=docker,dest=i.tar ctx && caisson rmi app:1 >/dev/null && caisson load -qi i.tar | grep -q app:1 || { cat log; exit 5; }
         # As a directory the same files; and a layout is one that others read.
         build -t app:1 --output type=oci,tar=false,dest=layout --output type=oci,dest=l.tar ctx && mkdir l && tar -xf l.tar -C l && diff -r l layout && [ -s layout/oci-layout ] && [ $(ls layout/blobs/sha256 | wc -l) -ge 3 ] || { cat log; exit 7; }
+        # Which is a context for the next build, without a name in the store, and is nothing that is read twice.
+        printf 'FROM base\nLABEL next=1\nCOPY --from=other /d/f /again\n' > n; caisson rmi -f app:1 >/dev/null
+        for from in layout layout:1 layout@$(sed 's/.*"digest":"\([^"]*\)".*/\1/' layout/index.json); do build -f n --build-context base=oci-layout://$from --build-context other=oci-layout://$PWD/layout:1 -t next ctx || { cat log; exit 11; }; done
+        [ "$(missed)" = 0 ] && [ "$(caisson images -q | sort -u | wc -l)" = 2 ] && caisson save next | tar -tf - >/dev/null || { caisson images; exit 12; }
+        for from in layout:2 layout@sha256:$(printf %064d 0) ctx missing; do build -f n --build-context base=oci-layout://$from ctx && exit 13; grep -q "oci-layout://.*$from: \|missing: No such\|no image of it" log || { cat log; exit 14; }; done
         for text in local oci,tar=false docker,tar=false; do build --output type=$text ctx && exit 6; grep -q 'output directory is required' log || { cat log; exit 8; }; done
         # Stages are listed, and nothing is built.
         printf '# b makes it\nFROM nosuch AS b\nRUN x\nFROM b\n' > t; [ "$(caisson build --call=targets -f t ctx)" = "$(printf 'TARGET    DESCRIPTION\nb         makes it\n(default) ')" ] || { caisson build --call targets -f t ctx; exit 9; }

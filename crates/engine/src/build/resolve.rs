@@ -12,6 +12,8 @@ use types::reference::Reference;
 
 use super::{BuildEvent, BuildObserver};
 use crate::Engine;
+use crate::container::filesystem::{pack_host, through_pipe};
+use crate::image::load::{LoadOptions, load_chosen};
 use crate::image::pull::{PullOptions, pull};
 
 /// Finds base images for a Dockerfile.
@@ -83,15 +85,7 @@ impl Resolver for ImageResolver<'_> {
                     &options,
                     self.observer.images(),
                 )
-                .map_err(|error| {
-                    let mut line = format!("{reference}: {error}");
-                    let mut cause = std::error::Error::source(&error);
-                    while let Some(error) = cause {
-                        line.push_str(&format!(": {error}"));
-                        cause = error.source();
-                    }
-                    line
-                })?;
+                .map_err(|error| told(reference, &error))?;
                 self.describe(reference, &report.image)?
             }
         };
@@ -102,12 +96,45 @@ impl Resolver for ImageResolver<'_> {
     fn oci_layout(
         &mut self,
         path: &Path,
-        _reference: &str,
-        _platform: &Platform,
+        reference: &str,
+        platform: &Platform,
     ) -> Result<ResolvedImage, String> {
-        Err(format!(
-            "oci-layout://{}: OCI layouts as contexts are not built yet; load it and use docker-image://",
-            path.display()
-        ))
+        let separator = if reference.contains(':') { "@" } else { ":" };
+        let separator = if reference.is_empty() { "" } else { separator };
+        let text = format!("oci-layout://{}{separator}{reference}", path.display());
+        let key = (text.clone(), platform.to_string());
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let options = LoadOptions {
+            platform: Some(platform.clone()),
+        };
+        let mut id = None;
+        through_pipe(
+            |sink| pack_host(path, "", sink),
+            |from| {
+                let observer = self.observer.images();
+                id = Some(load_chosen(
+                    self.lease, from, reference, &options, observer,
+                )?);
+                Ok(())
+            },
+        )
+        .map_err(|error| told(&text, &error))?;
+        let id = id.ok_or_else(|| format!("{text}: there is no such image"))?;
+        let resolved = self.describe(&text, &id)?;
+        self.known.insert(key, resolved.clone());
+        Ok(resolved)
     }
+}
+
+/// An error with its causes, of an image.
+fn told(image: &str, error: &dyn std::error::Error) -> String {
+    let mut line = format!("{image}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    line
 }

@@ -92,6 +92,48 @@ pub fn load(
     Ok(loaded)
 }
 
+/// Loads one image of an OCI layout, by tag or digest, which gets no name and lives as long as the lease; an
+/// empty tag is the only image, else `latest`.
+pub(crate) fn load_chosen(
+    lease: &Lease,
+    source: impl Read + Send,
+    chosen: &str,
+    options: &LoadOptions,
+    observer: &dyn Observer,
+) -> Result<Digest> {
+    let members = Members::read(source, lease, observer)?;
+    let loader = Loader {
+        members: &members,
+        lease,
+        options,
+        observer,
+    };
+    let is_chosen = |entry: &Descriptor, is_only: bool| {
+        let name = entry.annotations.get(REF_ANNOTATION).map(String::as_str);
+        let tag = if chosen.is_empty() { "latest" } else { chosen };
+        let tagged = name
+            .and_then(|name| name.rsplit_once(':'))
+            .map(|(_, tag)| tag);
+        (chosen.is_empty() && is_only)
+            || entry.digest.as_str() == chosen
+            || name == Some(tag)
+            || tagged == Some(tag)
+    };
+    let images = loader.layout(&is_chosen)?;
+    match images.as_slice() {
+        [image] => loader.record(image),
+        [] => Err(ImageError::Archive {
+            what: match chosen {
+                "" => "it has several images and none is called latest".to_owned(),
+                chosen => format!("no image of it is called {chosen}"),
+            },
+        }),
+        _ => Err(ImageError::Archive {
+            what: format!("several images of it are called {chosen}"),
+        }),
+    }
+}
+
 /// An image as an archive describes it, checked but not unpacked.
 pub(super) struct ArchivedImage {
     pub(super) names: Vec<Reference>,
@@ -126,7 +168,7 @@ impl Loader<'_> {
         let images = if self.members.find("manifest.json").is_some() {
             self.saved()?
         } else if self.members.find("index.json").is_some() {
-            self.layout()?
+            self.layout(&|_, _| true)?
         } else if self.members.find("repositories").is_some() {
             super::legacy::images(self.members)?
         } else {
@@ -146,7 +188,7 @@ impl Loader<'_> {
         // Our own archives and those of Docker since 25 are layouts as well. What is wrong with
         // that half only costs the original manifests.
         let layout = match self.members.find("index.json") {
-            Some(_) => self.layout().unwrap_or_default(),
+            Some(_) => self.layout(&|_, _| true).unwrap_or_default(),
             None => Vec::new(),
         };
         let mut images = Vec::with_capacity(saved.len());
@@ -174,7 +216,8 @@ impl Loader<'_> {
         Ok(images)
     }
 
-    fn layout(&self) -> Result<Vec<ArchivedImage>> {
+    /// The images of a layout that are wanted; told with each is whether it is the only one.
+    fn layout(&self, wants: &dyn Fn(&Descriptor, bool) -> bool) -> Result<Vec<ArchivedImage>> {
         let bytes = self.members.bytes("index.json")?.unwrap_or_default();
         let refuse = |source| ImageError::Document {
             what: "index.json of the archive".into(),
@@ -186,11 +229,9 @@ impl Loader<'_> {
             });
         };
         let mut images: Vec<ArchivedImage> = Vec::new();
-        for entry in index
-            .manifests
-            .iter()
-            .filter(|entry| !entry.is_attestation())
-        {
+        let is_only = index.manifests.len() == 1;
+        let entries = index.manifests.iter();
+        for entry in entries.filter(|entry| !entry.is_attestation() && wants(entry, is_only)) {
             let Some((descriptor, manifest)) = self.resolve(entry, 0)? else {
                 continue;
             };
@@ -287,6 +328,11 @@ impl Loader<'_> {
     }
 
     fn load(&self, image: &ArchivedImage) -> Result<LoadedImage> {
+        self.name(self.record(image)?, &image.names)
+    }
+
+    /// Puts an image into the store, without a name.
+    fn record(&self, image: &ArchivedImage) -> Result<Digest> {
         let what = || "image configuration of the archive".to_owned();
         let refuse = |source| ImageError::Document {
             what: what(),
@@ -322,7 +368,7 @@ impl Loader<'_> {
         let new = new_image(id.clone(), &config, manifest, Vec::new(), layers, store)?;
         store.record_image(self.lease, new)?;
         sys::fail::point("engine.load.recorded");
-        self.name(id, &image.names)
+        Ok(id)
     }
 
     fn load_layer(&self, diff_id: &Digest, name: &str) -> Result<BlobRecord> {

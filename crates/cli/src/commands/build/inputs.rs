@@ -431,6 +431,17 @@ fn context_name(given: &str) -> String {
         .to_owned()
 }
 
+/// `path`, `path:tag`, `path@digest`.
+fn layout_of(text: &str) -> (&str, &str) {
+    if let Some(parts) = text.split_once('@') {
+        return parts;
+    }
+    match text.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, tag),
+        _ => (text, ""),
+    }
+}
+
 fn named_context(
     engine: &Engine,
     text: &str,
@@ -445,10 +456,11 @@ fn named_context(
         NamedContext::Image(image.to_owned())
     } else if let Some(target) = value.strip_prefix("target:") {
         NamedContext::Target(target.to_owned())
-    } else if value.starts_with("oci-layout://") {
-        return Err(format!(
-            "--build-context {text} is not built yet: load the image and use docker-image://"
-        ));
+    } else if let Some(layout) = value.strip_prefix("oci-layout://") {
+        let (path, reference) = layout_of(layout);
+        let path = std::fs::canonicalize(path)
+            .map_err(|error| format!("--build-context {name}: {path}: {error}"))?;
+        NamedContext::OciLayout(path, reference.to_owned())
     } else {
         let directory = match is_remote(value) {
             true => {
@@ -500,6 +512,14 @@ mod tests {
         ] {
             assert_eq!(context_name(given), name, "{given}");
         }
+    }
+
+    #[test]
+    fn layouts_have_a_path_and_perhaps_a_tag_or_a_digest() {
+        assert_eq!(layout_of("./a/b"), ("./a/b", ""));
+        assert_eq!(layout_of("/a:1.2"), ("/a", "1.2"));
+        assert_eq!(layout_of("/a:b/c"), ("/a:b/c", ""));
+        assert_eq!(layout_of("/a@sha256:12"), ("/a", "sha256:12"));
     }
 
     #[test]
