@@ -36,6 +36,8 @@ pub struct BuildOptions {
     pub sbom: String,
     /// `--memory` in bytes; 0 is no limit.
     pub memory_bytes: i64,
+    /// Every platform of a service is built, not only the one that its containers here have.
+    pub all_platforms: bool,
 }
 
 /// A build, ready to be done.
@@ -176,13 +178,14 @@ pub fn build_target(
         target: build.target.clone(),
         secrets,
         ssh: ssh.chain(options.ssh.iter().cloned()).collect(),
-        platforms: match (build.platforms.is_empty(), service.platform.as_str()) {
-            (true, "") => Vec::new(),
-            (true, platform) => vec![platform.to_owned()],
-            (false, _) => build.platforms.clone(),
+        platforms: match (build.platforms.as_slice(), service.platform.as_str()) {
+            ([one], _) => vec![one.clone()],
+            ([_, ..], _) if options.all_platforms => build.platforms.clone(),
+            (_, "") => Vec::new(),
+            (_, platform) => vec![platform.to_owned()],
         },
         attestations: attestations(build, options),
-        entitlements: build.entitlements.clone(),
+        entitlements: entitlements(build),
         pull: build.pull || options.pull,
         no_cache: build.no_cache || options.no_cache,
         network: build.network.clone(),
@@ -277,30 +280,31 @@ fn bake_name(service: &str) -> String {
     service.replace('.', "_")
 }
 
+fn is_entitlement(text: &str) -> bool {
+    matches!(text, "network.host" | "security.insecure" | "device") || text.starts_with("device=")
+}
+
+/// `privileged` is the leave for steps that say `RUN --security=insecure`, as with Docker Compose.
+fn entitlements(build: &crate::model::Build) -> Vec<String> {
+    const INSECURE: &str = "security.insecure";
+    let mut all = build.entitlements.clone();
+    if build.privileged && !all.iter().any(|known| known == INSECURE) {
+        all.push(INSECURE.to_owned());
+    }
+    all
+}
+
 fn refuse(name: &str, build: &crate::model::Build) -> Result<(), ComposeError> {
     let refused = [
         (
-            build.privileged,
-            "privileged",
-            "only steps that say RUN --security=insecure can have more, with the entitlement security.insecure",
-        ),
-        (
-            build
-                .entitlements
-                .iter()
-                .any(|e| !matches!(e.as_str(), "network.host" | "security.insecure")),
+            build.entitlements.iter().any(|text| !is_entitlement(text)),
             "entitlements",
-            "only network.host and security.insecure are known",
+            "only network.host, security.insecure and device are known",
         ),
         (
             !matches!(build.isolation.as_str(), "" | "default"),
             "isolation",
             "on Linux there is one way; the key is for Windows",
-        ),
-        (
-            build.platforms.len() > 1,
-            "platforms",
-            "one platform is built at a time; name one, and build for the others on such machines",
         ),
     ];
     for (is_said, key, why) in refused {
@@ -453,12 +457,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_obeyed_is_refused_by_name() {
-        for key in [
-            "privileged: true",
-            "platforms: [linux/amd64, linux/arm64]",
-            "entitlements: [device]",
-            "isolation: hyperv",
-        ] {
+        for key in ["entitlements: [nosuch]", "isolation: hyperv"] {
             let project = project(&format!("services: {{a: {{build: {{{key}}}}}}}"));
             let error = build_target(&project, "a", &BuildOptions::default()).unwrap_err();
             let name = key.split(':').next().unwrap();
@@ -467,6 +466,40 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn up_builds_the_platform_of_its_containers_and_build_builds_all() {
+        let platforms = |keys: &str, all_platforms: bool| {
+            let project = project(&format!("services: {{a: {{{keys}}}}}"));
+            let options = BuildOptions {
+                all_platforms,
+                ..BuildOptions::default()
+            };
+            let target = build_target(&project, "a", &options).unwrap().unwrap();
+            target.platforms.join(",")
+        };
+        let both = "build: {platforms: [linux/amd64, linux/arm64]}";
+        assert_eq!(platforms(both, true), "linux/amd64,linux/arm64");
+        assert_eq!(platforms(both, false), "");
+        let one = format!("{both}, platform: linux/arm64");
+        assert_eq!(platforms(&one, false), "linux/arm64");
+        assert_eq!(
+            platforms("build: {platforms: [linux/arm64]}", false),
+            "linux/arm64"
+        );
+    }
+
+    #[test]
+    fn a_privileged_build_may_have_insecure_steps() {
+        let project = project(
+            "services: {a: {build: {privileged: true, entitlements: [device, network.host]}}}",
+        );
+        let target = build_target(&project, "a", &BuildOptions::default());
+        assert_eq!(
+            target.unwrap().unwrap().entitlements,
+            ["device", "network.host", "security.insecure"]
+        );
     }
 
     #[test]

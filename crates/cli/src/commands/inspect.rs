@@ -65,9 +65,20 @@ pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
     };
     let with_size = matches.has("size") && matches.get_bool("size");
+    let wanted = match matches.has("platform") {
+        true => match image::platform(invocation) {
+            Ok(wanted) => wanted,
+            Err(code) => return code,
+        },
+        false => None,
+    };
     let mut failures = Vec::new();
     for key in &matches.args {
-        match document(engine, kind, key, with_size) {
+        let is_for = wanted
+            .as_ref()
+            .map(|wanted| image::is_for(engine, key, wanted));
+        let found = is_for.unwrap_or(Ok(()));
+        match found.and_then(|()| document(engine, kind, key, with_size)) {
             Ok((ty, document)) => match inspector.add(ty, document) {
                 Ok(()) => {}
                 Err(error @ (InspectError::Execute(_) | InspectError::Parse(_))) => {

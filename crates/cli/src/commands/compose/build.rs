@@ -35,6 +35,7 @@ pub(super) fn build(engine: &Engine, invocation: &Invocation) -> Done {
         matches.get_bool("with-dependencies"),
     )?;
     let options = BuildOptions {
+        all_platforms: true,
         arguments: matches
             .get_list("build-arg")
             .iter()
@@ -237,7 +238,8 @@ impl Jobs<'_> {
             ExitCode::from(1)
         };
         let image_of = |service: &str| match built.get(service) {
-            Some(id) if !id.is_empty() => id.clone(),
+            // What has several platforms is known by its name: an id is that of one.
+            Some(id) if !id.is_empty() && self.targets[service].platforms.len() < 2 => id.clone(),
             _ => image_name(self.project, service),
         };
         let mut argv: Vec<OsString> = vec![self.invocation.program.name().into()];
