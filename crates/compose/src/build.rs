@@ -178,12 +178,7 @@ pub fn build_target(
         target: build.target.clone(),
         secrets,
         ssh: ssh.chain(options.ssh.iter().cloned()).collect(),
-        platforms: match (build.platforms.as_slice(), service.platform.as_str()) {
-            ([one], _) => vec![one.clone()],
-            ([_, ..], _) if options.all_platforms => build.platforms.clone(),
-            (_, "") => Vec::new(),
-            (_, platform) => vec![platform.to_owned()],
-        },
+        platforms: platforms(&build.platforms, &service.platform, options),
         attestations: attestations(build, options),
         entitlements: entitlements(build),
         pull: build.pull || options.pull,
@@ -278,6 +273,15 @@ fn attestations(build: &crate::model::Build, options: &BuildOptions) -> Vec<Stri
 /// Bake's names have no dots.
 fn bake_name(service: &str) -> String {
     service.replace('.', "_")
+}
+
+fn platforms(named: &[String], own: &str, options: &BuildOptions) -> Vec<String> {
+    match (named, own) {
+        ([one], _) => vec![one.clone()],
+        ([_, ..], _) if options.all_platforms => named.to_vec(),
+        (_, "") => Vec::new(),
+        (_, platform) => vec![platform.to_owned()],
+    }
 }
 
 fn is_entitlement(text: &str) -> bool {

@@ -417,21 +417,6 @@ pub(crate) fn history(engine: &Engine, invocation: &Invocation) -> ExitCode {
     ))
 }
 
-/// Whether an image is one for a platform.
-pub(crate) fn is_for(engine: &Engine, name: &str, wanted: &Platform) -> Result<(), EngineError> {
-    let record = image::inspect::inspect(&engine.images(), name)?.record;
-    let found = Platform::new(&record.os, &record.architecture, &record.variant);
-    match wanted.match_rank(&found) {
-        Some(_) => Ok(()),
-        None => Err(image::ImageError::OtherPlatform {
-            reference: name.to_owned(),
-            found: found.to_string(),
-            wanted: wanted.to_string(),
-        }
-        .into()),
-    }
-}
-
 /// Docker's document of an image.
 pub(crate) fn inspect_document(engine: &Engine, name: &str) -> Result<Value, EngineError> {
     let details = image::inspect::inspect(&engine.images(), name)?;

@@ -12,6 +12,7 @@ use engine::{Engine, EngineError, StoredContainer};
 use serde_json::Value;
 use types::container::NetworkAttachment;
 use types::mount::MountKind;
+use types::platform::Platform;
 
 use super::list::published;
 use super::{image, print};
@@ -74,9 +75,7 @@ pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let mut failures = Vec::new();
     for key in &matches.args {
-        let is_for = wanted
-            .as_ref()
-            .map(|wanted| image::is_for(engine, key, wanted));
+        let is_for = wanted.as_ref().map(|wanted| is_for(engine, key, wanted));
         let found = is_for.unwrap_or(Ok(()));
         match found.and_then(|()| document(engine, kind, key, with_size)) {
             Ok((ty, document)) => match inspector.add(ty, document) {
@@ -93,6 +92,21 @@ pub(crate) fn inspect(engine: &Engine, invocation: &Invocation) -> ExitCode {
         errors::complain(failure);
     }
     ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+/// Whether an image is one for a platform.
+fn is_for(engine: &Engine, name: &str, wanted: &Platform) -> Result<(), EngineError> {
+    let record = engine::image::inspect::inspect(&engine.images(), name)?.record;
+    let found = Platform::new(&record.os, &record.architecture, &record.variant);
+    match wanted.match_rank(&found) {
+        Some(_) => Ok(()),
+        None => Err(engine::image::ImageError::OtherPlatform {
+            reference: name.to_owned(),
+            found: found.to_string(),
+            wanted: wanted.to_string(),
+        }
+        .into()),
+    }
 }
 
 fn missing(invocation: &Invocation, kind: Kind, key: &str, error: &EngineError) -> String {
