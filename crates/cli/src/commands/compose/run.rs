@@ -170,6 +170,7 @@ fn make(
     let wanted = container(project, name, Instance::OneOff)?;
     let mut spec = wanted.spec;
     override_spec(&mut spec, invocation)?;
+    mount(&mut spec, project, invocation.matches.get_list("volume"))?;
     let slug = new_id();
     spec.labels.insert(labels::SLUG.to_owned(), slug.clone());
     let image = images
@@ -255,7 +256,6 @@ fn override_spec(spec: &mut ContainerSpec, invocation: &Invocation) -> Result<()
     }
     spec.publish
         .extend(matches.get_list("publish").iter().cloned());
-    mount(spec, matches.get_list("volume"))?;
     if matches.get_bool("use-aliases") {
         let service = spec.labels.get(labels::SERVICE).cloned();
         for network in &mut spec.networks {
@@ -290,8 +290,8 @@ fn variables(spec: &mut ContainerSpec, invocation: &Invocation) -> Result<(), Fa
     Ok(())
 }
 
-/// `-v` takes the place of what the service mounts there.
-fn mount(spec: &mut ContainerSpec, volumes: &[String]) -> Result<(), Failure> {
+/// `-v` takes the place of what the service mounts there; a volume of the project is known by its key.
+fn mount(spec: &mut ContainerSpec, project: &Project, volumes: &[String]) -> Result<(), Failure> {
     let directory = std::env::current_dir().map_or_else(
         |_| "/".to_owned(),
         |path| path.to_string_lossy().into_owned(),
@@ -300,6 +300,11 @@ fn mount(spec: &mut ContainerSpec, volumes: &[String]) -> Result<(), Failure> {
         let mut volume =
             VolumeFlag::parse(text).map_err(|error| Failure::text(error.to_string()))?;
         volume.make_absolute(&directory);
+        if volume.kind == MountKind::Volume
+            && let Some(known) = project.volumes.get(&volume.source)
+        {
+            volume.source.clone_from(&known.name);
+        }
         let is_there = |bind: &String| bind.split(':').nth(1) == Some(volume.target.as_str());
         spec.binds.retain(|bind| !is_there(bind));
         spec.mounts.retain(|mount| mount.target != volume.target);
