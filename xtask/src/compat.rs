@@ -367,7 +367,10 @@ fn read_line(line: &str, test: &str, ours: &Ours, found: &mut Proofs) {
         let words: Vec<&str> = call.split_whitespace().collect();
         // The tests of Compose call it so.
         if let Some(at) = words.iter().position(|word| *word == "c") {
-            let is_first = at == 0 || matches!(words[at - 1], "!" | "if" | "waits");
+            // `ok` and `has WORDS` of a test carry out what follows.
+            let is_first = at == 0
+                || matches!(words[at - 1], "!" | "if" | "waits" | "ok")
+                || words[0] == "has";
             if is_first && (test.starts_with("compose::") || test.contains("::compose_")) {
                 let call: Vec<&str> = std::iter::once("compose")
                     .chain(words[at + 1..].iter().copied())
