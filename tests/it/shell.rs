@@ -49,6 +49,14 @@ lines! {
     pause_and_unpause: "caisson run -d $N --name p1 busybox sleep 100; caisson pause p1 && caisson ps | grep -q Paused && caisson unpause p1 && caisson ps | grep -q 'Up'";
     a_policy_restarts_as_often_as_it_says: "caisson run -d $N --name rr --restart on-failure:2 busybox false; for i in $(seq 40); do [ \"$(caisson inspect -f '{{.RestartCount}} {{.State.Status}}' rr)\" = '2 exited' ] && exit 0; sleep .1; done; exit 1";
     health_is_seen: "caisson run -d $N --name hh --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 busybox sleep 100; for i in $(seq 50); do caisson ps | grep -q unhealthy && break; sleep .1; done; caisson exec hh touch /ok; for i in $(seq 50); do caisson ps | grep -q '(healthy)' && exit 0; sleep .1; done; exit 1";
+    who_waits_is_let_go: "caisson run -d $N --name wg busybox sh -c 'trap : TERM; while :; do sleep .05; done' >/dev/null; \
+        caisson exec -t wg sleep 20 >/dev/null & p=$!; sleep .5; kill -TERM $p; wait $p; [ $? = 143 ] || exit 2; \
+        caisson run $N --name wr busybox sh -c 'trap : TERM INT; while :; do sleep .05; done' 2> e & p=$!; for i in 1 2 3; do sleep .5; kill -TERM $p; done; wait $p; [ $? = 1 ] || exit 3; \
+        grep -qx 'got 3 SIGTERM/SIGINTs, forcefully exiting' e && caisson ps | grep -q wr || exit 4; \
+        (sleep 0.5; printf '\\020\\021'; sleep 1) | script -qec 'caisson exec -it wg sh' /dev/null | grep -q 'read escape'; [ ${PIPESTATUS[1]} = 1 ]";
+    a_failed_start_does_not_make_it_new: "caisson run $N --name fs busybox sh -c 'mv /bin/sh /bin/gone; exit 3'; [ $? = 3 ] || exit 2; caisson start fs 2>/dev/null && exit 3; \
+        [ \"$(caisson inspect -f '{{.State.Status}} {{.State.ExitCode}}' fs)\" = 'exited 127' ] || exit 4; \
+        caisson create $N --name fb -v $PWD/made:/x busybox true >/dev/null && rmdir made && caisson start -a fb && [ -d made ]";
     detach_keys_leave_the_container_running: "caisson run -d -ti $N --name dk busybox sh >/dev/null; (sleep 0.5; printf '\\020\\021'; sleep 1) | script -qec 'caisson attach dk' /dev/null | grep -q 'read escape' && caisson ps | grep -q dk";
     files_are_copied_in_and_out: "caisson create --name cc $N busybox true >/dev/null; caisson cp cc:/etc/passwd - | tar -tf - | grep -qx passwd && caisson cp cc:/etc out1 && [ -f out1/passwd ] && caisson cp out1 cc:/tmp && caisson cp cc:/tmp/out1/passwd p2 && cmp p2 out1/passwd";
     diff_tells_what_the_container_did: "caisson run --name dd $N busybox sh -c 'echo x > /new; rm /etc/group'; [ \"$(caisson diff dd | sort | tr '\\n' ' ')\" = 'A /new C /etc D /etc/group ' ]";

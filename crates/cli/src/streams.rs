@@ -29,6 +29,8 @@ pub(crate) enum Outcome {
     Detached,
     /// A signal for us, because none is proxied.
     Interrupted(i32),
+    /// The user has asked often enough to be let go.
+    Forced,
     /// The monitor was killed: what became of the container must be asked.
     Lost,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) tty: bool,
     /// Signals go to the container.
     pub(crate) proxy_signals: bool,
+    /// How often the user has asked to end, by SIGINT or SIGTERM.
+    pub(crate) endings: usize,
     /// Keys that detach.
     pub(crate) detach_keys: DetachKeys,
 }
@@ -59,9 +63,13 @@ fn sys_signals(mask: u64) -> Option<OwnedFd> {
     engine::signals::descriptor(mask).ok()
 }
 
-/// Runs an attached session to its end.
+const SIGNAL_INTERRUPT: i32 = 2;
 const SIGNAL_PIPE: i32 = 13;
+const SIGNAL_TERMINATE: i32 = 15;
+/// So many of SIGINT and SIGTERM end the command itself, whatever the container does with them.
+const ENDINGS_MAX: usize = 3;
 
+/// Runs an attached session to its end.
 pub(crate) fn attached(
     connection: &mut Connection,
     mut session: Session,
@@ -78,7 +86,7 @@ pub(crate) fn attached(
         }
         if ready.signal
             && let Some(signals) = signals
-            && let Some(outcome) = forward_signal(connection, &session, signals)
+            && let Some(outcome) = forward_signal(connection, &mut session, signals)
         {
             return Ok(outcome);
         }
@@ -220,7 +228,7 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> bool {
 
 fn forward_signal(
     connection: &Connection,
-    session: &Session,
+    session: &mut Session,
     signals: &OwnedFd,
 ) -> Option<Outcome> {
     let number = engine::signals::read(signals)?;
@@ -228,6 +236,12 @@ fn forward_signal(
         let [rows, columns] = terminal::size();
         let _ = connection.send(Kind::Resize, &Resize { rows, columns });
         return None;
+    }
+    if matches!(number, SIGNAL_INTERRUPT | SIGNAL_TERMINATE) {
+        session.endings += 1;
+        if session.endings == ENDINGS_MAX {
+            return Some(Outcome::Forced);
+        }
     }
     if session.proxy_signals {
         if !NOT_PROXIED.contains(&number) {

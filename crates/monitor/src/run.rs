@@ -99,10 +99,11 @@ impl Monitor {
         let container = match self.start_container() {
             Ok(container) => container,
             Err(failure) => {
-                self.state.status = if again {
-                    Status::Exited
-                } else {
-                    Status::Created
+                // Whoever has run once is never again one that was only created.
+                let has_run = again || !self.state.started_at.is_empty();
+                self.state.status = match has_run {
+                    true => Status::Exited,
+                    false => Status::Created,
                 };
                 self.state.error.clone_from(&failure.text);
                 self.state.exit_code = failure.kind.exit_code();

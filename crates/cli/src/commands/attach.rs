@@ -31,6 +31,7 @@ pub(crate) fn session(
         stdin,
         tty,
         proxy_signals,
+        endings: 0,
         detach_keys: DetachKeys::new(keys),
     }
 }
@@ -49,7 +50,12 @@ pub(crate) fn end_session(
         }
         Ok(Outcome::Detached) => {
             errors::complain("read escape sequence");
-            ExitCode::SUCCESS
+            // As with Docker: who only looked on has not seen the end; `run` and `start` have done their work.
+            ExitCode::from(u8::from(invocation.name.ends_with("attach")))
+        }
+        Ok(Outcome::Forced) => {
+            errors::complain("got 3 SIGTERM/SIGINTs, forcefully exiting");
+            ExitCode::from(1)
         }
         Ok(Outcome::Interrupted(signal)) => {
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(255))

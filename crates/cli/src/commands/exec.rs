@@ -255,11 +255,7 @@ fn with_terminal(
         return Err(EngineError::conflict("the process gave no terminal"));
     };
     set_nonblocking(&master);
-    let raw = if interactive {
-        terminal::Mode::raw()
-    } else {
-        None
-    };
+    let raw = interactive.then(terminal::Mode::raw).flatten();
     let mut keys = DetachKeys::new(keys.unwrap_or_else(|| run_flags::DETACH_KEYS_DEFAULT.to_vec()));
     let mut pump = Pump {
         from: master,
@@ -276,10 +272,13 @@ fn with_terminal(
             !pending.is_empty(),
         );
         pump.turn(rustix::stdio::stdout());
-        if let Some(number) = signals.as_ref().and_then(engine::signals::read)
-            && number == SIGNAL_WINDOW
-        {
-            resize(&pump.from);
+        if let Some(number) = signals.as_ref().and_then(engine::signals::read) {
+            match number {
+                SIGNAL_WINDOW => resize(&pump.from),
+                // Nothing is proxied to it.
+                1 | 2 | 3 | 15 => break Some(128 + number),
+                _ => {}
+            }
         }
         if ready.input && pending.is_empty() {
             let mut buffer = [0u8; 4096];
@@ -307,7 +306,7 @@ fn with_terminal(
         Some(code) => Ok(code),
         None => {
             errors::complain("read escape sequence");
-            Ok(0)
+            Ok(1)
         }
     }
 }

@@ -74,10 +74,6 @@ pub(crate) struct Invocation {
     /// The command.
     pub(crate) command: &'static Command,
     /// How it was called, without the program: `ps`, `container ls`.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the tests of every spelling read it")
-    )]
     pub(crate) name: String,
     /// Its flags and arguments.
     pub(crate) matches: Matches,

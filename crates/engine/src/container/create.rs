@@ -325,9 +325,7 @@ pub(crate) fn arguments(spec: &ContainerSpec) -> Result<Vec<String>, EngineError
 /// Refuses what could only fail at start, so that nothing half-made is left.
 fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
     check_values(spec)?;
-    for bind in &spec.binds {
-        make_bind_source(bind)?;
-    }
+    make_bind_sources(spec)?;
     for mount in &spec.mounts {
         check_bind_source(mount)?;
     }
@@ -379,6 +377,13 @@ pub(crate) fn check_sources(spec: &ContainerSpec) -> Result<(), EngineError> {
     };
     let mut mounts = spec.mounts.iter().filter(|mount| !makes(mount));
     mounts.try_for_each(check_bind_source)
+}
+
+/// Also at each start: somebody may have removed them since.
+pub(crate) fn make_bind_sources(spec: &ContainerSpec) -> Result<(), EngineError> {
+    spec.binds
+        .iter()
+        .try_for_each(|bind| make_bind_source(bind))
 }
 
 /// `-v` makes a missing directory of the host, as Docker does.

@@ -209,6 +209,7 @@ impl Engine {
         if adopt {
             job.attachment = self.attachment(&record.id);
         } else {
+            super::create::make_bind_sources(&record.spec)?;
             if let Some((attachment, told)) = self.attach(record)? {
                 job.attachment = Some(attachment);
                 warnings = told;
