@@ -348,7 +348,15 @@ impl Networks {
     }
 }
 
-/// The namespace of a process.
+/// Gives back the places of a container that has none of them any more.
+pub(crate) fn give_up(job: &Job, attachment: &Attachment) {
+    if let Ok(netfilter) = Socket::netfilter() {
+        attachment.undo(&netfilter);
+        let _ = rustix::fs::unlink(job.directory.join(ATTACHMENT));
+    }
+}
+
+/// The namespace of a process; `None` where it ends.
 pub(crate) fn namespace_of(pid: i32) -> Option<OwnedFd> {
     let path = format!("/proc/{pid}/ns/net");
     std::fs::File::open(path).ok().map(OwnedFd::from)

@@ -73,12 +73,15 @@ pub(crate) struct Monitor {
 impl Monitor {
     fn adopt(&mut self) -> Result<Vec<String>, Failure> {
         let container = Container::adopt(&self.job, self.state.pid, self.state.start_time)?;
-        if let (Some(attachment), Some(namespace)) = (
-            self.job.attachment.take(),
-            networks::namespace_of(container.pid),
-        ) {
-            self.networks = Networks::resume(attachment, &namespace);
-            self.network = Some(namespace);
+        if let Some(attachment) = self.job.attachment.take() {
+            match networks::namespace_of(container.pid) {
+                Some(namespace) => {
+                    self.networks = Networks::resume(attachment, &namespace);
+                    self.network = Some(namespace);
+                }
+                // It ends at this moment, so there will be nothing to leave.
+                None => networks::give_up(&self.job, &attachment),
+            }
         }
         if self.state.status == Status::Running {
             // A command that held it still may have been killed together with its monitor.
