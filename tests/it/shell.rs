@@ -51,7 +51,7 @@ lines! {
     health_is_seen: "caisson run -d $N --name hh --health-cmd 'test -e /ok' --health-interval 200ms --health-retries 2 busybox sleep 100; for i in $(seq 50); do caisson ps | grep -q unhealthy && break; sleep .1; done; caisson exec hh touch /ok; for i in $(seq 50); do caisson ps | grep -q '(healthy)' && exit 0; sleep .1; done; exit 1";
     who_waits_is_let_go: "caisson run -d $N --name wg busybox sh -c 'trap : TERM; while :; do sleep .05; done' >/dev/null; \
         caisson exec -t wg sleep 20 >/dev/null & p=$!; sleep .5; kill -TERM $p; wait $p; [ $? = 143 ] || exit 2; \
-        caisson run $N --name wr busybox sh -c 'trap : TERM INT; while :; do sleep .05; done' 2> e & p=$!; for i in 1 2 3; do sleep .5; kill -TERM $p; done; wait $p; [ $? = 1 ] || exit 3; \
+        caisson run $N --name wr busybox sh -c 'trap : TERM INT; while :; do sleep .05; done' 2> e & p=$!; until caisson ps | grep -q wr; do sleep .05; done; for i in 1 2 3; do kill -TERM $p; sleep .5; done; wait $p; [ $? = 1 ] || exit 3; \
         grep -qx 'got 3 SIGTERM/SIGINTs, forcefully exiting' e && caisson ps | grep -q wr || exit 4; \
         (sleep 0.5; printf '\\020\\021'; sleep 1) | script -qec 'caisson exec -it wg sh' /dev/null | grep -q 'read escape'; [ ${PIPESTATUS[1]} = 1 ]";
     a_failed_start_does_not_make_it_new: "caisson run $N --name fs busybox sh -c 'mv /bin/sh /bin/gone; exit 3'; [ $? = 3 ] || exit 2; caisson start fs 2>/dev/null && exit 3; \

@@ -255,5 +255,10 @@ fn forward_signal(
         }
         return None;
     }
-    matches!(number, 1 | 2 | 3 | 15).then_some(Outcome::Interrupted(number))
+    ends_us(number).then_some(Outcome::Interrupted(number))
+}
+
+/// Whether a signal ends a command that passes none on.
+pub(crate) fn ends_us(signal: i32) -> bool {
+    matches!(signal, 1 | 2 | 3 | 15)
 }

@@ -108,12 +108,17 @@ impl From<Failure> for EngineError {
 
 /// An error of a lower room as text, with its causes.
 pub(crate) fn text(what: &str, error: &dyn std::error::Error) -> EngineError {
-    let mut line = format!("cannot {what}: {error}");
+    EngineError::Invalid(format!("cannot {what}: {}", chain(error)))
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         line.push_str(": ");
         line.push_str(&error.to_string());
         cause = error.source();
     }
-    EngineError::Invalid(line)
+    line
 }

@@ -133,8 +133,7 @@ fn warnings(controllers: &[String]) -> Vec<String> {
             all.push(format!("WARNING: {effect}"));
         }
     }
-    const CAP_SYS_RESOURCE: u64 = 1 << 24;
-    if sys::process::bounding_set() & CAP_SYS_RESOURCE == 0 {
+    if !runtime::limits::may_raise() {
         all.push("WARNING: no CAP_SYS_RESOURCE: limits of --ulimit are cut to our own".into());
     }
     if sys::host::kernel_version() < (6, 8) {

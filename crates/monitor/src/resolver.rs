@@ -12,13 +12,12 @@ use std::path::PathBuf;
 
 use network::attachment::Attachment;
 use network::names::Names;
-use network::resolver::{Redirection, ResolverPorts, redirect};
+use network::resolver::{RESOLVER, Redirection, ResolverPorts, redirect};
 use network::route;
 use network::subnet::Prefix;
 use simple_dns::rdata::{A, AAAA, PTR, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 const DNS_PORT: u16 = 53;
 const MESSAGE_BYTES_MAX: usize = 65_535;
 /// Questions that wait for an answer from outside, and TCP clients, at once.
@@ -96,7 +95,7 @@ impl Resolver {
         is_successor: bool,
     ) -> Result<Self, String> {
         let bind = || -> std::io::Result<(UdpSocket, TcpListener)> {
-            let any = SocketAddr::from((ADDRESS, 0));
+            let any = SocketAddr::from((RESOLVER, 0));
             let (datagrams, listener) = (UdpSocket::bind(any)?, TcpListener::bind(any)?);
             datagrams.set_nonblocking(true)?;
             listener.set_nonblocking(true)?;

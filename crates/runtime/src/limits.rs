@@ -38,12 +38,14 @@ pub(crate) fn resource(name: &str) -> Option<Resource> {
 /// Up to where a limit of this name may be raised by this process, where that is less than `hard`; `hard` of
 /// `u64::MAX` is without limit. `None` where it may be set, or is no limit at all.
 pub fn ceiling(name: &str, hard: u64) -> Option<u64> {
-    const CAP_SYS_RESOURCE: u64 = 1 << 24;
-    if sys::process::bounding_set() & CAP_SYS_RESOURCE != 0 {
-        return None;
-    }
     let own = rustix::process::getrlimit(resource(name)?).maximum?;
-    (hard > own).then_some(own)
+    (hard > own && !may_raise()).then_some(own)
+}
+
+/// Whether this process may raise its hard limits: CAP_SYS_RESOURCE.
+pub fn may_raise() -> bool {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    sys::process::bounding_set() & CAP_SYS_RESOURCE != 0
 }
 
 /// Whether the kernel would take a limit.

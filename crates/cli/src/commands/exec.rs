@@ -276,7 +276,7 @@ fn with_terminal(
             match number {
                 SIGNAL_WINDOW => resize(&pump.from),
                 // Nothing is proxied to it.
-                1 | 2 | 3 | 15 => break Some(128 + number),
+                _ if streams::ends_us(number) => break Some(128 + number),
                 _ => {}
             }
         }

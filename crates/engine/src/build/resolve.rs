@@ -13,6 +13,7 @@ use types::reference::Reference;
 use super::{BuildEvent, BuildObserver};
 use crate::Engine;
 use crate::container::filesystem::{pack_host, through_pipe};
+use crate::error::chain;
 use crate::image::load::{LoadOptions, load_chosen};
 use crate::image::pull::{PullOptions, pull};
 
@@ -85,7 +86,7 @@ impl Resolver for ImageResolver<'_> {
                     &options,
                     self.observer.images(),
                 )
-                .map_err(|error| told(reference, &error))?;
+                .map_err(|error| format!("{reference}: {}", chain(&error)))?;
                 self.describe(reference, &report.image)?
             }
         };
@@ -120,21 +121,10 @@ impl Resolver for ImageResolver<'_> {
                 Ok(())
             },
         )
-        .map_err(|error| told(&text, &error))?;
+        .map_err(|error| format!("{text}: {}", chain(&error)))?;
         let id = id.ok_or_else(|| format!("{text}: there is no such image"))?;
         let resolved = self.describe(&text, &id)?;
         self.known.insert(key, resolved.clone());
         Ok(resolved)
     }
-}
-
-/// An error with its causes, of an image.
-fn told(image: &str, error: &dyn std::error::Error) -> String {
-    let mut line = format!("{image}: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
 }

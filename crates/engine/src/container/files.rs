@@ -12,14 +12,14 @@ use types::env::HOST_GATEWAY;
 
 use super::links::Link;
 use super::plan::{NetworkMode, network_mode};
+use network::resolver::RESOLVER;
+
 use crate::error::EngineError;
 use crate::network::Place;
 
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 /// A container may write there what it likes.
 const HOSTS_BYTES_MAX: u64 = 1 << 20;
-/// Where a monitor answers for names.
-const RESOLVER: &str = "127.0.0.11";
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
 
 /// Writes the three files; they are the container's own and stay with it.

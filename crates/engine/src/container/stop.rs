@@ -320,10 +320,8 @@ impl Engine {
         let Some(connection) = self.connect(&stored)? else {
             return Ok(None);
         };
-        match connection.send(Kind::Wait, &()) {
-            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(None),
-            other => Ok(Some(other.map(|()| connection)?)),
-        }
+        let is_asked = ask_end(&connection)?;
+        Ok(is_asked.then_some(connection))
     }
 
     /// The exit code of a container whose end was waited for with [`Self::begin_wait`].
@@ -364,11 +362,18 @@ impl Engine {
 
 /// The exit code that a monitor tells; `None` where it is killed before.
 fn end_of(connection: Connection) -> Result<Option<i32>, EngineError> {
-    match connection.send(Kind::Wait, &()) {
-        Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => return Ok(None),
-        other => other?,
+    match ask_end(&connection)? {
+        true => told_end(connection),
+        false => Ok(None),
     }
-    told_end(connection)
+}
+
+/// Whether the monitor lives and will tell.
+fn ask_end(connection: &Connection) -> Result<bool, EngineError> {
+    match connection.send(Kind::Wait, &()) {
+        Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(false),
+        other => Ok(other.map(|()| true)?),
+    }
 }
 
 /// The same, of a monitor that was asked.

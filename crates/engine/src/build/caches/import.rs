@@ -22,7 +22,7 @@ use types::reference::Reference;
 use super::{CacheDocument, CachePlace, MEMBER, VERSION};
 use crate::Engine;
 use crate::build::{BuildEvent, BuildObserver};
-use crate::error::{EngineError, text};
+use crate::error::{EngineError, chain, text};
 use crate::image::ingest::{Tee, fill_layer, source_error};
 use crate::image::pull::descriptor_record;
 
@@ -61,7 +61,7 @@ impl Engine {
             match OtherCache::read(self, place) {
                 Ok(cache) => caches.push(cache),
                 Err(error) => {
-                    let error = chain_of(&error);
+                    let error = chain(&error);
                     let text = format!("cannot import the cache {place}: {error}");
                     observer.event(BuildEvent::Warning(text));
                 }
@@ -69,17 +69,6 @@ impl Engine {
         }
         caches
     }
-}
-
-/// An error with all its causes.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
 }
 
 impl OtherCache {
@@ -143,7 +132,7 @@ impl OtherCache {
         match self.fetch(layer, lease) {
             Ok(()) => Some(layer.diff_id.clone()),
             Err(error) => {
-                let error = chain_of(&error);
+                let error = chain(&error);
                 observer.event(BuildEvent::Warning(format!(
                     "cannot take a layer from the cache {}: {error}",
                     self.place
