@@ -14,6 +14,7 @@ mod compose;
 mod confirmations;
 mod crash;
 mod dockerfiles;
+mod firewalls;
 mod guides;
 mod interop;
 mod networks;

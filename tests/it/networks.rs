@@ -4,7 +4,7 @@
 use testkit::check;
 
 /// Runs a script on a fresh host that is 192.0.2.2 on its uplink.
-fn on_a_host(script: &str) {
+pub(crate) fn on_a_host(script: &str) {
     const HOST: &str = "ip link set lo up; ip link add up0 type veth peer name far0; \
         ip addr add 192.0.2.2/24 dev up0; ip link set up0 up; ip link set far0 up; \
         ip route add default via 192.0.2.1; \

@@ -97,9 +97,15 @@ pub(crate) fn way_text(chain: &ForeignChain, bridge: &str) -> (String, String) {
             "nft insert rule {place} iifname {bridge} accept; nft insert rule {place} oifname {bridge} accept"
         )
     };
+    // What was translated firewalld lets pass.
+    let effect = if chain.is_firewalld() {
+        "rejects forwarded packets: the container does not reach the outside"
+    } else {
+        "drops forwarded packets: other hosts do not reach published ports, and the container not \
+         the outside"
+    };
     let what = format!(
-        "another firewall (chain {} of table {} {}) drops forwarded packets: other hosts do not \
-         reach published ports, and the container not the outside",
+        "another firewall (chain {} of table {} {}) {effect}",
         chain.name, chain.family, chain.table
     );
     (what, help)
