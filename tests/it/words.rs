@@ -40,6 +40,29 @@ EOP"#;
     removing_twice_fails_once: r#"
         for c in aa bb; do caisson create $N --name $c busybox true >/dev/null; done
         docker rm aa bb aa > o 2> e; [ $? = 1 ] && [ "$(tr '\n' ' ' < o)" = 'aa bb ' ] && grep -qx 'Error response from daemon: removal of container aa is already in progress' e"#;
+    a_name_given_twice_is_done_once: r#"
+        caisson run -d $N --name aa busybox sleep 1000 >/dev/null; caisson volume create vv >/dev/null; caisson tag busybox spare; id=$(caisson inspect -f '{{.Id}}' aa); D='Error response from daemon:'
+        twice() { want=$1; shift; docker "$@" 2> e >/dev/null; [ $? = 1 ] && [ "$(cat e)" = "$D $want" ] || { echo "$*: $(cat e)"; exit 2; }; }
+        twice "container $id is already paused" pause aa aa; twice "container $id is not paused" unpause aa aa; docker stop -t 0 aa aa >/dev/null && docker start aa aa >/dev/null || exit 3
+        twice "cannot kill container: aa: container $id is not running" kill aa aa
+        twice 'get vv: no such volume' volume rm vv vv; twice 'No such image: spare:latest' rmi spare spare"#;
+    a_local_image_for_another_platform_is_named: r#"
+        OTHER='image with reference busybox was found but its platform (linux/amd64) does not match the specified platform (linux/arm64)'
+        docker run --platform linux/arm64 --pull never --rm $N busybox true 2> e; [ $? = 125 ] && [ "$(head -1 e)" = "docker: Error response from daemon: $OTHER" ] || { cat e; exit 2; }
+        # No registry answers here.
+        caisson tag busybox 127.0.0.1:1/busybox; caisson run --platform linux/arm64 --rm $N 127.0.0.1:1/busybox true 2> e; [ $? = 125 ] && [ "$(head -1 e)" = "Unable to find image '127.0.0.1:1/busybox:latest' locally" ] || { cat e; exit 3; }
+        tail -1 e | grep -qF "caisson: ${OTHER/reference /reference 127.0.0.1:1/}; and it could not be pulled: cannot reach http" && [ $(wc -l < e) = 2 ] || { cat e; exit 4; }
+        caisson run --platform linux/amd64 --pull never --rm $N busybox true"#;
+    a_failed_start_has_dockers_codes: r#"
+        # What run exits with, what inspect tells, and how it goes on.
+        fails() { run=$1 told=$2; shift 2; caisson run --name cc $N "$@" >/dev/null 2> e; code=$?; got="$code $(caisson inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.FinishedAt}}' cc)"; [ "$got" = "$run created $told 0001-01-01T00:00:00Z" ] && [ "caisson: $(caisson inspect -f '{{.State.Error}}' cc)" = "$(cat e)" ] || { echo "$*: $got: $(cat e)"; exit 2; }
+            caisson ps -a --format '{{.Status}}' | grep -qx Created && [ "$(caisson wait cc)" = $told ] || exit 3; caisson rm cc >/dev/null; }
+        fails 127 127 --sysctl net.nosuch=1 busybox true
+        fails 127 127 busybox nosuch
+        fails 126 126 busybox /etc
+        fails 125 127 -v /etc:/etc/passwd busybox true
+        fails 125 128 --user nosuch busybox true
+        fails 127 128 --device /dev/nosuch busybox true"#;
     copies_tell_dockers_sizes: r#"
         told() { script -qec "caisson cp $1" /dev/null | tr -d '\r' | grep -o 'Successfully.*'; }
         caisson create $N --name cc busybox true >/dev/null; mkdir -p dd/a/b; head -c 1000 /dev/zero > dd/f1; head -c 5000 /dev/zero > dd/a/f2; ln -s f1 dd/l; : > e0

@@ -50,19 +50,25 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
 }
 
 /// The code of a `run` that did not come to its command. As in Docker's client, what the
-/// text says of files counts, even where it is not the command's.
+/// text says of files counts, even where it is not the command's. A start tells it in the kernel's words, which
+/// differ from Docker's by a capital letter; what the store says in them is no word of a container.
 pub(crate) fn run_code(error: &EngineError) -> u8 {
     match error {
         EngineError::Start(failure) if failure.kind != FailureKind::Setup => {
             u8::try_from(error.start_code()).unwrap_or(125)
         }
+        EngineError::Start(failure) => run_code_of_text(&failure.text.to_lowercase()),
         _ => run_code_of_text(&chain(error)),
     }
 }
 
 fn run_code_of_text(text: &str) -> u8 {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["executable file not found", "no such file or directory"]) {
+    if says(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         127
     } else if says(&["permission denied", "is a directory"]) {
         126
@@ -145,6 +151,20 @@ mod tests {
                 text: "permission denied".into(),
             })
         };
+        for (text, code) in [
+            (
+                "cannot set sysctl net.nosuch=1: No such file or directory",
+                127,
+            ),
+            (
+                "cannot set sysctl kernel.domainname=x: Permission denied",
+                126,
+            ),
+            ("cannot mount on /etc/passwd: Not a directory", 125),
+        ] {
+            let error = EngineError::Start(engine::Failure::setup(text));
+            assert_eq!(run_code(&error), code, "{text}");
+        }
         assert_eq!(run_code(&failure(FailureKind::NotFound)), 127);
         assert_eq!(run_code(&failure(FailureKind::NotExecutable)), 126);
     }

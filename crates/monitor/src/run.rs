@@ -109,9 +109,8 @@ impl Monitor {
                     false => Status::Created,
                 };
                 self.state.error.clone_from(&failure.text);
-                self.state.exit_code = failure.kind.exit_code();
+                self.state.exit_code = failure.recorded_code();
                 self.state.pid = 0;
-                self.state.finished_at = now();
                 state::save(&self.job, &self.state);
                 if !again {
                     self.leave_networks();

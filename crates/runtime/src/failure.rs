@@ -36,7 +36,31 @@ pub struct Failure {
     pub text: String,
 }
 
+/// A start that failed for a reason of its own, neither the command's nor a file's.
+pub const START_FAILED: i32 = 128;
+
 impl Failure {
+    /// The exit code that `inspect` tells of a container whose start failed. As dockerd decides
+    /// it: by what the text says of files, even where they are not the command's.
+    pub fn recorded_code(&self) -> i32 {
+        let text = self.text.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        match self.kind {
+            FailureKind::NotExecutable | FailureKind::NotFound => self.kind.exit_code(),
+            FailureKind::Setup if says(&["permission denied", "is a directory"]) => 126,
+            FailureKind::Setup
+                if says(&[
+                    "not a directory",
+                    "no such file or directory",
+                    "executable file not found",
+                ]) =>
+            {
+                127
+            }
+            FailureKind::Setup => START_FAILED,
+        }
+    }
+
     /// A failure of ours.
     pub fn setup(text: impl Into<String>) -> Self {
         Self {
@@ -59,3 +83,39 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_code_is_dockerds() {
+        for (text, code) in [
+            (
+                "cannot set sysctl net.nosuch=1: No such file or directory",
+                127,
+            ),
+            (
+                "cannot mount on /etc/passwd: Not a directory: Are you trying",
+                127,
+            ),
+            (
+                "cannot set sysctl kernel.domainname=x: Permission denied",
+                126,
+            ),
+            ("cannot mount on /x: Is a directory", 126),
+            (
+                "unable to find user nosuch: no matching entries in passwd file",
+                128,
+            ),
+        ] {
+            assert_eq!(Failure::setup(text).recorded_code(), code, "{text}");
+        }
+        let failure = |kind| Failure {
+            kind,
+            text: "exec: \"/x\"".into(),
+        };
+        assert_eq!(failure(FailureKind::NotFound).recorded_code(), 127);
+        assert_eq!(failure(FailureKind::NotExecutable).recorded_code(), 126);
+    }
+}

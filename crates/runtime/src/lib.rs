@@ -28,7 +28,7 @@ mod rootfs;
 mod start;
 pub mod users;
 
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, START_FAILED};
 pub use join::{JoinRequest, Joined, join};
 pub use launch::{CgroupRequest, Launch, Layers, RootSource, SeccompRequest, UserRequest};
 pub use rootfs::{mount_layers, mount_read_only};

@@ -14,7 +14,6 @@ use engine::image::{
 use engine::{Engine, EngineError};
 use serde_json::Value;
 use types::filter::Filters;
-use types::image::ContainerDefaults;
 use types::platform::Platform;
 use types::reference::Reference;
 use types::timestamp::Timestamp;
@@ -28,111 +27,15 @@ use crate::flags::Invocation;
 use crate::flags::parse::Program;
 use crate::output::rows::containers::ListFlags;
 use crate::output::rows::{Clock, images as rows, objects};
-use crate::run_flags::{PullPolicy, RunRequest};
 use crate::terminal;
-
-/// An image found for `run` or `create`.
-pub(crate) struct Resolved {
-    pub(crate) id: String,
-    pub(crate) defaults: ContainerDefaults,
-    pub(crate) platform: String,
-}
 
 fn fail(invocation: &Invocation, error: &EngineError) -> ExitCode {
     errors::report(invocation.program, error);
     ExitCode::from(1)
 }
 
-/// Finds the image of a request: local, else pulled, else (for `hello-world`) the built-in one.
-pub(crate) fn resolve_for_run(
-    engine: &Engine,
-    request: &RunRequest,
-    name: &str,
-) -> Result<Resolved, EngineError> {
-    let wanted = Wanted {
-        pull: request.pull,
-        platform: request.platform.clone(),
-        quiet: request.quiet,
-    };
-    resolve(engine, &wanted, name)
-}
-
-/// How an image is looked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) pull: PullPolicy,
-    pub(crate) platform: Option<Platform>,
-    pub(crate) quiet: bool,
-}
-
-/// Finds an image: local, else pulled, else (for `hello-world`) the built-in one.
-pub(crate) fn resolve(
-    engine: &Engine,
-    request: &Wanted,
-    name: &str,
-) -> Result<Resolved, EngineError> {
-    let local = engine.image(name);
-    let found = match (local, request.pull) {
-        (Ok(record), PullPolicy::Missing | PullPolicy::Never)
-            if fits(&record, request.platform.as_ref()) =>
-        {
-            record
-        }
-        (Err(error), PullPolicy::Never) => return Err(error),
-        (Ok(_), PullPolicy::Never) => {
-            return Err(EngineError::NoSuchImage(format!(
-                "{name} for the wanted platform"
-            )));
-        }
-        (Err(error), _) if Reference::parse_normalized(name).is_err() => return Err(error),
-        // One that is here and damaged is not silently fetched again.
-        (Err(error), PullPolicy::Missing) if error.is_damage() => return Err(error),
-        (local, policy) => {
-            if local.is_err() && policy == PullPolicy::Missing && !request.quiet {
-                let shown = Reference::parse_normalized(name).map_or_else(
-                    |_| name.to_owned(),
-                    |reference| reference.with_default_tag().familiar(),
-                );
-                errors::complain(&format!("Unable to find image '{shown}' locally"));
-            }
-            fetch(
-                engine,
-                name,
-                request.platform.clone(),
-                Stream::Error,
-                request.quiet,
-            )?;
-            engine.image(name)?
-        }
-    };
-    let defaults = types::json::read_value(&found.config).map_err(|error| {
-        EngineError::invalid(format!(
-            "the configuration of image {name} cannot be used: {error}"
-        ))
-    })?;
-    let platform = Platform::new(&found.os, &found.architecture, &found.variant);
-    let host = Platform::host();
-    let is_foreign = (platform.os != host.os) || (platform.architecture != host.architecture);
-    if request.platform.is_none() && is_foreign {
-        errors::complain(&format!(
-            "WARNING: The requested image's platform ({platform}) does not match the detected host \
-             platform ({host}) and no specific platform was requested"
-        ));
-    }
-    Ok(Resolved {
-        id: found.id.to_string(),
-        defaults,
-        platform: platform.to_string(),
-    })
-}
-
-fn fits(record: &engine::storage_images::ImageRecord, wanted: Option<&Platform>) -> bool {
-    let own = Platform::new(&record.os, &record.architecture, &record.variant);
-    wanted.is_none_or(|wanted| wanted.match_rank(&own).is_some())
-}
-
 /// Pulls one image, telling what goes on; falls back to the built-in one where that is meant.
-fn fetch(
+pub(super) fn fetch(
     engine: &Engine,
     name: &str,
     platform: Option<Platform>,

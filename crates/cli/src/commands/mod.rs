@@ -19,6 +19,7 @@ mod network;
 mod progress;
 mod prune;
 mod registry;
+mod resolve;
 mod run;
 mod sharing;
 mod system;

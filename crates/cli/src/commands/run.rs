@@ -10,7 +10,8 @@ use engine::{Connection, Engine, EngineError, Waiting};
 use types::mount::MountKind;
 
 use super::attach::{end_session, session};
-use super::{image, print_line};
+use super::print_line;
+use super::resolve::resolve_for_run;
 use crate::client_config::ClientConfig;
 use crate::errors;
 use crate::flags::{Invocation, Verb};
@@ -106,7 +107,7 @@ fn make(
             "container ID file found, make sure the other container isn't running or delete {path}"
         )));
     }
-    let resolve = |name: &str| image::resolve_for_run(engine, request, name);
+    let resolve = |name: &str| resolve_for_run(engine, request, name);
     let resolved = resolve(&request.spec.image).map_err(|error| refuse(&error))?;
     let mounts = request.spec.mounts.iter();
     let images = mounts

@@ -11,6 +11,7 @@ use storage::containers::{ContainerRecord, StoredContainer, make_run_directory};
 use sys::lock::Lock;
 use types::container::{ContainerSpec, Healthcheck};
 use types::event::Event;
+use types::state::Status;
 
 use super::create::Made;
 use super::plan::NetworkMode;
@@ -55,7 +56,7 @@ impl Engine {
             let is_watched = self.is_watched(&id);
             let stored = self.store().read_container(&id).map_err(of)?;
             match stored.state.status {
-                types::state::Status::Paused => {
+                Status::Paused => {
                     return Err(EngineError::conflict(
                         "cannot start a paused container, try unpause instead",
                     ));
@@ -187,6 +188,39 @@ impl Engine {
     }
 
     fn begin_give(
+        &self,
+        record: &ContainerRecord,
+        lowers: Vec<PathBuf>,
+        waiting: Waiting,
+        adopt: bool,
+        client: Option<&OwnedFd>,
+    ) -> Result<Given, EngineError> {
+        let given = self.prepare_and_give(record, lowers, waiting, adopt, client);
+        if let (Err(error), false) = (&given, adopt) {
+            self.note_failed_start(&record.id, error);
+        }
+        given
+    }
+
+    /// Has `inspect` tell why a start failed before there was a monitor to write it down. The container is
+    /// locked by the caller, and nobody watches it.
+    fn note_failed_start(&self, id: &str, error: &EngineError) {
+        let Ok(mut stored) = self.store().read_container(id) else {
+            return;
+        };
+        let state = &mut stored.state;
+        state.status = match state.started_at.is_empty() {
+            true => Status::Created,
+            false => Status::Exited,
+        };
+        state.error = crate::error::chain(error);
+        // As dockerd, which looks into the text for 126 and 127 only after it has called its runtime.
+        state.exit_code = runtime::START_FAILED;
+        // A full or read-only disk: the command says it all the same.
+        let _ = self.store().write_container_state(id, state);
+    }
+
+    fn prepare_and_give(
         &self,
         record: &ContainerRecord,
         lowers: Vec<PathBuf>,

@@ -18,9 +18,10 @@ use types::timestamp::Timestamp;
 use super::Failure;
 use super::build::build_all;
 use crate::commands::build::ProgressStyle;
-use crate::commands::image::{Wanted, finish, pull_one, resolve};
+use crate::commands::image::{finish, pull_one};
 use crate::commands::print_line;
 use crate::commands::progress::{Progress, Stream};
+use crate::commands::resolve::{Resolved, Wanted, resolve};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::run_flags::PullPolicy;
@@ -289,11 +290,7 @@ fn find(
     Ok(())
 }
 
-fn keep(
-    all: &mut BTreeMap<String, ServiceImage>,
-    image: &str,
-    found: crate::commands::image::Resolved,
-) {
+fn keep(all: &mut BTreeMap<String, ServiceImage>, image: &str, found: Resolved) {
     all.insert(
         image.to_owned(),
         ServiceImage {
