@@ -282,6 +282,21 @@ EOF
         printf 'FROM busybox\nENV A=here\nWORKDIR /w\nRUN echo left > /w/left; exit 3\n' > ctx/Dockerfile
         printf 'echo $A $(cat left) | tr a-z A-Z; exit\n' | script -qec "caisson build --network host --debug-on-failure ctx" /dev/null > typed; grep -q 'HERE LEFT' typed || { cat typed; exit 8; }
         [ -z "$(caisson images -q --filter dangling=true)" ] && [ -z "$(caisson ps -aq)" ]"#;
+    a_terminal_shows_what_runs_and_keeps_what_is_done: r#"
+        command -v script >/dev/null || { echo "skipped: no script"; exit 0; }
+        on() { TERM=$1; shift; TERM=$TERM script -qec "stty rows 9 cols 60; caisson build $*" /dev/null < /dev/null | tr -d '\r' > typed; }
+        printf 'FROM busybox\nRUN for i in 1 2 3 4 5 6 7 8 9; do echo line $i; sleep .1; done; printf "\\033[31mred"\n' > ctx/Dockerfile
+        on xterm --network none -t app ctx; UP=$(printf '\033[')
+        # Lines that move, each no wider than the terminal; then what is done, which stays.
+        grep -qF "$UP" typed && grep -q '^ => => # line 5$' typed && ! grep -q '^#' typed && grep -q '^ => => not cached: ' typed || { cat -v typed; exit 2; }
+        sed "s/.*\x1b\[J//" typed | grep -v 'writing image' | awk '{ gsub("\xe2\x80\xa6", ".") } length > 60 { exit 1 }' || { cat -v typed; exit 3; }
+        [ "$(sed "s/.*\x1b\[J//" typed | tail -4 | sed 's/[0-9.]*s (/S (/; s/sha256:[0-9a-f]*/ID/')" = "$(printf ' => exporting to image\n => => writing image ID\n => => naming to docker.io/library/app:latest\n[+] Building S (1/1) FINISHED')" ] || { cat -v typed; exit 4; }
+        on xterm --network none -t app ctx; grep -q '^ => CACHED \[2/2\] RUN for.*0.0s$' typed && ! grep -qF "$UP" typed || { cat -v typed; exit 5; }
+        # Where nothing can be written over, and where it is asked for: lines.
+        on dumb --network none -t app ctx; grep -q '^#1 CACHED' typed || { cat -v typed; exit 6; }
+        on xterm --network none --progress plain -t app ctx; grep -q '^#1 CACHED' typed || { cat -v typed; exit 7; }
+        printf 'FROM busybox\nRUN echo before; sleep .3; printf last; exit 3\n' > ctx/Dockerfile; on xterm --network none ctx && exit 8
+        grep -q '^ => ERROR \[2/2\] RUN echo before' typed && grep -q '^[0-9.]* last$' typed && tail -1 typed | grep -q '^ERROR: failed to solve: .*exit code: 3' || { cat -v typed; exit 9; }"#;
     every_limit_is_what_a_program_finds: r#"
         cat > ctx/Dockerfile <<'EOF'
 FROM busybox

@@ -5,6 +5,7 @@ mod debug;
 mod inputs;
 mod outputs;
 mod progress;
+mod screen;
 mod secrets;
 
 use std::path::Path;
@@ -22,7 +23,7 @@ use progress::{Progress, Style};
 
 pub(crate) use cache::{builder_prune, buildx_du};
 pub(crate) use inputs::Given;
-pub(crate) use progress::{Numbers, Style as ProgressStyle};
+pub(crate) use progress::{Board, Style as ProgressStyle};
 
 /// Where a failed build ends: Docker's code.
 const FAILED: u8 = 1;
@@ -39,7 +40,14 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(request) => request,
         Err(text) => return refuse(&text),
     };
-    let progress = Progress::new(style);
+    let style = match request.build.wanted {
+        // What is told of such a build are lines alone.
+        Wanted::Explanation | Wanted::Check | Wanted::Targets if style == Style::Tty => {
+            Style::Plain
+        }
+        _ => style,
+    };
+    let progress = Progress::new("", &Board::new(style));
     for warning in &request.warnings {
         progress.warn(warning);
     }
@@ -62,10 +70,8 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
 pub(crate) struct Part<'a> {
     /// What its lines are called.
     pub(crate) name: &'a str,
-    /// How they are shown.
-    pub(crate) style: Style,
-    /// The numbers of their steps.
-    pub(crate) numbers: &'a Numbers,
+    /// How and where they are shown.
+    pub(crate) board: &'a Board,
     /// What is given beside the flags.
     pub(crate) given: Given,
 }
@@ -77,8 +83,11 @@ pub(crate) fn build_part(
     part: Part<'_>,
 ) -> Result<Option<String>, ExitCode> {
     let asked = inputs::request(engine, &invocation.matches, part.given);
-    let request = asked.map_err(|text| refuse(&format!("{}: {text}", part.name)))?;
-    let progress = Progress::new(part.style).named(part.name, part.numbers);
+    let progress = Progress::new(part.name, part.board);
+    let request = asked.map_err(|text| {
+        progress.tell(&format!("ERROR: {}: {text}", part.name));
+        ExitCode::from(FAILED)
+    })?;
     for warning in &request.warnings {
         progress.warn(warning);
     }
@@ -117,15 +126,15 @@ fn finish(
     if let Some(image) = &report.image {
         let id = image.to_string();
         progress.exported(&id, &request.tags);
-        if let Err(code) = write_results(matches.get_str("iidfile"), &id) {
+        if let Err(code) = write_results(progress, matches.get_str("iidfile"), &id) {
             return code;
         }
     }
     let metadata = matches.get_str("metadata-file");
     if !metadata.is_empty() {
         let text = metadata_document(request, report);
-        if let Err(error) = std::fs::write(metadata, text) {
-            return refuse(&format!("cannot write {metadata}: {error}"));
+        if let Err(code) = write_results(progress, metadata, &text) {
+            return code;
         }
     }
     let is_check = request.wanted == Wanted::Check;
@@ -141,10 +150,11 @@ fn finish(
     }
     if let Some(unequal) = &report.unequal {
         let path = format!("{:?}", unequal.path);
-        return refuse(&format!(
-            "not reproducible: {} gave something else the second time: {path} differs in {}",
+        progress.tell(&format!(
+            "ERROR: not reproducible: {} gave something else the second time: {path} differs in {}",
             unequal.step, unequal.what
         ));
+        return ExitCode::from(FAILED);
     }
     if request.verifies {
         progress.note("verified: every step gave the same twice");
@@ -174,12 +184,14 @@ fn targets_table(targets: &[Target]) -> String {
     table
 }
 
-fn write_results(path: &str, id: &str) -> Result<(), ExitCode> {
+fn write_results(progress: &Progress, path: &str, text: &str) -> Result<(), ExitCode> {
     if path.is_empty() {
         return Ok(());
     }
-    std::fs::write(Path::new(path), id)
-        .map_err(|error| refuse(&format!("cannot write {path}: {error}")))
+    std::fs::write(Path::new(path), text).map_err(|error| {
+        progress.tell(&format!("ERROR: cannot write {path}: {error}"));
+        ExitCode::from(FAILED)
+    })
 }
 
 fn metadata_document(request: &BuildRequest, report: &BuildReport) -> String {
@@ -249,7 +261,7 @@ fn warning_line(file: &str, warning: &engine::build::LintWarning) -> String {
 /// What failed, with the last output and the lines of the instruction, as BuildKit shows it.
 fn fail(progress: &Progress, request: &BuildRequest, error: &EngineError) {
     let EngineError::Build(failure) = error else {
-        errors::complain(&format!("ERROR: failed to solve: {}", errors::chain(error)));
+        progress.tell(&format!("ERROR: failed to solve: {}", errors::chain(error)));
         return;
     };
     let BuildFailure {
@@ -263,13 +275,13 @@ fn fail(progress: &Progress, request: &BuildRequest, error: &EngineError) {
     progress.failed(*step, &text);
     let tail = progress.tail(*step);
     if !tail.is_empty() {
-        errors::complain(&format!("------\n{}", Progress::heading(name)));
-        tail.iter().for_each(|line| errors::complain(line));
-        errors::complain("------");
+        progress.tell(&format!("------\n{}", Progress::heading(name)));
+        tail.iter().for_each(|line| progress.tell(line));
+        progress.tell("------");
     }
     if !excerpt.is_empty() {
-        errors::complain(excerpt.trim_end_matches('\n'));
+        progress.tell(excerpt.trim_end_matches('\n'));
     }
     let _ = request;
-    errors::complain(&format!("ERROR: failed to solve: {text}"));
+    progress.tell(&format!("ERROR: failed to solve: {text}"));
 }

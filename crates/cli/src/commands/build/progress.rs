@@ -1,4 +1,4 @@
-//! What a build is doing, on standard error.
+//! What a build is doing, on standard error: lines, or documents, or lines that move (see `screen`).
 //!
 //! Plain lines are BuildKit's: a number per step, `#3 [2/5] RUN make`, its output with the seconds
 //! since it began, `#3 CACHED` or `#3 DONE 0.3s`; and a line of ours that says why it was done.
@@ -14,8 +14,11 @@ use engine::observer::Observer;
 use types::excerpt::excerpt;
 use types::reference::Reference;
 
+use super::screen::{Key, Screen};
 use crate::commands::progress as pulls;
+use crate::errors;
 use crate::output::template::escape_control;
+use crate::terminal;
 
 /// So many lines of a failed step are shown again.
 const TAIL_LINES: usize = 20;
@@ -28,17 +31,28 @@ const LINE_BYTES_MAX: usize = 16 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
+    /// Lines that move, on a terminal.
+    Tty,
     Quiet,
     /// One JSON document a line.
     RawJson,
 }
 
 impl Style {
+    /// Where nobody asks for another.
+    pub(crate) fn auto() -> Self {
+        match moves() {
+            true => Self::Tty,
+            false => Self::Plain,
+        }
+    }
+
     /// The style that flags ask for.
     pub(crate) fn of(name: &str, is_quiet: bool) -> Result<Self, String> {
         match name {
             _ if is_quiet => Ok(Self::Quiet),
-            "auto" | "plain" | "tty" => Ok(Self::Plain),
+            "auto" | "tty" => Ok(Self::auto()),
+            "plain" => Ok(Self::Plain),
             "quiet" | "none" => Ok(Self::Quiet),
             "rawjson" => Ok(Self::RawJson),
             other => Err(format!(
@@ -48,22 +62,47 @@ impl Style {
     }
 }
 
-/// The numbers of steps, which builds that go on at once have in common.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Numbers(Arc<AtomicUsize>);
+/// Whether lines can be written over.
+fn moves() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    !is_dumb && terminal::is_terminal(rustix::stdio::stderr())
+}
 
-impl Numbers {
+/// What builds that go on at once have in common: the numbers of their steps, and the screen.
+#[derive(Clone)]
+pub(crate) struct Board {
+    style: Style,
+    last: Arc<AtomicUsize>,
+    screen: Option<Screen>,
+}
+
+impl Board {
+    pub(crate) fn new(style: Style) -> Self {
+        Self {
+            style,
+            last: Arc::default(),
+            screen: (style == Style::Tty).then(Screen::new),
+        }
+    }
+
     fn next(&self) -> usize {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A line that is no progress: it is told in every style.
+    pub(crate) fn tell(&self, text: &str) {
+        match &self.screen {
+            Some(screen) => screen.say(text),
+            None => errors::complain(text),
+        }
     }
 }
 
 /// Shows progress.
 pub(crate) struct Progress {
-    style: Style,
     /// What this build is called among others; empty where it is alone.
     name: String,
-    numbers: Numbers,
+    board: Board,
     state: Mutex<State>,
     pulls: pulls::Progress,
 }
@@ -79,8 +118,8 @@ struct State {
 }
 
 impl State {
-    fn number(&mut self, step: usize, all: &Numbers) -> usize {
-        *self.numbers.entry(step).or_insert_with(|| all.next())
+    fn number(&mut self, step: usize, board: &Board) -> usize {
+        *self.numbers.entry(step).or_insert_with(|| board.next())
     }
 
     fn seconds(&self, step: usize) -> f64 {
@@ -90,21 +129,19 @@ impl State {
 }
 
 impl Progress {
-    pub(crate) fn new(style: Style) -> Self {
+    /// Of a build that is called so among others; of one that is alone, with an empty name.
+    pub(crate) fn new(name: &str, board: &Board) -> Self {
         Self {
-            style,
-            name: String::new(),
-            numbers: Numbers::default(),
+            name: name.to_owned(),
+            board: board.clone(),
             state: Mutex::default(),
-            pulls: pulls::Progress::new(pulls::Stream::Error, style != Style::Plain),
+            pulls: pulls::Progress::new(pulls::Stream::Error, board.style != Style::Plain),
         }
     }
 
-    /// One of several builds.
-    pub(crate) fn named(mut self, name: &str, numbers: &Numbers) -> Self {
-        self.name = name.to_owned();
-        self.numbers = numbers.clone();
-        self
+    /// A line that is no progress: it is told in every style.
+    pub(crate) fn tell(&self, text: &str) {
+        self.board.tell(text);
     }
 
     /// `[2/5] RUN make` is `[web 2/5] RUN make` among others, as Bake shows it.
@@ -122,50 +159,65 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A line of the plain form.
     fn line(&self, text: &str) {
-        if self.style == Style::Plain {
+        if self.board.style == Style::Plain {
             write_line(&escape_control(text));
         }
     }
 
     fn json(&self, document: &serde_json::Value) {
-        if self.style == Style::RawJson {
+        if self.board.style == Style::RawJson {
             write_line(&document.to_string());
+        }
+    }
+
+    /// A line in both forms for people.
+    fn say(&self, text: &str) {
+        match &self.board.screen {
+            Some(screen) => screen.say(text),
+            None => self.line(text),
         }
     }
 
     /// Something that may be wrong.
     pub(crate) fn warn(&self, text: &str) {
-        self.line(text);
+        self.say(text);
         self.json(&serde_json::json!({ "warning": text }));
     }
 
     /// Something else worth a line.
     pub(crate) fn note(&self, text: &str) {
-        self.line(text);
+        self.say(text);
         self.json(&serde_json::json!({ "note": text }));
     }
 
     /// The image is there.
     pub(crate) fn exported(&self, id: &str, tags: &[Reference]) {
-        let number = self.numbers.next();
+        let names = tags.iter().cloned().map(Reference::with_default_tag);
+        let names: Vec<String> = names.map(|name| name.canonical()).collect();
         let title = self.title("exporting to image");
-        self.line(&format!("#{number} {title}"));
-        self.line(&format!("#{number} writing image {id} done"));
-        for tag in tags {
-            let name = tag.clone().with_default_tag().canonical();
-            self.line(&format!("#{number} naming to {name} done"));
+        let naming = names.iter().map(|name| format!("naming to {name}"));
+        let done = std::iter::once(format!("writing image {id}")).chain(naming);
+        match &self.board.screen {
+            Some(screen) => {
+                screen.say(&format!(" => {title}"));
+                done.for_each(|what| screen.say(&format!(" => => {what}")));
+                screen.finished();
+            }
+            None => {
+                let number = self.board.next();
+                self.line(&format!("#{number} {title}"));
+                done.for_each(|what| self.line(&format!("#{number} {what} done")));
+                self.line(&format!("#{number} DONE"));
+            }
         }
-        self.line(&format!("#{number} DONE"));
-        self.json(&serde_json::json!({
-            "image": id,
-            "names": tags.iter().map(|tag| tag.clone().with_default_tag().canonical()).collect::<Vec<_>>(),
-        }));
+        self.json(&serde_json::json!({ "image": id, "names": names }));
     }
 
     /// A step failed.
     pub(crate) fn failed(&self, step: usize, text: &str) {
-        let number = self.lock().number(step, &self.numbers);
+        let number = self.lock().number(step, &self.board);
         self.line(&format!("#{number} ERROR: {text}"));
         self.json(&serde_json::json!({ "vertex": number, "error": text }));
     }
@@ -186,38 +238,58 @@ impl Progress {
 
     fn step(&self, step: usize, name: &str, outcome: Outcome<'_>) {
         let mut state = self.lock();
+        if let Some(screen) = &self.board.screen {
+            let key = Key::Step(state.number(step, &self.board));
+            return match outcome {
+                Outcome::Begun => {
+                    // Steps begin when all that they stand on was pulled.
+                    screen.end_pulls();
+                    state.begun.insert(step, Instant::now());
+                    screen.begin(key, &self.title(name));
+                }
+                Outcome::Missed(cause) => screen.cause(&key, cause),
+                Outcome::Cached => screen.end(&key, "CACHED "),
+                Outcome::Done | Outcome::Failed => {
+                    self.rest_of_output(&mut state, step);
+                    let is_failed = outcome == Outcome::Failed;
+                    screen.end(&key, if is_failed { "ERROR " } else { "" });
+                    if !is_failed {
+                        state.tail.remove(&step);
+                    }
+                }
+            };
+        }
         if outcome == Outcome::Begun {
             state.begun.insert(step, Instant::now());
             return;
         }
         let is_new = !state.numbers.contains_key(&step);
-        let number = state.number(step, &self.numbers);
+        let number = state.number(step, &self.board);
         if is_new {
             self.line(&format!("#{number} {}", self.title(name)));
         }
         let seconds = state.seconds(step);
         self.json(&step_document(number, name, outcome, seconds));
         match outcome {
-            Outcome::Begun | Outcome::Failed => {}
+            Outcome::Begun => {}
             Outcome::Cached => self.line(&format!("#{number} CACHED\n")),
             Outcome::Missed(cause) => self.line(&format!("#{number} not cached: {cause}")),
+            Outcome::Failed => self.rest_of_output(&mut state, step),
             Outcome::Done => {
-                for is_error in [false, true] {
-                    let rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
-                    if !rest.is_empty() {
-                        self.output_line(&mut state, step, number, is_error, &rest);
-                    }
-                }
+                self.rest_of_output(&mut state, step);
                 state.tail.remove(&step);
                 self.line(&format!("#{number} DONE {seconds:.1}s\n"));
             }
         }
-        if outcome == Outcome::Failed {
-            for is_error in [false, true] {
-                let rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
-                if !rest.is_empty() {
-                    self.output_line(&mut state, step, number, is_error, &rest);
-                }
+    }
+
+    /// What a program wrote after its last line.
+    fn rest_of_output(&self, state: &mut State, step: usize) {
+        let number = state.number(step, &self.board);
+        for is_error in [false, true] {
+            let rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
+            if !rest.is_empty() {
+                self.output_line(state, step, number, is_error, &rest);
             }
         }
     }
@@ -225,7 +297,7 @@ impl Progress {
     fn output(&self, step: usize, stream: Stream, bytes: &[u8]) {
         let is_error = stream == Stream::Error;
         let mut state = self.lock();
-        let number = state.number(step, &self.numbers);
+        let number = state.number(step, &self.board);
         let mut rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
         rest.extend_from_slice(bytes);
         let mut from = 0;
@@ -258,7 +330,10 @@ impl Progress {
             .next()
             .unwrap_or("");
         let line = format!("{:.3} {text}", state.seconds(step));
-        self.line(&format!("#{number} {line}"));
+        match &self.board.screen {
+            Some(screen) => screen.output(&Key::Step(number), text),
+            None => self.line(&format!("#{number} {line}")),
+        }
         self.json(&serde_json::json!({
             "vertex": number,
             "stream": if is_error { 2 } else { 1 },
@@ -314,6 +389,9 @@ impl BuildObserver for Progress {
     }
 
     fn images(&self) -> &dyn Observer {
-        &self.pulls
+        match &self.board.screen {
+            Some(screen) => screen,
+            None => &self.pulls,
+        }
     }
 }

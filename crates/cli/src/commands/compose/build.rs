@@ -14,7 +14,7 @@ use engine::compose::container::image_name;
 use engine::{Engine, compose::Options};
 
 use super::{Done, Failure, load};
-use crate::commands::build::{Given, Numbers, Part, ProgressStyle, build_part};
+use crate::commands::build::{Board, Given, Part, ProgressStyle, build_part};
 use crate::commands::print_line;
 use crate::errors;
 use crate::flags::{Invocation, Outcome};
@@ -133,7 +133,7 @@ pub(super) fn build_all(
         project,
         style,
         targets: &targets,
-        numbers: Numbers::default(),
+        board: Board::new(style),
         state: Mutex::new(State {
             pending: targets.keys().cloned().collect(),
             ..State::default()
@@ -177,7 +177,7 @@ struct Jobs<'a> {
     project: &'a Project,
     style: ProgressStyle,
     targets: &'a BTreeMap<String, BuildTarget>,
-    numbers: Numbers,
+    board: Board,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -234,7 +234,7 @@ impl Jobs<'_> {
     ) -> Result<Option<String>, ExitCode> {
         let target = &self.targets[name];
         let refuse = |text: &str| {
-            errors::complain(&format!("services.{name}.build: {text}"));
+            self.board.tell(&format!("services.{name}.build: {text}"));
             ExitCode::from(1)
         };
         let image_of = |service: &str| match built.get(service) {
@@ -255,8 +255,7 @@ impl Jobs<'_> {
         let inline = target.dockerfile_inline.as_str();
         let part = Part {
             name,
-            style: self.style,
-            numbers: &self.numbers,
+            board: &self.board,
             given: Given {
                 dockerfile: (!inline.is_empty()).then(|| inline.as_bytes().to_vec()),
                 secrets: target.secret_values.clone(),
@@ -265,7 +264,7 @@ impl Jobs<'_> {
         let image = build_part(self.engine, &inner, part)?;
         if target.call.is_empty() && self.style != ProgressStyle::Quiet {
             let image = image_name(self.project, name);
-            errors::complain(&format!(" Image {image}  Built"));
+            self.board.tell(&format!(" Image {image}  Built"));
         }
         Ok(image)
     }

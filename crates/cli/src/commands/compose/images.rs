@@ -129,7 +129,7 @@ pub(super) fn images(
     if !names.is_empty() {
         let style = match is_set("quiet-build") || is_set("quiet") {
             true => ProgressStyle::Quiet,
-            false => ProgressStyle::Plain,
+            false => ProgressStyle::auto(),
         };
         let options = BuildOptions::default();
         if build_all(engine, invocation, project, &names, &options, style)?.is_some() {

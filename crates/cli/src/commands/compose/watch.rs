@@ -206,7 +206,7 @@ fn rebuild(
         .collect();
     let style = match is_set("quiet") || is_set("quiet-build") {
         true => ProgressStyle::Quiet,
-        false => ProgressStyle::Plain,
+        false => ProgressStyle::auto(),
     };
     let options = BuildOptions::default();
     if build_all(engine, invocation, &fresh, names, &options, style)?.is_some() {
