@@ -284,7 +284,7 @@ EOF
         [ -z "$(caisson images -q --filter dangling=true)" ] && [ -z "$(caisson ps -aq)" ]"#;
     a_terminal_shows_what_runs_and_keeps_what_is_done: r#"
         command -v script >/dev/null || { echo "skipped: no script"; exit 0; }
-        on() { TERM=$1; shift; TERM=$TERM script -qec "stty rows 9 cols 60; caisson build $*" /dev/null < /dev/null | tr -d '\r' > typed; }
+        on() { TERM=$1; shift; TERM=$TERM script -qec "stty rows 9 cols 60; caisson build $*" /dev/null < /dev/null > raw; CODE=$?; tr -d '\r' < raw > typed; return $CODE; }
         printf 'FROM busybox\nRUN for i in 1 2 3 4 5 6 7 8 9; do echo line $i; sleep .1; done; printf "\\033[31mred"\n' > ctx/Dockerfile
         on xterm --network none -t app ctx; UP=$(printf '\033[')
         # Lines that move, each no wider than the terminal; then what is done, which stays.
