@@ -5,7 +5,7 @@
 
 use testkit::{Sandbox, can_run, check, check_in};
 
-const FUNCTIONS: &str = r#"
+pub(crate) const FUNCTIONS: &str = r#"
     die() { echo "$*" >&2; exit 1; }
     # A command that must fail soon, without panic, for the reason $1.
     refuse() {

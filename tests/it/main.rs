@@ -13,6 +13,7 @@ mod builds;
 mod compose;
 mod confirmations;
 mod crash;
+mod damage;
 mod dockerfiles;
 mod firewalls;
 mod guides;

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use runtime::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 use sys::{Context, SysError};
@@ -143,6 +144,16 @@ impl Connection {
             Err(error) => Err(error.into()),
             Ok(()) => self.is_confirmed(),
         }
+    }
+
+    /// Has the monitor write its container's state anew. Whether it said in time that it did.
+    pub fn save_within(&mut self, patience: Timespec) -> bool {
+        if self.send(Kind::Save, &()).is_err() {
+            return false;
+        }
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        // One packet, and no other follows: this client asked for nothing else.
+        matches!(poll(&mut fds, Some(&patience)), Ok(1..)) && self.is_confirmed().unwrap_or(false)
     }
 
     /// Whether the monitor went without having read all that was sent (unix(7): ECONNRESET).

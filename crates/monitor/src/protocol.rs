@@ -21,6 +21,7 @@
 //!   Detach                                              its user typed the keys; nothing is answered
 //!   List                                                Processes {exec_ids} that run now
 //!   Wait                                                Ended when the container ends for good
+//!   Save                                                Done: its state is written anew
 //! ```
 //! Version 1. A monitor answers a version that it does not know with `Failed`.
 
@@ -83,6 +84,7 @@ pub enum Kind {
     Detach = b'T',
     List = b'J',
     Wait = b'Q',
+    Save = b'Y',
     Output = b'1',
     ErrorOutput = b'2',
     Ended = b'Z',
@@ -118,6 +120,7 @@ impl Kind {
             K::Detach,
             K::List,
             K::Wait,
+            K::Save,
             K::Output,
             K::ErrorOutput,
             K::Ended,

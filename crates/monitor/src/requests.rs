@@ -61,6 +61,10 @@ impl Monitor {
             }
             Kind::List => self.list(index),
             Kind::Wait => self.clients[index].waits = true,
+            Kind::Save => {
+                let saved = state::try_save(&self.job, &self.state);
+                self.tell(index, saved.map_err(runtime::Failure::from));
+            }
             Kind::Resize => {
                 if let (Some(size), Some(container)) = (parse::<Resize>(body), &self.container) {
                     container.resize(size.rows, size.columns);

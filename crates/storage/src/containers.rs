@@ -16,14 +16,15 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{AtFlags, CWD, Mode};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sys::atomic::{self, Durability};
 use sys::lock::Lock;
 use sys::{Context, SysError};
 use types::container::ContainerSpec;
-use types::state::ContainerState;
+use types::state::{ContainerState, Status};
+use types::timestamp::Timestamp;
 
 use crate::store::{Store, remove_tree};
 use crate::trash::TrashKind;
@@ -88,6 +89,8 @@ pub struct StoredContainer {
     pub record: ContainerRecord,
     /// What its monitor last wrote.
     pub state: ContainerState,
+    /// What was written cannot be read any more: it has ended, as far as the disk knows.
+    pub state_is_damaged: bool,
 }
 
 /// Why a container cannot be made or found.
@@ -485,12 +488,34 @@ pub(crate) fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer
             version: record.version,
         });
     }
-    // The state is not promised across a power cut: a torn one means that nothing is known.
-    let state = atomic::read_at_limited(directory, STATE, RECORD_BYTES_MAX)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    Ok(StoredContainer { record, state })
+    let state = match atomic::read_at_limited(directory, STATE, RECORD_BYTES_MAX) {
+        Ok(bytes) => types::json::read(&bytes).ok(),
+        Err(error) if error.errno == Errno::NOENT => Some(ContainerState::default()),
+        Err(_) => None,
+    };
+    Ok(StoredContainer {
+        record,
+        state_is_damaged: state.is_none(),
+        state: state.unwrap_or_else(|| of_damaged(directory)),
+    })
+}
+
+/// The state is not promised across a power cut, and people edit files. A container has been started
+/// where there is one at all, and its end was not learnt; the last that is known of it is when that was
+/// written.
+fn of_damaged(directory: &OwnedFd) -> ContainerState {
+    let written = rustix::fs::statat(directory, STATE, AtFlags::SYMLINK_NOFOLLOW);
+    let written = written.map(|stat| Timestamp::from_unix(stat.st_mtime, 0).rfc3339());
+    let written = written.unwrap_or_default();
+    ContainerState {
+        started_at: written.clone(),
+        finished_at: written,
+        status: Status::Exited,
+        exit_code: 255,
+        exit_unknown: true,
+        error: "what was written of its state is damaged".into(),
+        ..ContainerState::default()
+    }
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {

@@ -127,12 +127,12 @@ pub fn sync_directory(directory: impl AsFd) -> Result<(), SysError> {
     rustix::fs::fsync(directory).on("sync", "directory")
 }
 
-/// Reads a whole file of ours, at most `bytes_max`.
+/// Reads a whole file of ours, at most `bytes_max`. A pipe that nobody writes to is empty.
 ///
 /// # Errors
 /// Where it cannot be read; `EFBIG` where it is larger.
 pub fn read_limited(path: &Path, bytes_max: u64) -> Result<Vec<u8>, SysError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).on("open", path.display())?;
     read_fd_limited(File::from(fd), bytes_max, || path.display().to_string())
 }
@@ -147,7 +147,7 @@ pub fn read_at_limited(
     bytes_max: u64,
 ) -> Result<Vec<u8>, SysError> {
     let name = name.as_ref();
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let fd =
         rustix::fs::openat(directory, name, flags, Mode::empty()).on("open", name.display())?;
     read_fd_limited(File::from(fd), bytes_max, || name.display().to_string())
@@ -178,7 +178,13 @@ fn read_fd_limited(
     name: impl Fn() -> String,
 ) -> Result<Vec<u8>, SysError> {
     let mut bytes = Vec::with_capacity(4096);
-    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
+    let mut read = (&file).take(bytes_max + 1).read_to_end(&mut bytes);
+    if matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
+        // A pipe with a writer who is not done, as a shell's `<(…)`: it is waited for.
+        let _ = rustix::fs::fcntl_setfl(&file, OFlags::empty());
+        let more = (bytes_max + 1).saturating_sub(bytes.len() as u64);
+        read = (&file).take(more).read_to_end(&mut bytes);
+    }
     read.map_err(|error| {
         let errno = error
             .raw_os_error()
@@ -209,5 +215,40 @@ mod tests {
         );
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_empty_without_a_writer_and_else_read_to_its_end() {
+        let path = std::env::temp_dir().join(format!("caisson-pipe-{}", std::process::id()));
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(CWD, &path, kind, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert_eq!(read_limited(&path, 100).unwrap(), b"");
+        let directory = open_directory(path.parent().unwrap()).unwrap();
+        let name = path.file_name().unwrap();
+        assert_eq!(read_at_limited(&directory, name, 100).unwrap(), b"");
+        let mut writer = File::options().read(true).write(true).open(&path).unwrap();
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || read_limited(&path, 100)
+        });
+        for part in ["one ", "two"] {
+            std::thread::yield_now();
+            writer.write_all(part.as_bytes()).unwrap();
+        }
+        // The end comes when the last writer goes, and only a reader that is there sees it.
+        while !has_reader(&path) {
+            std::thread::yield_now();
+        }
+        drop(writer);
+        assert_eq!(reader.join().unwrap().unwrap(), b"one two");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// Whether this process has the pipe open for reading alone.
+    fn has_reader(path: &Path) -> bool {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        open.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == path))
+            .count()
+            > 1
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! A state on disk that says "running" is believed while the monitor's lock is held. Where it is
 //! free, the monitor was killed: a container that still runs gets a new one; one that does not is
-//! written down as ended. A container of an earlier boot cannot run.
+//! written down as ended. A container of an earlier boot cannot run. A state that is damaged, or gone
+//! although there is a monitor, is written anew by that monitor.
 
+use monitor::client::Connection;
+use rustix::event::Timespec;
 use storage::containers::StoredContainer;
 use storage::trash::Fate;
 use sys::lock;
@@ -12,6 +15,17 @@ use types::state::Status;
 
 use crate::Engine;
 use crate::error::EngineError;
+
+/// How long a monitor may take to write a state anew that cannot be read.
+const DAMAGED_PATIENCE: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+/// The same, where its container most likely begins or ends at this moment.
+const CHANGING_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 impl Engine {
     /// A container by id, name or beginning of an id, as it truly is.
@@ -74,11 +88,41 @@ impl Engine {
         let id = &stored.record.id;
         let is_to_be_removed =
             stored.record.spec.auto_remove && stored.state.status == Status::Exited;
-        let has_leftovers = self.monitor_socket(id).exists() || self.is_attached(id);
-        if !(is_to_be_removed || has_leftovers) || self.is_watched(id) {
+        let has_socket = self.monitor_socket(id).exists();
+        let is_odd = has_socket || stored.state_is_damaged;
+        if !(is_to_be_removed || is_odd || self.is_attached(id)) {
             return Ok(stored);
         }
-        or_as_it_is(self.clear(id), stored)
+        match self.is_watched(id) {
+            true if is_odd => self.ask_its_monitor(stored),
+            true => Ok(stored),
+            false => or_as_it_is(self.clear(id), stored),
+        }
+    }
+
+    /// A container that has a monitor although its state says that it does not run: it begins or ends
+    /// right now, or the state was lost or damaged, and its monitor writes it anew.
+    pub(super) fn ask_its_monitor(
+        &self,
+        mut stored: StoredContainer,
+    ) -> Result<StoredContainer, EngineError> {
+        let id = &stored.record.id;
+        let patience = match stored.state_is_damaged {
+            true => DAMAGED_PATIENCE,
+            false => CHANGING_PATIENCE,
+        };
+        let run_directory = self.store().container_run_directory(id);
+        let is_saved = Connection::open(&run_directory)
+            .is_ok_and(|mut connection| connection.save_within(patience));
+        // It has perhaps ended meanwhile, and said how.
+        if is_saved || !self.is_watched(id) {
+            return self.read(id);
+        }
+        if stored.state_is_damaged {
+            // What has a monitor runs, although nobody says as what.
+            stored.state.status = Status::Running;
+        }
+        Ok(stored)
     }
 
     fn clear(&self, id: &str) -> Result<StoredContainer, EngineError> {
@@ -89,6 +133,9 @@ impl Engine {
         }
         self.release(&stored.record);
         let _ = rustix::fs::unlink(self.monitor_socket(id));
+        if stored.state_is_damaged {
+            self.store().write_container_state(id, &stored.state)?;
+        }
         if stored.record.spec.auto_remove && stored.state.status == Status::Exited {
             self.store().take_container(&stored.record, lock)?.erase()?;
             self.drop_anonymous(&stored.record, Fate::Erased);

@@ -1,6 +1,6 @@
 //! Removing, and releasing what an ended container still held.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monitor::client::Connection;
 use monitor::protocol::{self, Stop};
@@ -18,6 +18,9 @@ const STARTED_AGAIN_MAX: usize = 16;
 /// How often an ending monitor is looked after.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_micros(50);
 pub(super) const LAST_PAUSE: Duration = Duration::from_millis(5);
+/// How long a monitor may take to end when its container has ended: networks are left one after the other
+/// on the whole machine.
+const ENDING_PATIENCE: Duration = Duration::from_secs(60);
 /// The last pause of whoever waits for the last monitor to end.
 const PARENT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,15 @@ impl Engine {
                 stored.state.status.as_str()
             )));
         }
-        let (stored, connection) = self.begin_stop(&stored.record.id, KILL)?;
+        let connection = match self.begin_stop(&stored.record.id, KILL) {
+            Ok((_, connection)) => connection,
+            // Its monitor cannot be reached, and notices the end all the same.
+            Err(EngineError::Conflict(_)) => {
+                kill_group(&self.parent_of(&stored.record), &stored.record.id);
+                None
+            }
+            Err(error) => return Err(error),
+        };
         Ok(Removal {
             stored,
             connection,
@@ -152,14 +163,18 @@ impl Engine {
         sys::fail::point("engine.remove.locked");
         let alive = protocol::alive_lock(&self.store().container_directory(id));
         let mut pause = FIRST_PAUSE;
+        let begun = Instant::now();
         let stored = loop {
             // Held until the monitor is gone. Not waited for in the kernel: it may be that of a
             // container that was started again before we had the lock above.
             let monitor_is_gone = Lock::try_acquire_directory(&alive)?.is_some();
-            let stored = match self.store().read_container(id) {
+            let mut stored = match self.store().read_container(id) {
                 Err(ContainerError::Missing) => return Ok(true),
                 other => other?,
             };
+            if !monitor_is_gone && pause == LAST_PAUSE && !stored.state.status.is_live() {
+                stored = self.ask_its_monitor(stored)?;
+            }
             if !wanted(&stored.record) {
                 return Ok(true);
             }
@@ -170,6 +185,11 @@ impl Engine {
             }
             if monitor_is_gone {
                 break stored;
+            }
+            if begun.elapsed() > ENDING_PATIENCE {
+                return Err(EngineError::conflict(format!(
+                    "cannot remove container {id}: its monitor does not end; kill that process and try again"
+                )));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(LAST_PAUSE);
@@ -278,17 +298,27 @@ impl Engine {
         }
     }
 
+    fn parent_of(&self, record: &ContainerRecord) -> String {
+        match record.spec.cgroup_parent.as_str() {
+            "" => self.cgroup_parent(),
+            parent => parent.to_string(),
+        }
+    }
+
     /// Frees what a killed monitor could not: networks and control groups. May run twice.
     pub(crate) fn release(&self, record: &ContainerRecord) {
         self.detach(&record.id);
-        let parent = match record.spec.cgroup_parent.as_str() {
-            "" => self.cgroup_parent(),
-            parent => parent.to_string(),
-        };
+        let parent = self.parent_of(record);
         remove_group(&parent, &record.id);
         if !record.spec.cgroup_parent.is_empty() {
             let _ = Layout::detect().and_then(|layout| layout.remove_made_parent(&parent));
         }
+    }
+}
+
+fn kill_group(parent: &str, id: &str) {
+    if let Ok(group) = ContainerCgroup::open(parent, id) {
+        let _ = group.kill_all();
     }
 }
 

@@ -54,7 +54,10 @@ impl Engine {
         let mut pause = FIRST_PAUSE;
         loop {
             let is_watched = self.is_watched(&id);
-            let stored = self.store().read_container(&id).map_err(of)?;
+            let mut stored = self.store().read_container(&id).map_err(of)?;
+            if is_watched && pause == LAST_PAUSE && !stored.state.status.is_live() {
+                stored = self.ask_its_monitor(stored)?;
+            }
             match stored.state.status {
                 Status::Paused => {
                     return Err(EngineError::conflict(

@@ -42,12 +42,17 @@ impl Engine {
         }
         let id = &stored.record.id;
         let run_directory = self.store().container_run_directory(id);
-        for _ in 0..MONITORS_MAX {
+        for attempt in 0..MONITORS_MAX {
             match Connection::open(&run_directory) {
                 Ok(connection) => return Ok(Some(connection)),
                 // It has ended between our look and now; or it was killed; or its run directory was
                 // removed, and it makes that again.
-                Err(error) if matches!(error.errno, Errno::NOENT | Errno::CONNREFUSED) => {}
+                Err(error) if error.errno == Errno::NOENT => {}
+                Err(error) if matches!(error.errno, Errno::CONNREFUSED | Errno::NOTDIR) => {
+                    if attempt == MONITORS_MAX / 2 {
+                        remove_strange_socket(&run_directory);
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
             // Its monitor was killed: the next look finds it a successor, or another command does.
@@ -61,7 +66,8 @@ impl Engine {
             }
         }
         Err(EngineError::conflict(format!(
-            "the monitor of container {id} does not answer"
+            "the monitor of container {id} does not answer; `caisson rm -f {}` ends and removes it",
+            stored.record.name
         )))
     }
 
@@ -388,6 +394,25 @@ fn told_end(mut connection: Connection) -> Result<Option<i32>, EngineError> {
 }
 
 /// A monitor lives whose run directory somebody removed: it makes that again.
+/// Out of the way goes what somebody put in the place of a monitor's socket or of its run directory.
+/// Sockets stay: one that is refused for so long was left by a killed monitor, whose successor clears it.
+fn remove_strange_socket(run_directory: &std::path::Path) {
+    use std::os::unix::fs::FileTypeExt;
+    let socket = run_directory.join(protocol::SOCKET);
+    for path in [run_directory, &socket] {
+        let Ok(metadata) = std::fs::symlink_metadata(path) else {
+            continue;
+        };
+        let is_expected = match path == run_directory {
+            true => metadata.is_dir(),
+            false => metadata.file_type().is_socket(),
+        };
+        if !is_expected {
+            let _ = rustix::fs::unlink(path).or_else(|_| rustix::fs::rmdir(path));
+        }
+    }
+}
+
 fn ask_for_socket(state: &types::state::ContainerState, run_directory: &std::path::Path) {
     if run_directory.join(protocol::SOCKET).exists() {
         return;

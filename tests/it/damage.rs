@@ -1,0 +1,63 @@
+//! Files of the store and of the run root that people damaged or removed by hand: every command answers
+//! within two seconds and tells the truth, what can be repaired is repaired silently, and a removal
+//! removes.
+
+use testkit::check;
+
+use crate::adversity::FUNCTIONS;
+
+/// Commands that must answer soon, whatever is damaged, and never by a panic.
+const SOON: &str = r#"
+    soon() {
+        b=$(date +%s%N); timeout 10 "$@" > out 2> err; code=$?; b=$((($(date +%s%N) - b) / 1000000))
+        grep -q panicked err && die "panics: $* $(cat err)"
+        [ $b -lt 3000 ] || die "$b ms: $* $(cat out err)"; return $code
+    }
+    lives() {
+        caisson run -d $N --name web busybox sh -c 'echo words; exec sleep 1000' >/dev/null || die run; within 'caisson logs web | grep -q words'
+        pids web; id=$(caisson inspect -f '{{.Id}}' web); file=$CAISSON_ROOT/containers/$id/state; runs=$CAISSON_RUN_ROOT/containers/$id
+    }
+"#;
+
+macro_rules! damages {
+    ($($name:ident: $script:expr;)*) => {
+        $(#[test] fn $name() { check(&format!("{FUNCTIONS}\n{SOON}\n{}", $script)); })*
+    };
+}
+
+damages! {
+    the_state_of_a_running_container: r#"
+        harm() { case $how in words) echo '!!' > $file;; empty) : > $file;; half) head -c 40 $file > half; cat half > $file;; object) echo '{}' > $file;; gone) rm -f $file;; pipe) rm -f $file; mkfifo $file;; esac; }
+        works() { harm; soon "$@" || die "$how: code $?: $* $(cat out err)"; }
+        for how in words empty half object gone pipe; do
+            lives
+            works caisson ps -a; grep -q 'Up ' out || die "$how: ps: $(cat out)"
+            works caisson inspect -f '{{.State.Status}} {{.State.Pid}}' web; [ "$(cat out)" = "running $p" ] || die "$how: $(cat out)"
+            works caisson logs web; grep -qx words out || die "$how: logs"; works caisson exec web true; works caisson top web; works caisson start web
+            works caisson container prune -f; works caisson pause web; works caisson unpause web; works caisson kill -s CONT web
+            harm; soon caisson rm web && die "$how: removed while it runs"; [ -e /proc/$p ] || die "$how: ended"
+            works caisson stop -t 0 web; [ "$(state web)" = 'exited 137' ] || die "$how: stopped: $(state web)"
+            caisson start web >/dev/null; works caisson rm -f web; [ -z "$(caisson ps -aq)" ] || die "$how: still there"
+        done"#;
+
+    the_state_of_a_container_that_has_ended: r#"
+        caisson run $N --name over busybox true; file=$(echo $CAISSON_ROOT/containers/*/state); echo '!!' > $file
+        soon caisson ps -a; grep -q 'Exited (' out || die "$(cat out)"; [ "$(state over)" = 'exited 255' ] || die "$(state over)"
+        soon caisson start over || die start; : > $file; soon caisson rm over || die rm"#;
+
+    the_state_of_a_container_whose_monitor_was_killed_too: r#"
+        lives; kill -9 $m; echo '!!' > $file; soon caisson ps -a; [ "$(state web)" = 'exited 255' ] || die "$(state web)"
+        within '[ ! -e /proc/$p ]'; soon caisson start web || die start; soon caisson rm -f web || die rm"#;
+
+    the_socket_of_a_monitor_or_its_directory: r#"
+        for harm in 'rm $runs/monitor; echo x > $runs/monitor' 'rm $runs/monitor; mkdir $runs/monitor' 'rm -r $runs; echo x > $runs'; do
+            lives; eval "$harm"; soon caisson ps; soon caisson exec web true || die "$harm: $(cat err)"
+            rm -r $runs; soon caisson stop -t 0 web || die "$harm: $(cat err)"; soon caisson rm web || die "$harm: $(cat err)"
+        done"#;
+
+    the_state_and_the_socket_of_a_running_container: r#"
+        lives; rm -r $runs; echo '!!' > $file; soon caisson ps; grep -q 'Up ' out || die "ps: $(cat out)"
+        soon caisson stop -t 0 web && die 'stopped by nobody'; grep -q 'caisson rm -f web' err || die "no remedy: $(cat err)"
+        soon caisson start web; soon caisson container prune -f; [ -e /proc/$p ] || die 'ended'
+        soon caisson rm -f web || die "$(cat err)"; within '[ ! -e /proc/$p ]'; [ -z "$(caisson ps -aq)" ] || die 'still there'"#;
+}
