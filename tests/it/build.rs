@@ -296,7 +296,7 @@ EOF
         on dumb --network none -t app ctx; grep -q '^#1 CACHED' typed || { cat -v typed; exit 6; }
         on xterm --network none --progress plain -t app ctx; grep -q '^#1 CACHED' typed || { cat -v typed; exit 7; }
         printf 'FROM busybox\nRUN echo before; sleep .3; printf last; exit 3\n' > ctx/Dockerfile; on xterm --network none ctx && exit 8
-        grep -q '^ => ERROR \[2/2\] RUN echo before' typed && grep -q '^[0-9.]* last$' typed && tail -1 typed | grep -q '^ERROR: failed to solve: .*exit code: 3' || { cat -v typed; exit 9; }"#;
+        grep -q ' => ERROR \[2/2\] RUN echo before' typed && grep -q '^[0-9.]* last$' typed && tail -1 typed | grep -q '^ERROR: failed to solve: .*exit code: 3' || { cat -v typed; exit 9; }"#;
     every_limit_is_what_a_program_finds: r#"
         cat > ctx/Dockerfile <<'EOF'
 FROM busybox
