@@ -134,8 +134,8 @@ fn made(
     service: &Service,
     instance: Instance,
 ) -> Result<ServiceContainer, ComposeError> {
-    refused::keys(name, service)?;
-    refused::values(name, service)?;
+    refused::keys(project, name, service)?;
+    refused::values(project, name, service)?;
     let maker = Maker {
         project,
         name,

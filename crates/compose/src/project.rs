@@ -7,7 +7,7 @@ use crate::decode::decode;
 use crate::error::{ComposeError, Fault, Mark, Step};
 use crate::files::{FileKind, Files};
 use crate::interpolate::{Variable, substitute, variables};
-use crate::load::{Env, Loader, Options, Source};
+use crate::load::{Env, Loader, Options, Source, local};
 use crate::model::Project;
 use crate::normalize;
 use crate::places;
@@ -117,7 +117,7 @@ impl Loading<'_> {
                 .with_hint("make a compose.yaml here, or name a file with -f"));
         }
         let directory = self.directory();
-        let sources = self.sources();
+        let sources = self.sources()?;
         let name = self.name(&sources, &directory)?;
         self.vars
             .insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
@@ -162,18 +162,32 @@ impl Loading<'_> {
         }
         select::resolve_labels(project, self.loader, tree)?;
         let sources = self.loader.sources.borrow();
-        let place = |section: &'static str, name: &String| {
-            let at = check::locate(tree, &[section, name]).filter(|at| at.line > 0)?;
+        let place = |path: &[&str]| {
+            let at = check::locate(tree, path).filter(|at| at.line > 0)?;
             let file = sources.get(usize::from(at.file))?;
-            let place = (file.clone(), at.line, at.column);
-            Some((format!("{section}.{name}"), place))
+            Some((path.join("."), (file.clone(), at.line, at.column)))
         };
         let services = project.services.keys().map(|name| ("services", name));
         let networks = project.networks.keys().map(|name| ("networks", name));
         let volumes = project.volumes.keys().map(|name| ("volumes", name));
+        let secrets = project.secrets.keys().map(|name| ("secrets", name));
+        let configs = project.configs.keys().map(|name| ("configs", name));
         let all = services.chain(networks).chain(volumes);
-        let places = all.filter_map(|(section, name)| place(section, name));
-        project.places = places.collect();
+        let all = all.chain(secrets).chain(configs);
+        let mut places: BTreeMap<_, _> = all
+            .filter_map(|(section, name)| place(&[section, name]))
+            .collect();
+        for (name, service) in &project.services {
+            let ports = (0..service.ports.len()).map(|index| index.to_string());
+            places.extend(ports.filter_map(|index| place(&["services", name, "ports", &index])));
+            let said = tree
+                .as_map()
+                .and_then(|root| root.get("services")?.as_map());
+            let said = said.and_then(|services| services.get(name)?.as_map());
+            let keys = said.into_iter().flat_map(|map| map.iter());
+            places.extend(keys.filter_map(|(key, _)| place(&["services", name, key])));
+        }
+        project.places = places;
         Ok(())
     }
 
@@ -199,20 +213,15 @@ impl Loading<'_> {
         }
     }
 
-    fn sources(&self) -> Vec<Source> {
-        self.files
-            .iter()
-            .map(|file| match file.as_str() {
-                "-" => Source {
-                    path: "-".to_owned(),
-                    content: Some(self.request.stdin.clone().unwrap_or_default()),
-                },
-                file => Source {
-                    path: types::lexical_path::absolute(file, &self.request.working_dir),
-                    content: None,
-                },
-            })
-            .collect()
+    fn sources(&self) -> Step<Vec<Source>> {
+        let source = |file: &String| match file.as_str() {
+            "-" => Ok(Source {
+                path: "-".to_owned(),
+                content: Some(self.request.stdin.clone().unwrap_or_default()),
+            }),
+            file => local(file, &self.request.working_dir, None),
+        };
+        self.files.iter().map(source).collect()
     }
 
     /// `--env-file`, `COMPOSE_ENV_FILES`, or the project's `.env`. What is set already stays.

@@ -153,6 +153,16 @@ fn errors_carry_place_and_way_out() {
             .text
             .contains("files of other machines are not fetched")
     );
+    for remote in ["oci://r/a:1", "https://h/a.git", "git@h:a", "github.com/a/b"] {
+        let request = crate::Request {
+            working_dir: "/p".to_owned(),
+            files: vec![remote.to_owned()],
+            ..crate::Request::default()
+        };
+        let error = crate::load(&request, &MemoryFiles::default()).unwrap_err();
+        let text = format!("remote resource {remote:?}: files of other machines are not fetched");
+        assert_eq!(error.to_string(), text);
+    }
     let error = refuse(&[("compose.yaml", "include: [compose.yaml]")]);
     assert!(error.text.contains("include cycle detected"));
     let error = refuse(&[(
@@ -287,6 +297,21 @@ fn what_is_no_text_is_told_with_its_place() {
     let text = "services: {a: {image: x, env_file: [e]}}\n";
     let nul = refuse(&[("compose.yaml", text), ("e", "A=1\nB=\0\n")]);
     assert_eq!(nul.to_string(), "/p/e:2:3: a NUL byte is no text");
+    let text = "services: {a: {image: x, env_file: [{path: e, format: raw}]}}\n";
+    for (content, expected) in [
+        (
+            "A=1\n\nB C=2\n",
+            "/p/e:3:1: variable 'B C' contains whitespaces",
+        ),
+        ("A=\"1\n=x", "/p/e:2:1: no variable name on line '=x'"),
+    ] {
+        let error = refuse(&[("compose.yaml", text), ("e", content)]);
+        assert_eq!(error.to_string(), expected);
+    }
+    let loaded = load(&[("compose.yaml", text), ("e", "A='1' # no\r\nB=$A\nA\n")]);
+    let variables = &loaded.project.services["a"].environment.0;
+    assert_eq!(variables["A"].as_deref(), Some("'1' # no"));
+    assert_eq!(variables["B"].as_deref(), Some("$A"));
 }
 
 #[test]
@@ -349,6 +374,18 @@ fn a_value_that_no_container_takes_is_told_with_its_service() {
             "restart: sometimes",
             "services.a.restart: invalid restart policy",
         ),
+        (
+            "mem_limit: -5",
+            "services.a.mem_limit: must be greater than or equal to 0, not -5",
+        ),
+        (
+            "pids_limit: -2",
+            "services.a.pids_limit: must be greater than or equal to -1, not -2",
+        ),
+        (
+            "deploy: {resources: {limits: {pids: -2}}}",
+            "services.a.deploy.resources.limits.pids: must be",
+        ),
         ("tmpfs: [x]", "services.a.tmpfs: invalid mount path: 'x'"),
         ("dns: [x]", "services.a.dns: x is not an ip address"),
         (
@@ -362,7 +399,7 @@ fn a_value_that_no_container_takes_is_told_with_its_service() {
             crate::container::container(&project, "a", crate::container::Instance::Number(1));
         let error = error.map(|_| ()).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("/p/compose.yaml:2:3: {expected}")),
+            error.starts_with(&format!("/p/compose.yaml:4:5: {expected}")),
             "{error}"
         );
     }

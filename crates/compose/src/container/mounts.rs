@@ -186,7 +186,13 @@ impl Maker<'_> {
                 "environment variable {:?} required by {what} {:?} is not set",
                 object.environment, reference.source
             );
-            return Err(ComposeError::of_project(text));
+            let key = format!("{what}s.{}", reference.source);
+            let mut error = self.project.error_at(&key, text);
+            let name = &object.environment;
+            error.hint = Some(format!(
+                "set it: export {name}=… or a line {name}=… in .env"
+            ));
+            return Err(error);
         }
         if self.service.read_only {
             let text = format!(

@@ -7,7 +7,7 @@ use types::container::RestartPolicy;
 use types::env::HOST_GATEWAY;
 
 use crate::error::ComposeError;
-use crate::model::Service;
+use crate::model::{Project, Service};
 
 const HEALTH_TIME_NS_MIN: i64 = 1_000_000;
 /// The names under which people ask for the usual runtime.
@@ -21,7 +21,7 @@ const RUNTIMES: [&str; 6] = [
 ];
 
 /// Keys that mean something that is not there.
-pub(super) fn keys(name: &str, service: &Service) -> Result<(), ComposeError> {
+pub(super) fn keys(project: &Project, name: &str, service: &Service) -> Result<(), ComposeError> {
     let refused = [
         (
             service.provider.is_some(),
@@ -76,8 +76,11 @@ pub(super) fn keys(name: &str, service: &Service) -> Result<(), ComposeError> {
     ];
     for (is_said, key, why) in refused {
         if is_said {
-            let mut error =
-                ComposeError::of_project(format!("services.{name}.{key} is not supported: {why}"));
+            let first = key.split(',').next().unwrap_or(key);
+            let mut error = project.error_at(
+                &format!("services.{name}.{first}"),
+                format!("services.{name}.{key} is not supported: {why}"),
+            );
             error.hint = Some(format!("remove {key} from the service {name}"));
             return Err(error);
         }
@@ -87,12 +90,14 @@ pub(super) fn keys(name: &str, service: &Service) -> Result<(), ComposeError> {
 
 /// Values that would only be noticed, or not at all, when a container starts. The words are those of
 /// `run`'s flags.
-pub(super) fn values(name: &str, service: &Service) -> Result<(), ComposeError> {
+pub(super) fn values(project: &Project, name: &str, service: &Service) -> Result<(), ComposeError> {
     let found = policies(service).and_then(|()| modes(service));
     let found = found.and_then(|()| health(service));
-    found
-        .and_then(|()| places(service))
-        .map_err(|(key, text)| ComposeError::of_project(format!("services.{name}.{key}: {text}")))
+    let found = found.and_then(|()| limits(service));
+    found.and_then(|()| places(service)).map_err(|(key, text)| {
+        let key = format!("services.{name}.{key}");
+        project.error_at(&key, format!("{key}: {text}"))
+    })
 }
 
 /// A key, and what is wrong with its value.
@@ -159,6 +164,39 @@ fn health(service: &Service) -> Result<(), Wrong> {
         if time != 0 && time < HEALTH_TIME_NS_MIN {
             let text = format!("{word} in Healthcheck cannot be less than 1ms");
             return Err(("healthcheck", text));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers that no limit can have; -1 is "without limit" where there is such a thing.
+fn limits(service: &Service) -> Result<(), Wrong> {
+    for (key, value, least) in [
+        ("mem_limit", service.mem_limit.0, 0),
+        ("mem_reservation", service.mem_reservation.0, 0),
+        ("memswap_limit", service.memswap_limit.0, -1),
+        ("pids_limit", service.pids_limit, -1),
+        ("cpu_rt_period", service.cpu_rt_period, 0),
+        ("cpu_rt_runtime", service.cpu_rt_runtime, 0),
+        ("cpu_period", service.cpu_period, 0),
+    ] {
+        if value < least {
+            let text = format!("must be greater than or equal to {least}, not {value}");
+            return Err((key, text));
+        }
+    }
+    let deployed = service.deploy.as_ref().map(|deploy| &deploy.resources);
+    if let Some(limits) = deployed.and_then(|resources| resources.limits.as_ref()) {
+        if limits.memory.0 < 0 {
+            let text = format!(
+                "must be greater than or equal to 0, not {}",
+                limits.memory.0
+            );
+            return Err(("deploy.resources.limits.memory", text));
+        }
+        if limits.pids < -1 {
+            let text = format!("must be greater than or equal to -1, not {}", limits.pids);
+            return Err(("deploy.resources.limits.pids", text));
         }
     }
     Ok(())

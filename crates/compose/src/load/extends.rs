@@ -95,7 +95,7 @@ impl Loader<'_> {
         context: &Extending<'_>,
     ) -> Step<(Map, Resets)> {
         let group = context.group;
-        let source = local(file, &group.place.absolute, extends.at)?;
+        let source = local(file, &group.place.absolute, Some(extends.at))?;
         // Who asks for it is to blame, not the file that is not there.
         self.is_readable(&source.path, extends.at)?;
         let directory = places::directory(&source.path);

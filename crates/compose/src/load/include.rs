@@ -45,7 +45,7 @@ impl Loader<'_> {
         let sources: Vec<Source> = include
             .paths
             .iter()
-            .map(|path| local(path, &group.place.absolute, at))
+            .map(|path| local(path, &group.place.absolute, Some(at)))
             .collect::<Step<_>>()?;
         let Some(main) = sources.first().map(|source| source.path.as_str()) else {
             return Err(Fault::at(at, "`include` needs a path"));

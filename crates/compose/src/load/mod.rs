@@ -312,24 +312,7 @@ impl<'a> Loader<'a> {
         outer: &dyn Lookup,
         at: Option<Mark>,
     ) -> Step<()> {
-        match self.files.kind(path) {
-            FileKind::File => {}
-            kind => {
-                let text = match (kind, wrong(kind)) {
-                    (FileKind::Missing, _) | (_, None) => {
-                        format!("couldn't find env file: {path}")
-                    }
-                    (_, Some(wrong)) => format!("{path} {wrong}"),
-                };
-                return Err(Fault {
-                    at,
-                    ..Fault::of_project(text)
-                });
-            }
-        }
-        let file = Mark::file(self.register(path));
-        let content = self.read(path, dotenv::ENV_FILE_BYTES_MAX, at.unwrap_or(file))?;
-        let text = text_of(content, file)?;
+        let (file, text) = self.env_text(path, at)?;
         dotenv::parse(&text, vars, outer).map_err(|error| {
             let (line, column) = (error.line, 1);
             Fault::at(
@@ -350,17 +333,46 @@ impl<'a> Loader<'a> {
         vars: &mut BTreeMap<String, String>,
         at: Option<Mark>,
     ) -> Step<()> {
-        let file = Mark::file(self.register(path));
-        let content = self.read(path, dotenv::ENV_FILE_BYTES_MAX, at.unwrap_or(file))?;
-        let content = text_of(content, file)?.into_bytes();
-        let lookup = |name: &str| vars.get(name).cloned();
-        let pairs = types::env::parse_env_file(&content, lookup)
-            .map_err(|error| Fault::at(file, error.to_string()))?;
-        for pair in pairs {
-            let (key, value) = types::env::split_key_value(&pair);
-            vars.insert(key.to_owned(), value.to_owned());
+        let (file, text) = self.env_text(path, at)?;
+        // Line by line, so that a fault has its place.
+        for (line, content) in (1..).zip(text.split('\n')) {
+            let lookup = |name: &str| vars.get(name).cloned();
+            let column = 1;
+            let pairs =
+                types::env::parse_env_file(content.as_bytes(), lookup).map_err(|error| {
+                    Fault::at(
+                        Mark {
+                            line,
+                            column,
+                            ..file
+                        },
+                        error.to_string(),
+                    )
+                })?;
+            for pair in pairs {
+                let (key, value) = types::env::split_key_value(&pair);
+                vars.insert(key.to_owned(), value.to_owned());
+            }
         }
         Ok(())
+    }
+
+    /// The text of an env file, and the mark of its start.
+    fn env_text(&self, path: &str, at: Option<Mark>) -> Step<(Mark, String)> {
+        let kind = self.files.kind(path);
+        if kind != FileKind::File {
+            let text = match (kind, wrong(kind)) {
+                (FileKind::Missing, _) | (_, None) => format!("couldn't find env file: {path}"),
+                (_, Some(wrong)) => format!("{path} {wrong}"),
+            };
+            return Err(Fault {
+                at,
+                ..Fault::of_project(text)
+            });
+        }
+        let file = Mark::file(self.register(path));
+        let content = self.read(path, dotenv::ENV_FILE_BYTES_MAX, at.unwrap_or(file))?;
+        Ok((file, text_of(content, file)?))
     }
 }
 
@@ -404,7 +416,7 @@ fn text_of(content: Vec<u8>, file: Mark) -> Step<String> {
 }
 
 /// A file of this machine; what lies elsewhere is refused by name.
-pub(super) fn local(path: &str, directory: &str, at: Mark) -> Step<Source> {
+pub(crate) fn local(path: &str, directory: &str, at: Option<Mark>) -> Step<Source> {
     let is_remote = path.contains("://")
         || path.starts_with("git@")
         || path.starts_with("github.com/")
@@ -412,7 +424,11 @@ pub(super) fn local(path: &str, directory: &str, at: Mark) -> Step<Source> {
     if is_remote {
         let text = format!("remote resource {path:?}: files of other machines are not fetched");
         let hint = "clone or download it, and give the path of the copy";
-        return Err(Fault::at(at, text).with_hint(hint));
+        let fault = Fault {
+            at,
+            ..Fault::of_project(text)
+        };
+        return Err(fault.with_hint(hint));
     }
     Ok(Source {
         path: types::lexical_path::absolute(path, directory),

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::ComposeError;
+
 pub use build::{Build, SshKey};
 pub use deploy::{
     Deploy, DeviceRequest, GenericResource, Placement, PlacementPreference, Resource, Resources,
@@ -78,7 +80,8 @@ pub struct Project {
     /// The variables that files may use.
     #[serde(skip)]
     pub environment: BTreeMap<String, String>,
-    /// Where each service, network and volume (`networks.front`) is said: file, line and column.
+    /// Where each service, network, volume, secret and config (`networks.front`), each key of a service
+    /// (`services.web.image`) and each of its ports is said: file, line and column.
     #[serde(skip)]
     pub places: BTreeMap<String, (String, u32, u32)>,
     /// Services whose profiles are not on, or that were not chosen.
@@ -104,6 +107,22 @@ impl Project {
             Some((file, line, column)) => format!("{file}:{line}:{column}: {text}"),
             None => text.to_owned(),
         }
+    }
+
+    /// An error at the place of a key (`networks.front`, `services.web.ports.0`), or of the nearest one
+    /// above it whose place is known.
+    pub(crate) fn error_at(&self, key: &str, text: String) -> ComposeError {
+        let mut error = ComposeError::of_project(text);
+        let mut key = Some(key);
+        while let Some(known) = key {
+            if let Some((file, line, column)) = self.places.get(known) {
+                error.file = Some(file.clone());
+                error.position = Some((*line, *column));
+                break;
+            }
+            key = known.rsplit_once('.').map(|(above, _)| above);
+        }
+        error
     }
 
     /// A service, also one that does not take part.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::state::Status;
 
+mod refused;
 mod rolling;
 
 use super::difference::difference;
@@ -42,6 +43,7 @@ pub fn plan(
     for name in dependency_order(project)? {
         planner.plan_service(&name)?;
     }
+    planner.check_ports()?;
     planner.plan_orphans();
     Ok(planner.plan)
 }
@@ -98,7 +100,7 @@ impl Planner<'_> {
                         "network {} declared as external, but could not be found",
                         network.name
                     );
-                    let mut error = ComposeError::of_project(text);
+                    let mut error = self.project.error_at(&format!("networks.{key}"), text);
                     error.hint = Some(format!("make it: network create {}", network.name));
                     return Err(error);
                 }
@@ -168,10 +170,8 @@ impl Planner<'_> {
             let known = self.observed.volumes.get(&volume.name);
             match known {
                 None if volume.external && used.contains(key.as_str()) => {
-                    let mut error = ComposeError::of_project(format!(
-                        "external volume {:?} not found",
-                        volume.name
-                    ));
+                    let text = format!("external volume {:?} not found", volume.name);
+                    let mut error = self.project.error_at(&format!("volumes.{key}"), text);
                     error.hint = Some(format!("make it: volume create {}", volume.name));
                     return Err(error);
                 }

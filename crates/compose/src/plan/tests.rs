@@ -274,3 +274,72 @@ fn who_wants_to_restarts_with_what_it_depends_on() {
         ]
     );
 }
+
+fn refused(text: &str, options: &PlanOptions) -> String {
+    let error = plan(&project(text), &Observed::default(), options).unwrap_err();
+    format!("{error}; {}", error.hint.clone().unwrap_or_default())
+}
+
+#[test]
+fn what_is_missing_or_fights_is_told_with_its_places_before_anything_is_made() {
+    let up = PlanOptions::default();
+    let two = |first: &str, second: &str| {
+        format!(
+            "services:\n  a:\n    image: x\n    ports: [{first}]\n  b:\n    image: x\n    ports: [{second}]\n"
+        )
+    };
+    for (first, second, expected) in [
+        (
+            "'8080:80'",
+            "'90:80', '127.0.0.1:8080:81'",
+            "/p/compose.yaml:7:22: services.b: port 127.0.0.1:8080/tcp of this machine is published by service a already (/p/compose.yaml:4:13); give one of them another port, or another address of this machine",
+        ),
+        (
+            "'8000-8002:80-82'",
+            "'8001:80'",
+            "/p/compose.yaml:7:13: services.b: port 8001 of",
+        ),
+    ] {
+        let error = refused(&two(first, second), &up);
+        assert!(error.starts_with(expected), "{error}");
+    }
+    for (first, second) in [
+        ("'8080:80'", "'8080:80/udp'"),
+        ("'127.0.0.1:8080:80'", "'127.0.0.2:8080:80'"),
+        ("'8080:80'", "'8080-8081:80'"),
+        ("'80'", "'80'"),
+    ] {
+        plan(&project(&two(first, second)), &Observed::default(), &up).unwrap();
+    }
+    // What is not started, or has ended before, publishes nothing.
+    let no_start = PlanOptions {
+        no_start: true,
+        ..PlanOptions::default()
+    };
+    let twice = two("'8080:80'", "'8080:80'");
+    plan(&project(&twice), &Observed::default(), &no_start).unwrap();
+    let after =
+        format!("{twice}    depends_on: {{a: {{condition: service_completed_successfully}}}}\n");
+    plan(&project(&after), &Observed::default(), &up).unwrap();
+    let many = "services: {a: {image: x, scale: 2, ports: ['8080:80']}}\n";
+    assert_eq!(
+        refused(many, &up),
+        "/p/compose.yaml:1:44: services.a: 2 containers cannot all publish port 8080 of this machine; publish a range with a port for each, \"8080-8081:80\", or none: \"80\""
+    );
+    for (text, expected) in [
+        (
+            "services: {a: {image: x, networks: [n]}}\nnetworks:\n  n: {external: true, name: far}\n",
+            "/p/compose.yaml:3:3: network far declared as external, but could not be found; make it: network create far",
+        ),
+        (
+            "services: {a: {image: x, volumes: ['v:/v']}}\nvolumes:\n  v: {external: true}\n",
+            "/p/compose.yaml:3:3: external volume \"v\" not found; make it: volume create v",
+        ),
+        (
+            "services: {a: {image: x, secrets: [s]}}\nsecrets:\n  s: {environment: NOT_SET}\n",
+            "/p/compose.yaml:3:3: environment variable \"NOT_SET\" required by secret \"s\" is not set; set it: export NOT_SET=… or a line NOT_SET=… in .env",
+        ),
+    ] {
+        assert_eq!(refused(text, &up), expected);
+    }
+}

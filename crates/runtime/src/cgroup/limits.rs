@@ -54,6 +54,9 @@ pub enum LimitError {
     /// The kernel's limit.
     #[error("CPU cfs quota can not be less than 1ms (i.e. 1000)")]
     CpuQuota,
+    /// The runtime is a part of the period.
+    #[error("cpu real-time runtime cannot be higher than cpu real-time period")]
+    RealtimeAbovePeriod,
     /// Negative.
     #[error("shares must be positive integers, not {0}")]
     CpuShares(i64),
@@ -250,6 +253,11 @@ fn plan_cpu(asked: &Resources, cpus: u32, limits: &mut Limits) -> Result<(), Lim
         let shares = u64::try_from(asked.cpu_shares);
         let shares = shares.map_err(|_| LimitError::CpuShares(asked.cpu_shares))?;
         limits.cpu_shares = Some(shares.clamp(2, 262_144));
+    }
+    if asked.cpu_realtime_period_us != 0
+        && asked.cpu_realtime_runtime_us > asked.cpu_realtime_period_us
+    {
+        return Err(LimitError::RealtimeAbovePeriod);
     }
     limits.realtime_period = some(asked.cpu_realtime_period_us);
     limits.realtime_runtime = some(asked.cpu_realtime_runtime_us);

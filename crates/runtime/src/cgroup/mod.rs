@@ -108,6 +108,12 @@ pub enum CgroupError {
         /// The controller.
         controller: &'static str,
     },
+    /// Realtime comes out of the group above.
+    #[error(
+        "control group {0} has not so much realtime to give: write it to its cpu.rt_runtime_us, and \
+         name the group with --cgroup-parent"
+    )]
+    NoRealtime(String),
     /// Not a path of plain names.
     #[error("invalid cgroup path {0:?}")]
     Path(String),
@@ -384,8 +390,37 @@ pub(crate) fn check(
     rules: &DeviceRules,
 ) -> Result<(), CgroupError> {
     rules.check()?;
-    plan(resources, Purpose::Create)?;
-    Place::parse(parent, id).map(|_| ())
+    let limits = plan(resources, Purpose::Create)?;
+    let place = Place::parse(parent, id)?;
+    if limits.realtime_period.is_some() || limits.realtime_runtime.is_some() {
+        check_realtime(&Layout::detect()?, &place, &limits)?;
+    }
+    Ok(())
+}
+
+/// Realtime is v1's, of some kernels, and what the group above has of it.
+fn check_realtime(layout: &Layout, place: &Place, limits: &Limits) -> Result<(), CgroupError> {
+    const FILE: &str = "cpu.rt_runtime_us";
+    let is_realtime = |hierarchy: &&Hierarchy| {
+        !hierarchy.unified && hierarchy.has("cpu") && hierarchy.root.read(FILE).is_ok()
+    };
+    let Some(hierarchy) = layout.hierarchies.iter().find(is_realtime) else {
+        return Err(CgroupError::Unenforceable {
+            limit: "--cpu-rt-period and --cpu-rt-runtime",
+            controller: "cpu",
+        });
+    };
+    // A group that is made new has none.
+    let parent = hierarchy.root.open_at(&place.parent);
+    let has = parent.ok().and_then(|group| group.read(FILE).ok());
+    let has = has.and_then(|text| text.trim().parse::<i64>().ok());
+    let asked = limits.realtime_runtime.unwrap_or_default();
+    // -1 is all that there is.
+    if has.is_none_or(|has| has != -1 && has < asked) && asked != 0 {
+        let path = hierarchy.root.path().join(&place.parent);
+        return Err(CgroupError::NoRealtime(path.display().to_string()));
+    }
+    Ok(())
 }
 
 fn plan(resources: &Resources, purpose: Purpose) -> Result<Limits, CgroupError> {

@@ -109,13 +109,18 @@ pub(super) fn show(plan: &ImagePlan) {
     }
 }
 
-/// Finds the images of all services; pulls and builds by flags and policies.
+/// Finds the images of all services; pulls and builds by flags and policies. `check` says what is
+/// wrong before anything is fetched or built.
 pub(super) fn images(
     engine: &Engine,
     invocation: &Invocation,
     project: &Project,
+    check: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<BTreeMap<String, ServiceImage>, Failure> {
     let plan = plan(engine, invocation, project)?;
+    if !(plan.pulls.is_empty() && plan.builds.is_empty()) {
+        check()?;
+    }
     let wanted = wanted(project)?;
     let matches = &invocation.matches;
     let is_set = |flag: &str| matches.has(flag) && matches.get_bool(flag);

@@ -153,7 +153,11 @@ pub(super) fn run(engine: &Engine, invocation: &Invocation) -> Done {
     if matches.get_bool("no-deps") {
         up::keep_only(&mut project, std::slice::from_ref(&service));
     }
-    let found = images::images(engine, invocation, &project)?;
+    let found = images::images(engine, invocation, &project, || {
+        let observed = engine.observe_project(&project)?;
+        up::plan_for_run(&project, &service, &observed)?;
+        Ok(())
+    })?;
     up::prepare_for_run(engine, invocation, &project, &service, &found)?;
     let made = make(engine, invocation, &project, &service, &found)?;
     attach(engine, invocation, made)

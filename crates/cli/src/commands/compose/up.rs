@@ -230,7 +230,10 @@ pub(super) fn converge(
     }
     let images = match is_start {
         true => BTreeMap::new(),
-        false => images::images(engine, invocation, project)?,
+        false => images::images(engine, invocation, project, || {
+            plan(project, &engine.observe_project(project)?, options)?;
+            Ok(())
+        })?,
     };
     settle(engine, invocation, project, options, &images, output)?;
     Ok(true)
@@ -297,18 +300,7 @@ pub(super) fn prepare_for_run(
     images: &BTreeMap<String, ServiceImage>,
 ) -> Result<(), Failure> {
     let observed = engine.observe_project(project)?;
-    // The service itself waits as a container of `up` would, but none is made.
-    let mut without = project.clone();
-    if let Some(service) = without.services.get_mut(service) {
-        service.scale = Some(0);
-        service.deploy = None;
-    }
-    let options = PlanOptions {
-        recreate: Recreate::Never,
-        recreate_dependencies: Recreate::Never,
-        ..PlanOptions::default()
-    };
-    let mut plan = plan(&without, &observed, &options)?;
+    let (without, mut plan) = plan_for_run(project, service, &observed)?;
     // Nothing of the service goes because of this.
     let own: BTreeSet<&str> = observed
         .containers
@@ -325,6 +317,27 @@ pub(super) fn prepare_for_run(
     let request = request(invocation, &without, &plan, &observed, images, false);
     carry_out_for(engine, request, &mut Lines)?;
     await_dependencies(engine, project, service)
+}
+
+/// The plan for all but the service itself, which waits as a container of `up` would, but of which
+/// none is made; and the project that it is for.
+pub(super) fn plan_for_run(
+    project: &Project,
+    service: &str,
+    observed: &Observed,
+) -> Result<(Project, Plan), Failure> {
+    let mut without = project.clone();
+    if let Some(service) = without.services.get_mut(service) {
+        service.scale = Some(0);
+        service.deploy = None;
+    }
+    let options = PlanOptions {
+        recreate: Recreate::Never,
+        recreate_dependencies: Recreate::Never,
+        ..PlanOptions::default()
+    };
+    let plan = plan(&without, observed, &options)?;
+    Ok((without, plan))
 }
 
 /// Waits for the conditions of a service.

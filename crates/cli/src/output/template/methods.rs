@@ -1,6 +1,6 @@
 //! The methods that some of Docker's types have, as far as templates can use them.
 
-use super::value::Value;
+use super::value::{DURATION, Value};
 
 /// The result of a method without arguments; `None` when the type has no such method.
 pub(super) fn call(value: &Value, name: &str) -> Option<Value> {
@@ -14,6 +14,7 @@ pub(super) fn call(value: &Value, name: &str) -> Option<Value> {
             | "container.UsernsMode"
             | "container.CgroupnsMode",
         ) => mode(text, name),
+        Value::Int(nanoseconds, DURATION) => duration(*nanoseconds, name),
         Value::Struct(fields) if fields.ty.name == "container.RestartPolicy" => {
             let Some(Value::Str(policy, _)) = fields.field("Name") else {
                 return None;
@@ -28,6 +29,24 @@ pub(super) fn call(value: &Value, name: &str) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+fn duration(nanoseconds: i64, name: &str) -> Option<Value> {
+    let whole = |unit: i64| Value::Int(nanoseconds / unit, "int64");
+    // As Go: whole and fraction apart, so that whole units stay exact.
+    let parts = |unit: i64| {
+        Value::Float((nanoseconds / unit) as f64 + (nanoseconds % unit) as f64 / unit as f64)
+    };
+    Some(match name {
+        "String" => Value::string(types::units::format_duration(nanoseconds)),
+        "Nanoseconds" => whole(1),
+        "Microseconds" => whole(1_000),
+        "Milliseconds" => whole(1_000_000),
+        "Seconds" => parts(1_000_000_000),
+        "Minutes" => parts(60_000_000_000),
+        "Hours" => parts(3_600_000_000_000),
+        _ => return None,
+    })
 }
 
 fn network_mode(text: &str, name: &str) -> Option<Value> {

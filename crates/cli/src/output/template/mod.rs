@@ -31,8 +31,8 @@ use thiserror::Error;
 pub(crate) use functions::FunctionSet;
 pub(crate) use quote::quote as quoted;
 pub(crate) use value::{
-    ANY, ANY_LIST, ANY_MAP, Context, Field, GoType, STRING, STRING_LIST, StructType, StructValue,
-    Value,
+    ANY, ANY_LIST, ANY_MAP, Context, DURATION, Field, GoType, STRING, STRING_LIST, StructType,
+    StructValue, Value,
 };
 
 /// What a template did wrong, in Go's words.

@@ -1,7 +1,7 @@
 //! Go's `fmt`: `print`, `println`, `printf` and the way values print in templates.
 
 use super::quote::{can_backquote, quote, quote_ascii, quote_char, unicode_name};
-use super::value::{GoType, StructValue, Value};
+use super::value::{DURATION, GoType, StructValue, Value};
 
 /// Widths and precisions above this are refused, as by Go.
 const WIDTH_MAX: i64 = 1_000_000;
@@ -258,8 +258,11 @@ impl Printer<'_> {
     fn bad_verb(&mut self, value: &Value, verb: char) {
         self.out
             .push_str(&format!("%!{verb}({}=", value.type_name()));
-        // Any value prints with %v, so this does not come back here.
-        self.value(value, 'v', 0);
+        // Any value prints with %v, so this does not come back here. Here a duration is its number.
+        match value {
+            Value::Int(number, _) => self.integer(value, number.unsigned_abs(), *number < 0, 'v'),
+            _ => self.value(value, 'v', 0),
+        }
         self.out.push(')');
     }
 
@@ -271,6 +274,12 @@ impl Printer<'_> {
                 't' | 'v' => self.pad(if *flag { "true" } else { "false" }),
                 _ => self.bad_verb(value, verb),
             },
+            // `time.Duration` says itself as text, unless Go's own syntax is asked for.
+            Value::Int(number, DURATION)
+                if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') && !self.flags.sharp_v =>
+            {
+                self.string(&types::units::format_duration(*number), verb);
+            }
             Value::Int(number, _) => {
                 self.integer(value, number.unsigned_abs(), *number < 0, verb);
             }

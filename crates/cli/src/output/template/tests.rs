@@ -42,6 +42,35 @@ fn answers_are_dockers_word_for_word() {
     );
 }
 
+/// Go's `time.Duration`: text where text is wanted, nanoseconds in JSON and arithmetic.
+#[test]
+fn durations_print_as_go_prints_them() {
+    let duration = Value::Int(90_500_000_000, DURATION);
+    for (template, shown) in [
+        ("{{.}}", "1m30.5s"),
+        ("{{json .}}", "90500000000"),
+        (
+            "{{printf \"%v %s %d\" . . .}}",
+            "1m30.5s 1m30.5s 90500000000",
+        ),
+        (
+            "{{printf \"%q %8s|%#v\" . . .}}",
+            "\"1m30.5s\"  1m30.5s|90500000000",
+        ),
+        ("{{printf \"%t\" .}}", "%!t(time.Duration=90500000000)"),
+        (
+            "{{.Seconds}} {{.Minutes}} {{.Milliseconds}}",
+            "90.5 1.5083333333333333 90500",
+        ),
+        ("{{println . .String}}", "1m30.5s 1m30.5s\n"),
+        ("{{if gt . 5}}more{{end}}", "more"),
+    ] {
+        let template = Template::parse(template).unwrap();
+        let answer = template.execute(&duration, Options::default());
+        assert_eq!(answer.unwrap(), shown);
+    }
+}
+
 #[test]
 fn a_run_is_bounded() {
     for (template, fault) in [

@@ -10,6 +10,9 @@ use std::rc::Rc;
 
 use serde_json::Value as Json;
 
+/// The name of the type whose integers are nanoseconds and print as `1m30s`.
+pub(crate) const DURATION: &str = "time.Duration";
+
 /// A Go type, as far as messages, zero values and JSON need it.
 #[derive(Debug)]
 pub(crate) enum GoType {

@@ -1,6 +1,6 @@
 //! Go's types of a container's inspection.
 
-use super::super::template::{GoType, STRING, StructType};
+use super::super::template::{self, GoType, STRING, StructType};
 use super::words::{B, I, I64, MSS, S, SS, T, e, f, n, o};
 
 /// `container.InspectResponse`
@@ -146,7 +146,7 @@ static CONFIG: StructType = StructType {
     ],
 };
 
-static DURATION: &GoType = &GoType::Int("time.Duration");
+static DURATION: &GoType = &GoType::Int(template::DURATION);
 
 /// `*v1.HealthcheckConfig`
 pub(super) static HEALTHCHECK: &GoType = &GoType::Ptr(&GoType::Struct(&StructType {
