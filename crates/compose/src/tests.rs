@@ -153,7 +153,12 @@ fn errors_carry_place_and_way_out() {
             .text
             .contains("files of other machines are not fetched")
     );
-    for remote in ["oci://r/a:1", "https://h/a.git", "git@h:a", "github.com/a/b"] {
+    for remote in [
+        "oci://r/a:1",
+        "https://h/a.git",
+        "git@h:a",
+        "github.com/a/b",
+    ] {
         let request = crate::Request {
             working_dir: "/p".to_owned(),
             files: vec![remote.to_owned()],
