@@ -53,6 +53,15 @@ EOP"#;
         caisson tag busybox 127.0.0.1:1/busybox; caisson run --platform linux/arm64 --rm $N 127.0.0.1:1/busybox true 2> e; [ $? = 125 ] && [ "$(head -1 e)" = "Unable to find image '127.0.0.1:1/busybox:latest' locally" ] || { cat e; exit 3; }
         tail -1 e | grep -qF "caisson: ${OTHER/reference /reference 127.0.0.1:1/}; and it could not be pulled: cannot reach http" && [ $(wc -l < e) = 2 ] || { cat e; exit 4; }
         caisson run --platform linux/amd64 --pull never --rm $N busybox true"#;
+    who_may_not_is_told_who_may: r#"
+        mkdir u; cp $(readlink -f $(command -v caisson)) u/caisson; chmod 755 . u u/caisson; ln -s caisson u/docker; cd u; user() { setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/nosuch "$@"; }
+        user ./caisson ps 2> e; [ $? = 1 ] && [ "$(cat e)" = "caisson: cannot open $CAISSON_ROOT/store.json: Permission denied
+hint: only root may do this: sudo caisson …" ] || { cat e; exit 2; }
+        user ./docker run busybox true 2> e; [ $? = 125 ] && [ "$(tail -1 e)" = 'hint: only root may do this: sudo docker …' ] || { cat e; exit 3; }
+        user ./caisson version | grep -q Caisson || exit 4
+        user ./caisson registry serve --root /proc/1/fd 2> e; [ $? = 1 ] && ! grep -q 'os error' e || { cat e; exit 5; }
+        setpriv --bounding-set -sys_admin caisson run --rm $N busybox true 2> e; [ $? = 125 ] && tail -1 e | grep -q '^hint: root has no CAP_SYS_ADMIN here' || { cat e; exit 6; }
+        caisson run --rm $N busybox cat /etc/shadow 2> e; [ $? = 1 ] && ! grep -q hint e"#;
     a_failed_start_has_dockers_codes: r#"
         # What run exits with, what inspect tells, and how it goes on.
         fails() { run=$1 told=$2; shift 2; caisson run --name cc $N "$@" >/dev/null 2> e; code=$?; got="$code $(caisson inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.FinishedAt}}' cc)"; [ "$got" = "$run created $told 0001-01-01T00:00:00Z" ] && [ "caisson: $(caisson inspect -f '{{.State.Error}}' cc)" = "$(cat e)" ] || { echo "$*: $got: $(cat e)"; exit 2; }
@@ -61,6 +70,7 @@ EOP"#;
         fails 127 127 busybox nosuch
         fails 126 126 busybox /etc
         fails 125 127 -v /etc:/etc/passwd busybox true
+        echo x > f; fails 125 127 -v $PWD/f:/etc busybox true
         fails 125 128 --user nosuch busybox true
         fails 127 128 --device /dev/nosuch busybox true"#;
     copies_tell_dockers_sizes: r#"
@@ -252,7 +262,7 @@ Deleted: $id" ] && [ $(wc -l < o) = 3 ] && [ "$(cat e)" = "WARNING: the record o
         }
         ETC='/etc/resolv.conf: /etc of the image is no directory; build an image in which it is one'
         for make in 'echo x > etc' 'mkfifo etc' 'ln -s etc etc' 'ln -s bin/busybox etc' 'mknod etc c 1 3'; do refused "rm -rf etc; $make" "$ETC"; done
-        refused 'rm -rf etc/resolv.conf; mkdir -p etc/resolv.conf' '/etc/resolv.conf: cannot make file "/etc/resolv.conf": Is a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type'
+        refused 'rm -rf etc/resolv.conf; mkdir -p etc/resolv.conf' '/etc/resolv.conf: a directory is in the place of the file: Not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type'
         refused 'mkdir -p etc; ln -sf hosts etc/hosts' '/etc/hosts: /etc/hosts of the image is a link that leads nowhere; build an image without it'
         refused 'echo x > data' '/data/deep: /data of the image is no directory; build an image in which it is one' --tmpfs /data/deep
         refused 'echo x > data' '/data: cannot make directory "data": Not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type' -v $PWD:/data

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::io::Write;
 
-use engine::{EngineError, FailureKind};
+use engine::{EngineError, FailureKind, Lack};
 
+use crate::cause::without_number;
 use crate::flags::parse::Program;
 use crate::output::template::escape_control;
 
@@ -19,6 +20,31 @@ pub(crate) fn complain(text: &str) {
 /// Says what failed. Called as `docker`, in Docker's words, which scripts look for.
 pub(crate) fn report(program: Program, error: &EngineError) {
     complain(&line(program, error));
+    hint_at_rights(program, &chain(error));
+}
+
+/// Says who may do what the kernel refused, where it is this user who may not.
+pub(crate) fn hint_at_rights(program: Program, text: &str) {
+    let refused = ["Permission denied", "Operation not permitted"];
+    if refused.iter().any(|words| text.contains(words))
+        && let Some(lack) = engine::lack()
+    {
+        complain(&format!("hint: {}", right_needed(lack, program.name())));
+    }
+}
+
+fn right_needed(lack: Lack, program: &str) -> String {
+    match lack {
+        Lack::Root => format!("only root may do this: sudo {program} …"),
+        Lack::HostRoot => {
+            "only the machine's own root may do this, and this is a user namespace".to_owned()
+        }
+        Lack::Capability => {
+            "root has no CAP_SYS_ADMIN here, which containers need; within a container of another \
+             engine: --privileged"
+                .to_owned()
+        }
+    }
 }
 
 /// What the command line itself finds wrong: no word of Docker's daemon.
@@ -47,6 +73,7 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
         )),
         Program::Caisson => complain(&line(program, error)),
     }
+    hint_at_rights(program, &chain(error));
 }
 
 /// The code of a `run` that did not come to its command. As in Docker's client, what the
@@ -113,10 +140,10 @@ pub(crate) fn line(program: Program, error: &EngineError) -> String {
 
 /// An error and its causes in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+    let mut text = without_number(&error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
-        let more = error.to_string();
+        let more = without_number(&error.to_string());
         // Causes that the outer text already tells are not told twice.
         if !text.contains(&more) {
             text.push_str(": ");
@@ -130,6 +157,18 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_standard_library_has_no_number() {
+        let error = std::io::Error::from_raw_os_error(13);
+        assert_eq!(chain(&error), "Permission denied");
+    }
+
+    #[test]
+    fn who_may_not_is_told_who_may() {
+        let hint = right_needed(Lack::Root, "docker");
+        assert_eq!(hint, "only root may do this: sudo docker …");
+    }
 
     #[test]
     fn the_code_of_run_follows_the_text_as_in_dockers_client() {

@@ -39,6 +39,7 @@ pub use storage::containers::{ContainerRecord, StoredContainer, VolumeUse};
 use storage::store::Store;
 use sys::Context;
 pub use sys::caller::outlive_file_size_limit;
+pub use sys::rights::{Lack, lack};
 
 /// Where everything is.
 #[derive(Clone, Debug)]

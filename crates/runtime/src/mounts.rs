@@ -320,8 +320,16 @@ fn directory_target(mount: &Mount, root: &Dir) -> Result<OwnedFd, Failure> {
 fn describe<'a>(mount: &'a Mount, root: &'a Dir) -> impl Fn(RootError) -> Failure + 'a {
     let destination = mount.destination.as_str();
     move |error| {
-        let reason = obstacle(root, Path::new(destination), &error)
-            .unwrap_or_else(|| format!("{error}{}", hint(&error)));
+        let reason =
+            obstacle(root, Path::new(destination), &error).unwrap_or_else(|| match error.errno {
+                // In the word of a mount of a file on a directory, which Docker tells: "is a directory" stands
+                // for a command that is none, and decides the exit code.
+                Errno::ISDIR => {
+                    let word = "a directory is in the place of the file: Not a directory";
+                    format!("{word}{}", hint(&error))
+                }
+                _ => format!("{error}{}", hint(&error)),
+            });
         Failure::setup(format!("cannot mount on {destination}: {reason}"))
     }
 }

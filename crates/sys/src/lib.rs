@@ -16,6 +16,7 @@ pub mod memory;
 pub mod mount;
 pub mod process;
 pub mod programs;
+pub mod rights;
 pub mod rootfs;
 pub mod socket;
 pub mod spawn;

@@ -73,6 +73,8 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         Verb::Completion => return completion(invocation),
         Verb::RegistryCollect => return registry::collect(invocation),
         Verb::RegistryServe => return registry::serve(invocation),
+        // It needs no store, and everybody may ask.
+        Verb::Version => return system::version(invocation),
         _ => {}
     }
     if let Some(directory) = &invocation.globals.config {
@@ -82,6 +84,7 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         Ok(engine) => engine,
         Err(text) => {
             errors::complain(&text);
+            errors::hint_at_rights(invocation.program, &text);
             let run = matches!(
                 invocation.command.verb,
                 Verb::Run | Verb::Create | Verb::Exec
@@ -169,7 +172,6 @@ fn on_the_whole(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Verb::ImagePrune => prune::images(engine, invocation),
         Verb::NetworkPrune => prune::networks(engine, invocation),
         Verb::Info => system::info(engine, invocation),
-        Verb::Version => system::version(invocation),
         Verb::ContainerPrune => prune::containers(engine, invocation),
         Verb::SystemPrune => prune::system(engine, invocation),
         Verb::SystemDf => usage::system_df(engine, invocation),
