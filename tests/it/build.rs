@@ -234,6 +234,9 @@ EOF
         # In the image itself.
         build -t $R/app:1 --target a --cache-to type=inline --push ctx || { cat log; exit 6; }
         fresh; build -t app --target a --cache-from $R/app:1 ctx && [ $(missed) = 0 ] || { cat log; exit 7; }
+        # The same as older files of CI ask for it.
+        build -t $R/app:2 --target a --build-arg BUILDKIT_INLINE_CACHE=1 --push ctx || { cat log; exit 26; }
+        fresh; build -t app --target a --cache-from $R/app:2 ctx && [ $(missed) = 0 ] || { cat log; exit 27; }
         # Damaged, lying, or no cache: told, and done without.
         for b in $(find c/blobs -type f); do grep -q 'caisson.cache\|schemaVersion' $b || printf x | dd of=$b bs=1 seek=60 conv=notrunc 2>/dev/null; done
         fresh; build -t app --cache-from type=local,src=c ctx && [ $(missed) = 4 ] && grep -q 'cannot take a layer from the cache' log || { cat log; exit 8; }
@@ -421,6 +424,8 @@ COPY f /
         G=git://127.0.0.1/repo
         build -t g $G#main:dir && [ $(caisson run --rm $N g cat /f) = one ] || { cat log; exit 8; }
         build -t g $G#other:dir && [ $(caisson run --rm $N g cat /f) = two ] || { cat log; exit 9; }
+        for keep in 0 1; do printf 'FROM busybox\nCOPY . /c\n' | build -t g -f - --build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR=$keep $G#main || { cat log; exit 23; }
+            [ "$(caisson run --rm $N g sh -c 'test -e /c/.git/HEAD && echo 1 || echo 0')" = $keep ] || exit 24; done
         build -t g $G#main:out && exit 10; grep -q 'has no directory out' log || { cat log; exit 11; }
         commit=$(git -C repo rev-parse other)
         printf "FROM busybox

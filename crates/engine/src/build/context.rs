@@ -100,11 +100,16 @@ impl Engine {
         Ok(fetched(temporary, path, None))
     }
 
-    /// Fetches a context from the network: a repository, an archive, or a Dockerfile.
+    /// Fetches a context from the network: a repository, an archive, or a Dockerfile. Of a repository
+    /// with its `.git` if the address says so, or says nothing and `keeps_git_directory` does.
     ///
     /// # Errors
     /// Where it is not to be had.
-    pub fn context_of_address(&self, address: &str) -> Result<Fetched, EngineError> {
+    pub fn context_of_address(
+        &self,
+        address: &str,
+        keeps_git_directory: bool,
+    ) -> Result<Fetched, EngineError> {
         match gitref::parse(address) {
             Ok(git) => {
                 let source = GitSource {
@@ -112,7 +117,7 @@ impl Engine {
                     reference: git.reference,
                     subdirectory: git.subdirectory,
                     checksum: git.checksum,
-                    keeps_git_directory: git.keep_git_directory.unwrap_or(false),
+                    keeps_git_directory: git.keep_git_directory.unwrap_or(keeps_git_directory),
                     submodules: git.submodules.unwrap_or(true),
                 };
                 let temporary = self.store().tmp()?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use engine::Engine;
 use engine::build::{
-    Allowed, AllowedDevices, BuildRequest, ContextDirectory, Fetched, FetchedContext, NamedContext,
-    Network, NoCache, SecretSource, Surroundings, Wanted, Wishes,
+    Allowed, AllowedDevices, BuildRequest, CacheExport, ContextDirectory, Fetched, FetchedContext,
+    NamedContext, Network, NoCache, SecretSource, Surroundings, Wanted, Wishes,
 };
 use types::platform::Platform;
 use types::reference::Reference;
@@ -20,6 +20,10 @@ use crate::run_flags;
 /// A Dockerfile may be so long.
 const DOCKERFILE_BYTES_MAX: u64 = 8 << 20;
 const IGNORE_BYTES_MAX: u64 = 8 << 20;
+/// Build arguments that are said to the builder, as BuildKit has them: `--cache-to type=inline`, and a
+/// context from a repository with its `.git`.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
+const KEEP_GIT_DIRECTORY: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
 /// A build, and what is odd about how it was asked for.
 pub(crate) struct Asked {
@@ -58,6 +62,9 @@ pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Resul
         build.platforms.push(platform.normalised());
     }
     super::outputs::read(matches, &mut build)?;
+    if is_set(&build, INLINE_CACHE) && build.cache_to.is_empty() {
+        build.cache_to.push(CacheExport::inline());
+    }
     let mut fetched = Vec::new();
     let source = Source {
         context: matches.args.first().map_or("", String::as_str),
@@ -210,6 +217,12 @@ fn build_arguments(given: &[String]) -> BTreeMap<String, String> {
     all
 }
 
+/// Whether a build argument says yes, in one of the words of Go's `strconv.ParseBool`.
+fn is_set(build: &BuildRequest, name: &str) -> bool {
+    let given = build.wishes.build_arguments.get(name);
+    given.is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
 /// Where the Dockerfile and its context are.
 struct Source<'a> {
     context: &'a str,
@@ -235,7 +248,7 @@ fn main_context(
         "-" => engine.context_of_stream(&mut std::io::stdin()),
         _ if is_remote(context) => {
             build.source = context.to_owned();
-            engine.context_of_address(context)
+            engine.context_of_address(context, is_set(build, KEEP_GIT_DIRECTORY))
         }
         _ => return directory(source, build, warnings),
     };
@@ -464,7 +477,7 @@ fn named_context(
     } else {
         let directory = match is_remote(value) {
             true => {
-                let answer = engine.context_of_address(value);
+                let answer = engine.context_of_address(value, is_set(build, KEEP_GIT_DIRECTORY));
                 match answer.map_err(|error| errors::chain(&error))? {
                     Fetched::Context(context) => {
                         let ignore = fetched_ignore(&context.directory.path, "Dockerfile")?;

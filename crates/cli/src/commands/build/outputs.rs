@@ -273,12 +273,7 @@ fn cache_from(text: &str) -> Result<Vec<CachePlace>, String> {
 /// `--cache-to`: a name of a registry, or `type=…`.
 fn cache_to(text: &str) -> Result<CacheExport, String> {
     let flag = "--cache-to";
-    let mut export = CacheExport {
-        place: CachePlace::Inline,
-        mode: CacheMode::Min,
-        compression: Compression::Gzip,
-        ignores_errors: false,
-    };
+    let mut export = CacheExport::inline();
     if !text.contains('=') && text != "inline" {
         export.place = CachePlace::Registry(reference(flag, text)?);
         return Ok(export);

@@ -78,6 +78,18 @@ pub struct CacheExport {
     pub ignores_errors: bool,
 }
 
+impl CacheExport {
+    /// Into the image itself.
+    pub fn inline() -> Self {
+        Self {
+            place: CachePlace::Inline,
+            mode: CacheMode::Min,
+            compression: storage::compression::Compression::Gzip,
+            ignores_errors: false,
+        }
+    }
+}
+
 /// What layers are to steps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct CacheDocument {
