@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 512 * 1024;
 /// Whoever sends nothing for so long has gone.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// What is read from the disk at once, one piece ahead of the socket.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 512 * 1024;
 /// An upload between two writes, or in one.
 enum Writer {
     Idle(SessionGuard),
