@@ -34,6 +34,12 @@ assert ['exec_create: /bin/sh -c true', 'exec_start: /bin/sh -c true', 'exec_die
 assert [action for action, _ in of('volume')] == ['create', 'mount', 'unmount', 'destroy']
 assert {'tag', 'untag', 'import', 'prune'} <= {action for action, _ in of('image')}
 EOP"#;
+    a_signal_that_is_passed_on_is_told_and_ends_the_policy: r#"
+        caisson run --restart always --name cc $N busybox sh -c 'trap "echo usr" USR1; trap "exit 7" INT; echo up; while :; do sleep .05; done' > o 2>&1 & pid=$!
+        said() { for i in $(seq 200); do grep -q "$1" o && return; sleep .05; done; cat o; exit 2; }
+        said up; kill -USR1 $pid; said usr; kill -INT $pid; wait $pid; [ $? = 7 ] || exit 3
+        [ "$(caisson events --since 0 --until 0s --filter event=kill --format '{{.Actor.Attributes.signal}}' | tr '\n' ' ')" = '10 2 ' ] || exit 4
+        [ "$(caisson inspect -f '{{.State.Status}} {{.RestartCount}}' cc)" = 'exited 0' ]"#;
     a_terminal_that_was_left_is_told: r#"
         (sleep .5; printf '\020\021'; sleep .5) | script -qec "caisson run -ti --name tt $N busybox sh" /dev/null >/dev/null
         [ "$(caisson events --since 0 --until 0s --format '{{.Action}}' --filter container=tt | grep -c 'attach\|detach')" = 2 ]"#;

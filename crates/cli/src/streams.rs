@@ -249,7 +249,7 @@ fn forward_signal(
                 Kind::Signal,
                 &Signal {
                     number,
-                    by_user: false,
+                    by_user: true,
                 },
             );
         }

@@ -7,7 +7,7 @@
 //!   Attach {stdin, stdout, stderr, owner}               Output, ErrorOutput   raw bytes
 //!   Input raw bytes · InputEnd                          Ended {code}          the container ended
 //!   Resize {rows, columns}                              Started {pid}         a start or exec runs
-//!   Signal {number, by_user}                            Failed {kind, text}   it does not
+//!   Signal {number}                                     Failed {kind, text}   it does not
 //!   Stop {signal, timeout}                              Done                  the request is carried out
 //!   Pause · Resume · Update {resources, restart}
 //!   Hold                                                its processes stand still while we are connected
@@ -198,7 +198,7 @@ pub struct Resize {
 pub struct Signal {
     /// Its number.
     pub number: i32,
-    /// `kill` by a user, after which no policy starts the container again; not a proxied signal.
+    /// What monitors of earlier builds want to read; always true.
     pub by_user: bool,
 }
 

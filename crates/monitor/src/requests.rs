@@ -101,9 +101,7 @@ impl Monitor {
         let Some(signal) = parse::<Signal>(body) else {
             return self.refuse(index, "the request has no signal");
         };
-        if signal.by_user
-            && (signal.number == libc::SIGKILL || signal.number == self.job.stop_signal)
-        {
+        if asks_to_end(signal.number, self.job.stop_signal) {
             self.state.stopped_by_user = true;
             self.cancel_restart();
             state::save(&self.job, &self.state);
@@ -117,9 +115,7 @@ impl Monitor {
                 self.refuse(index, &error.to_string());
             }
             _ => {
-                if signal.by_user {
-                    self.announce_kill(signal.number);
-                }
+                self.announce_kill(signal.number);
                 self.done(index);
             }
         }
@@ -417,4 +413,14 @@ fn read_execute(file: std::os::fd::OwnedFd) -> Result<Vec<u8>, sys::SysError> {
     std::io::Read::read_to_end(&mut std::io::Read::take(file, size), &mut bytes)
         .on("read", "request")?;
     Ok(bytes)
+}
+
+/// Whether who sends this signal wants the container to end, so that no policy starts it again. Docker takes
+/// every signal for that, unless another stop signal was named: then a SIGHUP, by which a program reads its
+/// configuration again, would end its policy too.
+fn asks_to_end(number: i32, stop_signal: i32) -> bool {
+    let ordinary = [libc::SIGINT, libc::SIGQUIT];
+    number == libc::SIGKILL
+        || number == stop_signal
+        || (stop_signal == libc::SIGTERM && ordinary.contains(&number))
 }

@@ -595,7 +595,9 @@ pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
     )
     .short('c')
     .partly("only `default`: Caisson works on this machine and is not yet a client of another"),
-    flag("debug", Kind::Bool, "Say more on standard error").short('D'),
+    flag("debug", Kind::Bool, "Say more on standard error")
+        .short('D')
+        .accepted(NO_LOG),
     flag("host", Kind::List, "Connect to this daemon")
         .short('H')
         .refused(
@@ -607,7 +609,8 @@ pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
         "Show messages from this level on: debug, info, warn, error, fatal",
     )
     .short('l')
-    .default("info"),
+    .default("info")
+    .accepted(NO_LOG),
     flag(
         "root",
         Kind::Text,
@@ -625,4 +628,6 @@ pub(crate) static GLOBAL_FLAGS: &[Flag] = &[
     flag("tlsverify", Kind::Bool, "Verify the remote").accepted(NO_CONNECTION),
 ];
 
+const NO_LOG: &str =
+    "a command keeps no log: what it has to say, it says; `events` tells what happened";
 const NO_CONNECTION: &str = "there is no connection to a daemon that it could protect";

@@ -86,10 +86,6 @@ pub(crate) struct Invocation {
 pub(crate) struct Globals {
     /// `--config`.
     pub(crate) config: Option<String>,
-    /// `--debug`.
-    pub(crate) debug: bool,
-    /// `--log-level`.
-    pub(crate) log_level: Option<String>,
     /// `--root`.
     pub(crate) root: Option<String>,
     /// `--run-root`.
@@ -346,7 +342,6 @@ fn set_global(
                  context is \"default\""
             )));
         }
-        "debug" => globals.debug = values::parse_bool(&value).unwrap_or(false),
         "log-level" => {
             if !matches!(
                 value.to_ascii_lowercase().as_str(),
@@ -356,7 +351,6 @@ fn set_global(
                     "Unable to parse logging level: {value}"
                 )));
             }
-            globals.log_level = Some(value.to_ascii_lowercase());
         }
         "root" => globals.root = Some(value),
         "run-root" => globals.run_root = Some(value),

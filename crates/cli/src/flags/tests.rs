@@ -631,7 +631,6 @@ fn flags_before_the_command_are_global() {
     ]);
     assert_eq!(ps.globals.root.as_deref(), Some("/a"));
     assert_eq!(ps.globals.run_root.as_deref(), Some("/b"));
-    assert!(ps.globals.debug);
     for line in [
         &["docker", "-H", "tcp://x", "ps"],
         &["docker", "--context", "x", "ps"],
