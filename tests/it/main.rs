@@ -18,6 +18,8 @@ mod dockerfiles;
 mod firewalls;
 mod guides;
 mod interop;
+mod isolation;
+mod names;
 mod networks;
 mod registry;
 mod replicas;

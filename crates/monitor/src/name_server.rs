@@ -127,7 +127,7 @@ fn answer(resolver: &mut Resolver) {
     loop {
         let mut watch = Watch::default();
         for (source, fd) in resolver.sources() {
-            watch.readable(fd, Ready::Resolver(source));
+            watch.resolver(fd, source);
         }
         let deadline = resolver.deadline();
         let until_ns = deadline.map_or(idle_at_ns, |at| at.min(idle_at_ns));

@@ -4,9 +4,11 @@
 //! It listens on high ports inside the container's namespace, to which port 53 leads there, so that a
 //! container that serves names itself still can.
 
+mod upstream;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -18,8 +20,17 @@ use network::subnet::Prefix;
 use simple_dns::rdata::{A, AAAA, PTR, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
 
+use upstream::{Progress, Upstream};
+
 const DNS_PORT: u16 = 53;
 const MESSAGE_BYTES_MAX: usize = 65_535;
+/// Of a question.
+const QUESTION_BYTES_MAX: usize = 4096;
+const HEADER_BYTES: usize = 12;
+/// In the header's third byte: this is no question.
+const IS_ANSWER: u8 = 0x80;
+/// What a client by UDP takes, unless it says that it takes more.
+const DATAGRAM_BYTES_MAX: usize = 512;
 /// Questions that wait for an answer from outside, and TCP clients, at once.
 const PENDING_MAX: usize = 512;
 const STREAMS_MAX: usize = 64;
@@ -49,7 +60,7 @@ enum Client {
 
 /// A question on its way to a server outside.
 struct Pending {
-    socket: UdpSocket,
+    upstream: Upstream,
     client: Client,
     question: Vec<u8>,
     server: usize,
@@ -74,6 +85,8 @@ pub(crate) struct Resolver {
     pending: VecDeque<Pending>,
     streams: Vec<Stream>,
     next_number: u64,
+    /// Whose turn it is to come first among those that share a name.
+    turn: usize,
 }
 
 /// Which of its descriptors became ready.
@@ -83,6 +96,8 @@ pub(crate) enum Source {
     Listener,
     Stream(usize),
     Answer(usize),
+    /// A connection to a server outside takes its question: the only one to be written.
+    Question(usize),
     /// The process that answers instead of the monitor.
     Process,
 }
@@ -97,6 +112,12 @@ impl Resolver {
         let bind = || -> std::io::Result<(UdpSocket, TcpListener)> {
             let any = SocketAddr::from((RESOLVER, 0));
             let (datagrams, listener) = (UdpSocket::bind(any)?, TcpListener::bind(any)?);
+            // A container may be told to take packets for 127/8 from its neighbours (`route_localnet`); one
+            // without a way out would then ask by way of it.
+            for socket in [datagrams.as_fd(), listener.as_fd()] {
+                let bound = sys::socket::bind_to_interface(socket, "lo");
+                bound.map_err(|error| std::io::Error::from(error.errno))?;
+            }
             datagrams.set_nonblocking(true)?;
             listener.set_nonblocking(true)?;
             Ok((datagrams, listener))
@@ -117,6 +138,7 @@ impl Resolver {
             pending: VecDeque::new(),
             streams: Vec::new(),
             next_number: 0,
+            turn: 0,
         };
         resolver.learn(attachment);
         Ok(resolver)
@@ -125,14 +147,8 @@ impl Resolver {
     /// Takes over which networks and servers there are.
     pub(crate) fn learn(&mut self, attachment: &Attachment) {
         // Where no network leads outside, no question does either.
-        let leads_outside = attachment
-            .endpoints
-            .iter()
-            .any(|one| !one.network.is_internal);
-        self.servers.clear();
-        if leads_outside {
-            self.servers.clone_from(&attachment.servers);
-        }
+        let mut networks = attachment.endpoints.iter().map(|one| &one.network);
+        let leads_outside = networks.any(|network| !network.is_internal);
         let zone = |endpoint: &network::attachment::Endpoint| Zone {
             name: endpoint.network.name.to_ascii_lowercase(),
             names: Names::of(&endpoint.network.directory),
@@ -141,6 +157,14 @@ impl Resolver {
             links: endpoint.links.clone(),
         };
         self.zones = attachment.endpoints.iter().map(zone).collect();
+        // A server in a network of the container's own is not outside.
+        let is_within = |server: &&IpAddr| {
+            let mut subnets = self.zones.iter().flat_map(|zone| &zone.subnets);
+            subnets.any(|subnet| subnet.contains(**server))
+        };
+        let servers = attachment.servers.iter();
+        let servers = servers.filter(|server| leads_outside || is_within(server));
+        self.servers = servers.copied().collect();
     }
 
     /// Leaves those who asked to another process that shares the sockets.
@@ -149,7 +173,7 @@ impl Resolver {
         self.streams.clear();
     }
 
-    /// Its descriptors, all to be read.
+    /// Its descriptors.
     pub(crate) fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
         let streams = self.streams.iter().enumerate();
         let pending = self.pending.iter().enumerate();
@@ -159,7 +183,10 @@ impl Resolver {
         ]
         .into_iter()
         .chain(streams.map(|(index, one)| (Source::Stream(index), one.socket.as_fd())))
-        .chain(pending.map(|(index, one)| (Source::Answer(index), one.socket.as_fd())))
+        .chain(pending.map(|(index, one)| match one.upstream.source() {
+            (fd, false) => (Source::Answer(index), fd),
+            (fd, true) => (Source::Question(index), fd),
+        }))
     }
 
     /// When something must be given up.
@@ -177,7 +204,9 @@ impl Resolver {
                 Source::Datagrams => self.hear_datagrams(),
                 Source::Listener => self.accept(),
                 Source::Stream(index) => self.hear_stream(*index),
-                Source::Answer(index) => done.extend(self.pass_on(*index).then_some(*index)),
+                Source::Answer(index) | Source::Question(index) => {
+                    done.extend(self.pass_on(*index).then_some(*index));
+                }
                 Source::Process => {}
             }
         }
@@ -204,7 +233,7 @@ impl Resolver {
     }
 
     fn hear_datagrams(&mut self) {
-        let mut buffer = [0u8; 4096];
+        let mut buffer = [0u8; QUESTION_BYTES_MAX];
         for _ in 0..BATCH_MAX {
             match self.datagrams.recv_from(&mut buffer) {
                 Ok((length, client)) => self.hear(Client::Datagram(client), &buffer[..length]),
@@ -214,7 +243,10 @@ impl Resolver {
     }
 
     fn accept(&mut self) {
-        while let Ok((socket, _)) = self.listener.accept() {
+        for _ in 0..BATCH_MAX {
+            let Ok((socket, _)) = self.listener.accept() else {
+                return;
+            };
             if self.streams.len() < STREAMS_MAX && socket.set_nonblocking(true).is_ok() {
                 self.next_number += 1;
                 self.streams.push(Stream {
@@ -238,13 +270,23 @@ impl Resolver {
             _ => stream.until_ns = 0,
         }
         let number = stream.number;
-        while let Some(question) = self.streams.get_mut(index).and_then(next_message) {
+        let next = |stream: &mut Stream| next_message(&mut stream.unread);
+        while let Some(question) = self.streams.get_mut(index).and_then(next) {
             self.hear(Client::Stream(number), &question);
+        }
+        match self.streams.get_mut(index) {
+            Some(stream) if stream.unread.len() > QUESTION_BYTES_MAX => stream.until_ns = 0,
+            _ => {}
         }
     }
 
     fn hear(&mut self, client: Client, question: &[u8]) {
-        match self.answer(question) {
+        let is_question = question.len() >= HEADER_BYTES && question[2] & IS_ANSWER == 0;
+        if !is_question {
+            return;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        match self.answer(client, question) {
             Some(answer) => self.send(client, &answer),
             None if self.ask(client, question, 0) => {}
             None => self.refuse(client, question, RCODE::ServerFailure),
@@ -252,14 +294,14 @@ impl Resolver {
     }
 
     /// The answer to a question about our own networks.
-    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&self, client: Client, question: &[u8]) -> Option<Vec<u8>> {
         let packet = Packet::parse(question).ok()?;
         let asked = packet.questions.first()?;
         let text = asked.qname.to_string();
         let QTYPE::TYPE(kind) = asked.qtype else {
             return None;
         };
-        let data: Vec<RData<'_>> = match kind {
+        let mut data: Vec<RData<'_>> = match kind {
             TYPE::PTR => vec![RData::PTR(PTR(Name::new(&self.name_of(&text)?)
                 .ok()?
                 .into_owned()))],
@@ -271,6 +313,11 @@ impl Resolver {
                     .collect()
             }
         };
+        if !data.is_empty() {
+            // Those who share a name share the work.
+            let first = self.turn % data.len();
+            data.rotate_left(first);
+        }
         let mut reply = Packet::new_reply(packet.id());
         reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
         if packet.has_flags(PacketFlag::RECURSION_DESIRED) {
@@ -285,7 +332,16 @@ impl Resolver {
                 one,
             ));
         }
-        reply.build_bytes_vec_compressed().ok()
+        let room = match client {
+            Client::Stream(_) => MESSAGE_BYTES_MAX,
+            Client::Datagram(_) => {
+                let said = packet
+                    .opt()
+                    .map_or(0, |opt| usize::from(opt.udp_packet_size));
+                said.max(DATAGRAM_BYTES_MAX)
+            }
+        };
+        fitted(reply, room)
     }
 
     /// The addresses of a name in any of the networks, with or without the network's own name.
@@ -323,21 +379,14 @@ impl Resolver {
         if self.pending.len() >= PENDING_MAX {
             return false;
         }
-        let from: SocketAddr = match address {
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),
+        let upstream = match client {
+            Client::Datagram(_) => Upstream::by_datagram(*address, question),
+            Client::Stream(_) => Upstream::by_stream(*address, question),
         };
-        let send = || -> std::io::Result<UdpSocket> {
-            let socket = UdpSocket::bind(from)?;
-            socket.set_nonblocking(true)?;
-            socket.connect((*address, DNS_PORT))?;
-            socket.send(question)?;
-            Ok(socket)
-        };
-        match send() {
-            Ok(socket) => {
+        match upstream {
+            Ok(upstream) => {
                 self.pending.push_back(Pending {
-                    socket,
+                    upstream,
                     client,
                     question: question.to_vec(),
                     server,
@@ -351,21 +400,21 @@ impl Resolver {
 
     /// Passes a server's answer on; `true` where the question is done with.
     fn pass_on(&mut self, index: usize) -> bool {
-        let mut buffer = vec![0u8; MESSAGE_BYTES_MAX];
         let Some(pending) = self.pending.get_mut(index) else {
             return false;
         };
         let client = pending.client;
-        match pending.socket.recv(&mut buffer) {
+        match pending.upstream.go_on() {
             // An answer has the question's id; anything else was sent by somebody else.
-            Ok(length) if length >= 2 && buffer[..2] == pending.question[..2] => {
-                self.send(client, &buffer[..length]);
+            Progress::Answer(answer)
+                if answer.len() >= HEADER_BYTES && answer[..2] == pending.question[..2] =>
+            {
+                self.send(client, &answer);
                 true
             }
-            Ok(_) => false,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            // Nobody listens there: the next server's turn, at once.
-            Err(_) => {
+            Progress::Answer(_) | Progress::Waits => false,
+            // The next server's turn, at once.
+            Progress::Failed => {
                 pending.until_ns = 0;
                 false
             }
@@ -407,17 +456,33 @@ impl Resolver {
     }
 }
 
+/// What fits, and the word that there is more: who wants it asks again by TCP.
+fn fitted(mut reply: Packet<'_>, room: usize) -> Option<Vec<u8>> {
+    let whole = reply.build_bytes_vec_compressed().ok()?;
+    if whole.len() <= room {
+        return Some(whole);
+    }
+    // All answers are of one length, for they have one name and one kind.
+    let answers = std::mem::take(&mut reply.answers);
+    let bare = reply.build_bytes_vec_compressed().ok()?.len();
+    let one = (whole.len() - bare).div_ceil(answers.len().max(1));
+    let count = room.saturating_sub(bare) / one.max(1);
+    reply.answers = answers.into_iter().take(count).collect();
+    reply.set_flags(PacketFlag::TRUNCATION);
+    reply.build_bytes_vec_compressed().ok()
+}
+
 /// The next whole message of a stream, whose length stands in front.
-fn next_message(stream: &mut Stream) -> Option<Vec<u8>> {
-    let [high, low, ..] = stream.unread[..] else {
+fn next_message(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let [high, low, ..] = unread[..] else {
         return None;
     };
     let end = 2 + usize::from(u16::from_be_bytes([high, low]));
-    if stream.unread.len() < end {
+    if unread.len() < end {
         return None;
     }
-    let message = stream.unread[2..end].to_vec();
-    stream.unread.drain(..end);
+    let message = unread[2..end].to_vec();
+    unread.drain(..end);
     Some(message)
 }
 
@@ -455,6 +520,30 @@ fn reverse(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_cut_and_said_to_be() {
+        for count in [0, 1, 30, 31, 1024] {
+            let mut reply = Packet::new_reply(7);
+            let name = Name::new("web.net").unwrap();
+            let asked =
+                simple_dns::Question::new(name.clone(), TYPE::A.into(), CLASS::IN.into(), false);
+            reply.questions.push(asked);
+            for number in 0..count {
+                let address = IpAddr::from([10, 0, (number >> 8) as u8, number as u8]);
+                let data = record(address, TYPE::A).unwrap();
+                let one = ResourceRecord::new(name.clone(), CLASS::IN, TTL_S, data);
+                reply.answers.push(one);
+            }
+            let bytes = fitted(reply.clone(), DATAGRAM_BYTES_MAX).unwrap();
+            let cut = Packet::parse(&bytes).unwrap();
+            assert!(bytes.len() <= DATAGRAM_BYTES_MAX);
+            assert_eq!(cut.answers.len(), count.min(30));
+            assert_eq!(cut.has_flags(PacketFlag::TRUNCATION), count > 30);
+            let all = fitted(reply, MESSAGE_BYTES_MAX).unwrap();
+            assert_eq!(Packet::parse(&all).unwrap().answers.len(), count);
+        }
+    }
 
     #[test]
     fn addresses_are_read_backwards() {

@@ -255,7 +255,7 @@ impl Monitor {
                 watch.readable(fd, Ready::Proxied);
             }
             for (source, fd) in networks.names.iter().flat_map(NameServer::sources) {
-                watch.readable(fd, Ready::Resolver(source));
+                watch.resolver(fd, source);
             }
         }
         watch.wait(self.next_deadline(), for_long)

@@ -56,6 +56,14 @@ impl<'a> Watch<'a> {
         self.meanings.push(meaning);
     }
 
+    /// What a name server waits for.
+    pub(crate) fn resolver(&mut self, fd: BorrowedFd<'a>, source: Source) {
+        match source {
+            Source::Question(_) => self.writable(fd, Ready::Resolver(source)),
+            _ => self.readable(fd, Ready::Resolver(source)),
+        }
+    }
+
     /// Sleeps until something is ready or `until_ns` (wall clock) is reached; `for_long` gives memory
     /// back before.
     pub(crate) fn wait(mut self, until_ns: Option<i64>, for_long: bool) -> Vec<Ready> {

@@ -42,6 +42,9 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_HAIRPIN: u16 = 4;
+const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
+/// All of 01:80:c2:00:00:0x but 01:80:c2:00:00:01, which no bridge forwards, nor gives to its host.
+const GROUPS_OF_BRIDGES: u16 = 0xfffd;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_MODE_NONE: u8 = 1;
 const AF_INET6: u16 = 10;
@@ -286,9 +289,7 @@ pub fn create_veth(socket: &Socket, spec: &VethSpec<'_>) -> Result<(), LinkError
         );
     }
     let mut batch = Batch::new();
-    if sysctl::filters_bridged_frames() {
-        push_hairpin(&mut batch, host);
-    }
+    push_port(&mut batch, host);
     // Up last: a port must not forward before it is confined.
     let step = Step::new("bring up", host);
     let header = link_header(0, IFF_UP, IFF_UP);
@@ -407,9 +408,7 @@ pub(crate) fn join_bridge(
         link.put_text(IFLA_IFNAME, host);
         link.put_u32(IFLA_MASTER, bridge);
     });
-    if sysctl::filters_bridged_frames() {
-        push_hairpin(&mut batch, host);
-    }
+    push_port(&mut batch, host);
     Ok(socket.exchange(batch).map(drop)?)
 }
 
@@ -426,17 +425,24 @@ fn bridge_full(error: NetlinkError, bridge: &InterfaceName) -> LinkError {
     }
 }
 
-/// Lets frames out by the port that they came in by. With br_netfilter a container's way to its own
-/// published port is translated on the bridge itself and ends there; without it that way is routed,
-/// and the port need not echo the container's broadcasts.
-fn push_hairpin(batch: &mut Batch, name: &str) {
+/// Has the bridge treat frames to the group addresses of bridges as any others. By itself it gives them
+/// to the host, as received by the port's own interface and past every filter of bridged frames: a
+/// container would tell the host of routers, and speak to it under any address.
+///
+/// With br_netfilter it also lets frames out by the port that they came in by: then a container's way to
+/// its own published port is translated on the bridge itself and ends there. Without it that way is
+/// routed, and the port need not echo the container's broadcasts.
+fn push_port(batch: &mut Batch, name: &str) {
     let step = Step::new("configure port", name);
     batch.push((RTM_NEWLINK, 0), &link_header(0, 0, 0), step, |link| {
         link.put_text(IFLA_IFNAME, name);
         link.nest(IFLA_LINKINFO, |info| {
             info.put_text(IFLA_INFO_SLAVE_KIND, "bridge");
             info.nest(IFLA_INFO_SLAVE_DATA, |port| {
-                port.put_u8(IFLA_BRPORT_HAIRPIN, 1);
+                port.put(IFLA_BRPORT_GROUP_FWD_MASK, &GROUPS_OF_BRIDGES.to_ne_bytes());
+                if sysctl::filters_bridged_frames() {
+                    port.put_u8(IFLA_BRPORT_HAIRPIN, 1);
+                }
             });
         });
     });

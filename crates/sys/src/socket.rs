@@ -190,6 +190,28 @@ pub fn attach_filter(
         .on("filter", "socket")
 }
 
+/// Has a socket take and send packets by one interface only.
+///
+/// # Errors
+/// `ENODEV` where there is no such interface.
+pub fn bind_to_interface(socket: impl AsFd, interface: &str) -> Result<(), SysError> {
+    let length = libc::socklen_t::try_from(interface.len()).unwrap_or(0);
+    // SAFETY: the kernel reads `length` bytes of a live text, and no further.
+    // WHY: rustix has no SO_BINDTODEVICE.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            interface.as_ptr().cast(),
+            length,
+        )
+    };
+    crate::process::check(i64::from(result))
+        .map(drop)
+        .on("bind a socket to", interface)
+}
+
 /// Asks a socket for an option whose request and answer share one buffer, as those of iptables do.
 ///
 /// # Errors
