@@ -60,4 +60,40 @@ damages! {
         soon caisson stop -t 0 web && die 'stopped by nobody'; grep -q 'caisson rm -f web' err || die "no remedy: $(cat err)"
         soon caisson start web; soon caisson container prune -f; [ -e /proc/$p ] || die 'ended'
         soon caisson rm -f web || die "$(cat err)"; within '[ ! -e /proc/$p ]'; [ -z "$(caisson ps -aq)" ] || die 'still there'"#;
+
+    the_record_of_a_container: r#"
+        harm() { case $how in words) echo '!!' > $record;; half) head -c 40 $record > half; cat half > $record;; gone) rm $record;; folder) rm $record; mkdir $record;; esac; }
+        for how in words half gone folder; do
+            caisson volume create kept >/dev/null; caisson network create net-$how >/dev/null; caisson tag busybox used
+            caisson run -d --restart always --name web -v kept:/kept -v /own --network net-$how used sleep 1000 >/dev/null || die run; caisson create --name good $N busybox true >/dev/null
+            pids web; id=$(caisson inspect -f '{{.Id}}' web); record=$CAISSON_ROOT/containers/$id/record; harm
+            soon caisson ps -a && die 'a list that is not whole'; grep -q good out && grep -q "record of container $id.*caisson rm -f" err || die "$how: ps: $(cat out err)"
+            for line in 'inspect web' 'logs web' 'stop web' 'start web' 'rm web' 'exec web true' 'cp web:/etc/passwd -' 'rename web other'; do soon caisson $line && die "$how: $line"; grep -q 'caisson rm -f' err || die "$how: $line: $(cat err)"; done
+            for line in 'volume prune -af' 'system prune -af --volumes' 'image prune -af' 'network prune -f' 'volume rm kept' 'rmi used'; do soon caisson $line && die "$how: $line: $(cat out)"; grep -q 'caisson rm -f' err || die "$how: $line: $(cat err)"; done
+            [ "$(caisson volume ls -q | wc -l)" = 2 ] && caisson image inspect used >/dev/null && caisson network inspect net-$how >/dev/null || die "$how: what it uses has gone"
+            soon caisson container prune -f || die "$how: $(cat err)"; [ -e /proc/$p ] || die "$how: ended"
+            [ $how = gone ] && key=$(echo $id | cut -c -12) || key=web; soon caisson rm -f $key || die "$how: rm: $(cat err)"
+            within '[ ! -e /proc/$p ]'; does caisson ps -aq; [ ! -s out ] || die "$how: $(cat out)"; [ -z "$(ls $CAISSON_ROOT/containers $CAISSON_ROOT/names | grep -v :)" ] || die "$how: left"
+            does caisson run --rm --name web --network net-$how busybox true; does caisson network rm net-$how; does caisson volume prune -af; does caisson rmi used
+        done"#;
+
+    the_record_of_a_volume: r#"
+        for how in 'echo !! > $file' 'rm $file' ': > $file'; do
+            caisson volume create good >/dev/null; caisson run --rm $N -v vol:/v busybox touch /v/data; file=$CAISSON_ROOT/volumes/vol/record; eval "$how"
+            soon caisson volume ls -q && die 'a list that is not whole'; grep -qx good out && grep -q 'caisson volume rm -f vol' err || die "$(cat out err)"
+            for line in 'volume inspect vol' 'volume create vol' "run --rm $N -v vol:/v busybox true" 'volume rm vol'; do soon caisson $line && die "$how: $line"; grep -q 'caisson volume rm -f vol' err || die "$how: $line: $(cat err)"; done
+            does caisson volume prune -f; [ -e $CAISSON_ROOT/volumes/vol/data/data ] || die 'its data has gone'
+            does caisson volume rm -f vol; does caisson volume ls -q; [ "$(cat out)" = good ]; [ ! -e $CAISSON_ROOT/volumes/vol ] || die left
+            does caisson run --rm $N -v vol:/v busybox touch /v/data; does caisson volume rm vol
+        done"#;
+
+    the_record_of_a_network: r#"
+        for net in one two bridge; do
+            [ $net = bridge ] || caisson network create $net >/dev/null; caisson run -d --name web --network $net busybox sleep 1000 >/dev/null || die "run in $net"; file=$CAISSON_ROOT/networks/$net/record; [ $net = two ] && rm $file || echo '!!' > $file
+            soon caisson network ls && die 'a list that is not whole'; grep -q host out && grep -q "caisson network rm $net" err || die "$net: $(cat out err)"
+            for line in "network inspect $net" "run --rm --network $net busybox true"; do soon caisson $line && die "$net: $line"; grep -q "caisson network rm $net" err || die "$net: $line: $(cat err)"; done
+            refuse 'active endpoints' caisson network rm $net; does caisson exec web true; does caisson rm -f web
+            does caisson network rm $net; does caisson network ls; [ $net = bridge ] || caisson network create $net >/dev/null
+            does caisson run --rm --network $net busybox ip addr show eth0 || die "again: $(cat err)"; [ $net = bridge ] || does caisson network rm $net
+        done"#;
 }

@@ -160,10 +160,11 @@ impl Engine {
     /// Which containers use which images.
     ///
     /// # Errors
-    /// Where containers cannot be listed.
-    pub fn image_users(&self) -> Result<Vec<image::ImageUser>, EngineError> {
+    /// Where not all containers can be read: then no image is known to be unused.
+    pub fn image_users(&self) -> Result<Vec<image::ImageUser>, image::ImageError> {
         let mut users = Vec::new();
-        for stored in self.containers()? {
+        let unknown = |error| image::ImageError::Conflict(error::chain(&error));
+        for stored in self.every_container().map_err(unknown)? {
             let record = &stored.record;
             let mut images: BTreeSet<&str> = record.images.values().map(String::as_str).collect();
             images.insert(&record.image_id);

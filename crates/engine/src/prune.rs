@@ -115,6 +115,10 @@ impl Engine {
     pub fn prune(&self, request: &PruneRequest, mode: Mode) -> Result<Pruned, EngineError> {
         let chooser = Chooser::new(&request.filters)?;
         let mut pruned = Pruned::default();
+        if request.volumes.is_some() || request.networks || request.images {
+            // Before anything goes: what a container uses that cannot be read must stay.
+            self.every_container()?;
+        }
         if request.containers {
             self.prune_containers(&chooser, mode, &mut pruned)?;
         }
@@ -175,7 +179,7 @@ impl Engine {
     /// Containers that are there when those of `pruned` are gone.
     fn staying(&self, pruned: &Pruned) -> Result<Vec<StoredContainer>, EngineError> {
         let gone: BTreeSet<&String> = pruned.containers.iter().collect();
-        let mut all = self.containers()?;
+        let mut all = self.every_container()?;
         all.retain(|stored| !gone.contains(&stored.record.id));
         Ok(all)
     }
@@ -249,9 +253,9 @@ impl Engine {
             filters: request.filters.clone(),
         };
         let users = || {
-            let mut users: Vec<ImageUser> = self.image_users().unwrap_or_default();
+            let mut users: Vec<ImageUser> = self.image_users()?;
             users.retain(|user| !gone.contains(&user.container));
-            users
+            Ok(users)
         };
         let report = match mode {
             Mode::Preview => crate::image::prune::preview(&self.images(), &options, &users),

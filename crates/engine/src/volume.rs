@@ -248,9 +248,12 @@ impl Engine {
     /// Ids of the containers that have a volume.
     ///
     /// # Errors
-    /// Where containers cannot be listed.
+    /// Where not all containers can be read.
     pub fn volume_users(&self, name: &str) -> Result<Vec<ContainerRecord>, EngineError> {
-        let containers = self.containers()?.into_iter().map(|stored| stored.record);
+        let containers = self
+            .every_container()?
+            .into_iter()
+            .map(|stored| stored.record);
         let has = |record: &ContainerRecord| record.volumes.iter().any(|one| one.name == name);
         Ok(containers.filter(has).collect())
     }
@@ -268,6 +271,15 @@ impl Engine {
     /// Docker's words where it is in use, with who has it.
     pub fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         self.remove_volume_to(name, Fate::Kept)
+    }
+
+    /// The same for one whose record is damaged.
+    ///
+    /// # Errors
+    /// As [`Self::remove_volume`].
+    pub fn remove_damaged_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.require_unused(name, "remove")?;
+        self.remove_volume_now(name, Fate::Erased)
     }
 
     /// The same; what `fate` says becomes of it.
@@ -318,7 +330,7 @@ impl Engine {
                 .filter(char::is_ascii_digit)
                 .collect(),
         };
-        let users = self.volume_users(name)?.into_iter();
+        let users = self.volume_users(name).unwrap_or_default().into_iter();
         let held: Vec<_> = users.filter_map(|user| self.hold(&user.id).ok()).collect();
         // Nobody writes meanwhile: all files are of one moment.
         let copied = self.store().snapshot_volume(name, &tag, &lock);

@@ -23,6 +23,8 @@ use sys::atomic::{self, Durability};
 use sys::lock::Lock;
 use sys::{Context, SysError};
 use types::container::ContainerSpec;
+use types::id::ContainerId;
+use types::json::Fault;
 use types::state::{ContainerState, Status};
 use types::timestamp::Timestamp;
 
@@ -106,12 +108,15 @@ pub enum ContainerError {
     #[error("there is no such container")]
     Missing,
     /// A record that cannot be read.
-    #[error("the record of container {id} is damaged")]
+    #[error(
+        "the record of container {id} is damaged ({fault}); `caisson rm -f {}` ends and removes it",
+        id.get(..12).unwrap_or(id)
+    )]
     Damaged {
         /// The container.
         id: String,
         /// What is wrong with it.
-        source: types::json::Fault,
+        fault: Fault,
     },
     /// A record of a later version.
     #[error("the record of container {id} has version {version}, which a later caisson wrote")]
@@ -238,11 +243,19 @@ impl Store {
     /// # Errors
     /// [`ContainerError::Missing`], or a damaged record.
     pub fn read_container(&self, id: &str) -> Result<StoredContainer> {
-        let directory = match atomic::open_directory(&self.container_directory(id)) {
+        let path = self.container_directory(id);
+        let directory = match atomic::open_directory(&path) {
             Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
             other => other?,
         };
-        read_from(&directory, id)
+        match read_from(&directory, id) {
+            // It comes and goes with its record.
+            Err(ContainerError::Missing) if path.exists() => Err(ContainerError::Damaged {
+                id: id.to_string(),
+                fault: Fault::of_whole("it is gone"),
+            }),
+            other => other,
+        }
     }
 
     /// The ids of all containers, in no order.
@@ -255,7 +268,16 @@ impl Store {
         Ok(entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| ContainerId::parse(name).is_ok())
             .collect())
+    }
+
+    /// What a container's link is called, where its record does not say it.
+    pub fn name_of_container(&self, id: &str) -> String {
+        let entries = std::fs::read_dir(self.root().join("names"));
+        let names = entries.into_iter().flatten().flatten();
+        let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        names.find(|name| self.names(name, id)).unwrap_or_default()
     }
 
     /// Finds a container by id, name or unique beginning of an id, in Docker's order.
@@ -473,13 +495,16 @@ impl Store {
 }
 
 pub(crate) fn read_from(directory: &OwnedFd, id: &str) -> Result<StoredContainer> {
+    let damaged = |fault| ContainerError::Damaged {
+        id: id.to_string(),
+        fault,
+    };
     let bytes = match atomic::read_at_limited(directory, RECORD, RECORD_BYTES_MAX) {
         Err(error) if error.errno == Errno::NOENT => return Err(ContainerError::Missing),
+        Err(error) if atomic::is_no_file(&error) => {
+            return Err(damaged(Fault::of_whole(error.to_string())));
+        }
         other => other?,
-    };
-    let damaged = |source| ContainerError::Damaged {
-        id: id.to_string(),
-        source,
     };
     let record: ContainerRecord = types::json::read(&bytes).map_err(damaged)?;
     if record.version > RECORD_VERSION {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sys::SysError;
 use sys::atomic::{self, Durability};
 use sys::lock::Lock;
+use types::json::Fault;
 
 use crate::error::StorageError;
 use crate::store::{Store, remove_tree};
@@ -90,12 +91,14 @@ pub enum NetworkError {
     #[error("network {0} not found")]
     Missing(String),
     /// A record that cannot be read.
-    #[error("the record of network {name} is damaged: {source}")]
+    #[error(
+        "the record of network {name} is damaged ({fault}); `caisson network rm {name}` removes it"
+    )]
     Damaged {
         /// The network.
         name: String,
         /// What is wrong with it.
-        source: types::json::Fault,
+        fault: Fault,
     },
     /// A name that is none.
     #[error(
@@ -169,35 +172,55 @@ impl Store {
         if check_network_name(name).is_err() {
             return Err(NetworkError::Missing(name.to_owned()));
         }
-        let path = self.network_directory(name).join(RECORD);
-        let bytes = match atomic::read_limited(&path, RECORD_BYTES_MAX) {
-            Err(error) if error.errno == Errno::NOENT => {
-                return Err(NetworkError::Missing(name.to_owned()));
+        let damaged = |fault| NetworkError::Damaged {
+            name: name.to_owned(),
+            fault,
+        };
+        let directory = self.network_directory(name);
+        let bytes = match atomic::read_limited(&directory.join(RECORD), RECORD_BYTES_MAX) {
+            // It comes and goes with its record.
+            Err(error) if error.errno == Errno::NOENT => match directory.exists() {
+                true => return Err(damaged(Fault::of_whole("it is gone"))),
+                false => return Err(NetworkError::Missing(name.to_owned())),
+            },
+            Err(error) if atomic::is_no_file(&error) => {
+                return Err(damaged(Fault::of_whole(error.to_string())));
             }
             other => other?,
         };
-        types::json::read(&bytes).map_err(|source| NetworkError::Damaged {
-            name: name.to_owned(),
-            source,
-        })
+        types::json::read(&bytes).map_err(damaged)
     }
 
-    /// All networks, by name.
+    /// All networks, by name, but for damaged ones.
     ///
     /// # Errors
     /// The disk's answer.
     pub fn networks(&self) -> Result<Vec<NetworkRecord>> {
+        self.networks_and_damage().map(|(all, _)| all)
+    }
+
+    /// All networks, by name, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn networks_and_damage(&self) -> Result<(Vec<NetworkRecord>, Vec<NetworkError>)> {
         use sys::Context;
         let path = self.path("networks");
         let entries = std::fs::read_dir(&path).on("list", path.display())?;
         let names = entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok());
-        // One that is being removed is none any more.
-        let mut all: Vec<NetworkRecord> =
-            names.filter_map(|name| self.network(&name).ok()).collect();
+        let (mut all, mut damaged) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.network(&name) {
+                Ok(record) => all.push(record),
+                // One that is being removed is none any more.
+                Err(NetworkError::Missing(_)) => {}
+                Err(error) => damaged.push(error),
+            }
+        }
         all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(all)
+        Ok((all, damaged))
     }
 
     /// Finds a network by name, id or unique beginning of an id, in Docker's order.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sys::atomic::{self, Durability};
 use sys::lock::Lock;
 use sys::{Context, SysError};
+use types::json::Fault;
 
 pub use copy::copy_tree;
 
@@ -84,12 +85,17 @@ pub enum VolumeError {
         tag: String,
     },
     /// A record that cannot be read.
-    #[error("the record of volume {name} is damaged: {source}")]
+    #[error(
+        "the record of volume {name} is damaged ({fault}); `caisson volume rm -f {name}` removes it with what is in {}",
+        data.display()
+    )]
     Damaged {
         /// The volume.
         name: String,
+        /// Where its data is.
+        data: PathBuf,
         /// What is wrong with it.
-        source: types::json::Fault,
+        fault: Fault,
     },
     /// An archive that is damaged, hostile, or compressed in a way that is not known.
     #[error("cannot unpack the archive")]
@@ -225,14 +231,22 @@ impl Store {
         if check(name).is_err() {
             return Err(missing());
         }
-        let path = self.volume_directory(name).join(RECORD);
-        let bytes = match atomic::read_limited(&path, RECORD_BYTES_MAX) {
-            Err(error) if error.errno == Errno::NOENT => return Err(missing()),
-            other => other?,
-        };
-        let damaged = |source| VolumeError::Damaged {
+        let directory = self.volume_directory(name);
+        let damaged = |fault| VolumeError::Damaged {
             name: name.to_owned(),
-            source,
+            data: self.volume_data(name),
+            fault,
+        };
+        let bytes = match atomic::read_limited(&directory.join(RECORD), RECORD_BYTES_MAX) {
+            // It comes and goes with its record.
+            Err(error) if error.errno == Errno::NOENT => match directory.exists() {
+                true => return Err(damaged(Fault::of_whole("it is gone"))),
+                false => return Err(missing()),
+            },
+            Err(error) if atomic::is_no_file(&error) => {
+                return Err(damaged(Fault::of_whole(error.to_string())));
+            }
+            other => other?,
         };
         let mut record: VolumeRecord = types::json::read(&bytes).map_err(damaged)?;
         // A command that was killed while it renamed the volume left the old one in the record.
@@ -240,19 +254,34 @@ impl Store {
         Ok(record)
     }
 
-    /// All volumes, by name.
+    /// All volumes, by name, but for damaged ones.
     ///
     /// # Errors
     /// The disk's answer.
     pub fn volumes(&self) -> Result<Vec<VolumeRecord>> {
+        self.volumes_and_damage().map(|(all, _)| all)
+    }
+
+    /// All volumes, by name, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn volumes_and_damage(&self) -> Result<(Vec<VolumeRecord>, Vec<VolumeError>)> {
         let path = self.path("volumes");
         let entries = std::fs::read_dir(&path).on("list", path.display())?;
         let names = entries
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok());
-        let mut all: Vec<VolumeRecord> = names.filter_map(|name| self.volume(&name).ok()).collect();
+        let (mut all, mut damaged) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.volume(&name) {
+                Ok(record) => all.push(record),
+                Err(VolumeError::Missing(_)) => {}
+                Err(error) => damaged.push(error),
+            }
+        }
         all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(all)
+        Ok((all, damaged))
     }
 
     /// Waits for the lock of a volume.

@@ -153,6 +153,12 @@ pub fn read_at_limited(
     read_fd_limited(File::from(fd), bytes_max, || name.display().to_string())
 }
 
+/// Whether what could not be read will not be read another time either: it is no file, or too long.
+pub fn is_no_file(error: &SysError) -> bool {
+    use rustix::io::Errno as E;
+    matches!(error.errno, E::ISDIR | E::NOTDIR | E::FBIG | E::LOOP)
+}
+
 /// The beginning of a small file beneath an open directory, as much as fits into `buffer`: all of it, for
 /// a file that is on a disk and fits. A failure in between looks like its end.
 ///

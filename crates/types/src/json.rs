@@ -47,6 +47,17 @@ pub struct Fault {
 impl std::error::Error for Fault {}
 
 impl Fault {
+    /// What is wrong with a document as a whole.
+    pub fn of_whole(reason: impl Into<String>) -> Self {
+        Self {
+            line: 0,
+            column: 0,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl Fault {
     fn within(text: &[u8], error: &serde_json::Error) -> Self {
         let mut fault = Self::from(error);
         if error.classify() == Category::Data {

@@ -8,9 +8,7 @@ use api::docker_json::container_inspect::GraphDriver;
 use api::docker_json::image_inspect::{DescriptorView, ImageView, image_inspect};
 use engine::image::builtin::BuiltinReport;
 use engine::image::remove::Removed;
-use engine::image::{
-    self, ImageError, list::ListOptions, pull::PullOptions, remove::RemoveOptions,
-};
+use engine::image::{self, list::ListOptions, pull::PullOptions, remove::RemoveOptions};
 use engine::{Engine, EngineError};
 use serde_json::Value;
 use types::filter::Filters;
@@ -160,19 +158,8 @@ pub(crate) fn images(engine: &Engine, invocation: &Invocation) -> ExitCode {
         matches.get_bool("digests"),
         &clock(),
     ));
-    match report_damage(invocation.program, list.damaged) {
-        true => ExitCode::from(1),
-        false => code,
-    }
-}
-
-/// Says what could not be listed; whether there was anything.
-fn report_damage(program: Program, damaged: Vec<ImageError>) -> bool {
-    let is_damaged = !damaged.is_empty();
-    for error in damaged {
-        errors::report(program, &error.into());
-    }
-    is_damaged
+    let damaged = list.damaged.into_iter().map(EngineError::from);
+    super::name_damaged(invocation.program, damaged, code)
 }
 
 /// One row an image, with all its names, newest first as they came.
@@ -240,7 +227,7 @@ pub(crate) fn rmi(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let mut failed = false;
     for name in &invocation.matches.args {
-        let users = || engine.image_users().unwrap_or_default();
+        let users = || engine.image_users();
         match image::remove::remove(&engine.images(), name, options, &users) {
             Ok(lines) => lines.iter().for_each(|line| match line {
                 Removed::Warning(text) => errors::complain(&format!("WARNING: {text}")),
@@ -281,7 +268,8 @@ pub(crate) fn rows_with_users(
     containers: &[engine::StoredContainer],
 ) -> Result<Vec<rows::ImageRow>, EngineError> {
     let list = image::list::list(&engine.images(), &ListOptions::default())?;
-    report_damage(program, list.damaged);
+    let damaged = list.damaged.into_iter().map(EngineError::from);
+    super::name_damaged(program, damaged, ExitCode::SUCCESS);
     let mut rows = grouped(&list.rows);
     for row in &mut rows {
         let users = containers

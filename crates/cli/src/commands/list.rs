@@ -58,8 +58,8 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(filters) => filters,
         Err(text) => return fail_text(invocation, &text),
     };
-    let mut all = match engine.containers() {
-        Ok(all) => all,
+    let (mut all, damaged) = match engine.containers_and_damage() {
+        Ok(found) => found,
         Err(error) => {
             errors::report(invocation.program, &error);
             return ExitCode::from(1);
@@ -108,7 +108,8 @@ pub(crate) fn ps(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: matches.get_bool("no-trunc"),
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    super::print_list(list(&rows, flags, with_size, &clock))
+    let code = super::print_list(list(&rows, flags, with_size, &clock));
+    super::name_damaged(invocation.program, damaged, code)
 }
 
 fn read_filters(texts: &[String]) -> Result<Filters, String> {

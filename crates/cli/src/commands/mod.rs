@@ -32,7 +32,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use engine::{Engine, Roots};
+use engine::{Engine, EngineError, Roots};
 
 use crate::errors;
 use crate::flags::generate::{Form, pages};
@@ -222,6 +222,20 @@ pub(crate) fn print_list(list: Result<String, FormatError>) -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Says what a list leaves out because it cannot be read; the code of a list that is not whole is 1.
+pub(crate) fn name_damaged(
+    program: Program,
+    damaged: impl IntoIterator<Item = EngineError>,
+    code: ExitCode,
+) -> ExitCode {
+    let mut code = code;
+    for error in damaged {
+        errors::report(program, &error);
+        code = ExitCode::from(1);
+    }
+    code
 }
 
 /// Says what the command line itself finds wrong with a request; exit code 1.

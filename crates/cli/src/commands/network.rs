@@ -136,8 +136,8 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
     if let Err(error) = values.and_then(|()| filters.check_values("type", &["builtin", "custom"])) {
         return fail_text(invocation, &error.to_string());
     }
-    let all = match engine.networks() {
-        Ok(all) => all,
+    let (all, damaged) = match engine.networks_and_damage() {
+        Ok(found) => found,
         Err(error) => return fail(invocation, &error),
     };
     let used = engine.networks_in_use().unwrap_or_default();
@@ -153,7 +153,8 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: matches.get_bool("no-trunc"),
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    super::print_list(networks(&rows, flags, &super::image::clock()))
+    let code = super::print_list(networks(&rows, flags, &super::image::clock()));
+    super::name_damaged(invocation.program, damaged, code)
 }
 
 fn is_predefined(record: &NetworkRecord) -> bool {

@@ -40,7 +40,11 @@ pub(crate) fn system_df(engine: &Engine, invocation: &Invocation) -> ExitCode {
 }
 
 fn gather(engine: &Engine, program: Program, clock: &Clock) -> Result<DiskUsage, EngineError> {
-    let containers = engine.containers()?;
+    let (containers, damaged) = engine.containers_and_damage()?;
+    super::name_damaged(program, damaged, ExitCode::SUCCESS);
+    let (volumes, damaged) = engine.store().volumes_and_damage()?;
+    let damaged = damaged.into_iter().map(EngineError::from);
+    super::name_damaged(program, damaged, ExitCode::SUCCESS);
     let mut images = super::image::rows_with_users(engine, program, &containers)?;
     let layers_bytes = share(engine, &mut images);
     let second = |text: &str| list::time_ns(text).map(|ns| ns / 1_000_000_000);
@@ -67,9 +71,7 @@ fn gather(engine: &Engine, program: Program, clock: &Clock) -> Result<DiskUsage,
             .iter()
             .map(|stored| list::row(engine, stored, clock, true))
             .collect(),
-        volumes: engine
-            .store()
-            .volumes()?
+        volumes: volumes
             .iter()
             .map(|record| super::volume::row(engine, record, true))
             .collect(),

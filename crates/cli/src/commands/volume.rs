@@ -90,8 +90,11 @@ fn mountpoint(engine: &Engine, record: &VolumeRecord) -> String {
         .to_string()
 }
 
-fn all(engine: &Engine) -> Result<Vec<VolumeRecord>, EngineError> {
-    Ok(engine.store().volumes()?)
+type AndDamage = (Vec<VolumeRecord>, Vec<EngineError>);
+
+fn all(engine: &Engine) -> Result<AndDamage, EngineError> {
+    let (all, damaged) = engine.store().volumes_and_damage()?;
+    Ok((all, damaged.into_iter().map(EngineError::from).collect()))
 }
 
 pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
@@ -106,8 +109,8 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Ok(wanted) => filters.contains("dangling").then_some(wanted),
         Err(error) => return fail_text(invocation, &error.to_string()),
     };
-    let records = match all(engine) {
-        Ok(records) => records,
+    let (records, damaged) = match all(engine) {
+        Ok(found) => found,
         Err(error) => return fail(invocation, &error),
     };
     let is_wanted = |record: &&VolumeRecord| {
@@ -131,7 +134,8 @@ pub(crate) fn ls(engine: &Engine, invocation: &Invocation) -> ExitCode {
         no_trunc: true,
         escape_control: terminal::is_terminal(rustix::stdio::stdout()),
     };
-    super::print_list(volumes(&rows, flags))
+    let code = super::print_list(volumes(&rows, flags));
+    super::name_damaged(invocation.program, damaged, code)
 }
 
 /// A volume's time as Docker has it.
@@ -199,7 +203,13 @@ pub(crate) fn rm(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let force = invocation.matches.get_bool("force");
     let mut is_failed = false;
     for name in &invocation.matches.args {
-        match engine.remove_volume(name) {
+        let removed = match engine.remove_volume(name) {
+            Err(EngineError::Volume(VolumeError::Damaged { .. })) if force => {
+                engine.remove_damaged_volume(name)
+            }
+            other => other,
+        };
+        match removed {
             Ok(()) => print_line(name),
             Err(EngineError::Volume(VolumeError::Missing(_))) if force => print_line(name),
             Err(error) => {

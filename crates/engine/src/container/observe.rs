@@ -14,7 +14,7 @@ use types::container::RestartKind;
 use types::state::Status;
 
 use crate::Engine;
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 
 /// How long a monitor may take to write a state anew that cannot be read.
 const DAMAGED_PATIENCE: Timespec = Timespec {
@@ -41,15 +41,43 @@ impl Engine {
         })
     }
 
-    /// All containers as they truly are, newest first. Damaged records are left out; `doctor` names them.
+    /// All containers as they truly are, newest first. Damaged records are left out.
     ///
     /// # Errors
     /// Where the store cannot be listed.
     pub fn containers(&self) -> Result<Vec<StoredContainer>, EngineError> {
-        let mut all = Vec::new();
+        self.containers_and_damage().map(|(all, _)| all)
+    }
+
+    /// The same for who asks what containers use, and so must know all of them.
+    ///
+    /// # Errors
+    /// Also where a record cannot be read.
+    pub(crate) fn every_container(&self) -> Result<Vec<StoredContainer>, EngineError> {
+        let (all, damaged) = self.containers_and_damage()?;
+        match damaged.into_iter().next() {
+            None => Ok(all),
+            Some(error) => Err(EngineError::conflict(format!(
+                "what containers use is not known: {}",
+                chain(&error)
+            ))),
+        }
+    }
+
+    /// All containers as they truly are, newest first, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// Where the store cannot be listed.
+    pub fn containers_and_damage(
+        &self,
+    ) -> Result<(Vec<StoredContainer>, Vec<EngineError>), EngineError> {
+        let (mut all, mut damaged) = (Vec::new(), Vec::new());
         for id in self.store().container_ids()? {
-            if let Ok(stored) = self.observe(&id) {
-                all.push(stored);
+            match self.observe(&id) {
+                Ok(stored) => all.push(stored),
+                // Removed meanwhile.
+                Err(EngineError::NoSuchContainer(_)) => {}
+                Err(error) => damaged.push(error),
             }
         }
         all.sort_by(|a, b| {
@@ -58,7 +86,7 @@ impl Engine {
                 .cmp(&a.record.created)
                 .then(a.record.id.cmp(&b.record.id))
         });
-        Ok(all)
+        Ok((all, damaged))
     }
 
     /// One container as it truly is.
@@ -155,7 +183,7 @@ impl Engine {
             .map_err(|error| EngineError::of_container(error, id))
     }
 
-    pub(super) fn is_watched(&self, id: &str) -> bool {
+    pub(crate) fn is_watched(&self, id: &str) -> bool {
         lock::is_held(&monitor::protocol::alive_lock(
             &self.store().container_directory(id),
         ))

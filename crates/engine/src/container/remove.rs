@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use monitor::client::Connection;
-use monitor::protocol::{self, Stop};
+use monitor::protocol::{self, Kind, Stop};
 use runtime::cgroup::{ContainerCgroup, Layout};
 use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
 use storage::trash::Fate;
 use sys::lock::Lock;
-use types::state::Status;
+use types::state::{ContainerState, Status};
 
 use crate::Engine;
 use crate::error::EngineError;
@@ -21,6 +21,8 @@ pub(super) const LAST_PAUSE: Duration = Duration::from_millis(5);
 /// How long a monitor may take to end when its container has ended: networks are left one after the other
 /// on the whole machine.
 const ENDING_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the monitor of a container whose record is damaged may take to end it, before we do.
+const DAMAGED_PATIENCE: Duration = Duration::from_secs(1);
 /// The last pause of whoever waits for the last monitor to end.
 const PARENT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -47,9 +49,22 @@ pub struct Removal {
     force: bool,
     with_volumes: bool,
     erase: Erase,
+    /// Nothing but its id is known, and perhaps its name.
+    is_damaged: bool,
 }
 
 impl Removal {
+    fn new(stored: StoredContainer, connection: Option<Connection>, force: bool) -> Self {
+        Self {
+            stored,
+            connection,
+            force,
+            with_volumes: false,
+            erase: Erase::Later,
+            is_damaged: false,
+        }
+    }
+
     /// The container's id.
     pub fn id(&self) -> &str {
         &self.stored.record.id
@@ -77,15 +92,14 @@ impl Engine {
     /// # Errors
     /// Docker's words where it runs and `force` is not given.
     pub fn begin_remove(&self, key: &str, force: bool) -> Result<Removal, EngineError> {
-        let stored = self.container(key)?;
+        let stored = match self.container(key) {
+            Err(EngineError::Container(ContainerError::Damaged { id, .. })) if force => {
+                return Ok(self.begin_remove_damaged(&id));
+            }
+            other => other?,
+        };
         if !stored.state.status.is_live() {
-            return Ok(Removal {
-                stored,
-                connection: None,
-                force,
-                with_volumes: false,
-                erase: Erase::Later,
-            });
+            return Ok(Removal::new(stored, None, force));
         }
         if !force {
             let advice = match stored.state.status {
@@ -108,13 +122,7 @@ impl Engine {
             }
             Err(error) => return Err(error),
         };
-        Ok(Removal {
-            stored,
-            connection,
-            force,
-            with_volumes: false,
-            erase: Erase::Later,
-        })
+        Ok(Removal::new(stored, connection, force))
     }
 
     /// Finishes a removal.
@@ -123,6 +131,9 @@ impl Engine {
     /// The disk's answer.
     pub fn finish_remove(&self, removal: Removal) -> Result<(), EngineError> {
         let id = &removal.stored.record.id;
+        if removal.is_damaged {
+            return self.remove_damaged(&removal.stored.record);
+        }
         let mut connection = removal.connection;
         for _ in 0..STARTED_AGAIN_MAX {
             if let Some(connection) = connection.take() {
@@ -187,9 +198,7 @@ impl Engine {
                 break stored;
             }
             if begun.elapsed() > ENDING_PATIENCE {
-                return Err(EngineError::conflict(format!(
-                    "cannot remove container {id}: its monitor does not end; kill that process and try again"
-                )));
+                return Err(does_not_end(id));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(LAST_PAUSE);
@@ -220,6 +229,62 @@ impl Engine {
             (Some(removed), _) => removed.erase()?,
         }
         Ok(true)
+    }
+
+    /// Asks the monitor of a container whose record cannot be read to end it for good.
+    fn begin_remove_damaged(&self, id: &str) -> Removal {
+        let stored = StoredContainer {
+            record: ContainerRecord {
+                id: id.to_owned(),
+                name: self.store().name_of_container(id),
+                ..ContainerRecord::default()
+            },
+            state: ContainerState::default(),
+            state_is_damaged: false,
+        };
+        let connection = Connection::open(&self.store().container_run_directory(id)).ok();
+        if let Some(connection) = &connection {
+            let _ = connection.send(Kind::Stop, &KILL);
+        }
+        Removal {
+            is_damaged: true,
+            ..Removal::new(stored, connection, true)
+        }
+    }
+
+    /// Removes a container of which nothing but the id is known, so that it could not come back.
+    fn remove_damaged(&self, record: &ContainerRecord) -> Result<(), EngineError> {
+        let id = &record.id;
+        let lock = match self.store().lock_container(id) {
+            Err(ContainerError::Missing) => return Ok(()),
+            other => other?,
+        };
+        match self.store().read_container(id) {
+            Err(ContainerError::Damaged { .. }) => {}
+            Err(ContainerError::Missing) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let text = "its record can be read again; try again";
+                return Err(EngineError::conflict(format!(
+                    "cannot remove container {id}: {text}"
+                )));
+            }
+        }
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        while self.is_watched(id) {
+            match begun.elapsed() {
+                passed if passed > ENDING_PATIENCE => return Err(does_not_end(id)),
+                passed if passed > DAMAGED_PATIENCE => kill_group(&self.parent_of(record), id),
+                _ => {}
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+        self.release(record);
+        let removed = self.store().take_container(record, lock)?;
+        self.announce(record, "destroy", &[]);
+        Ok(removed.erase()?)
     }
 
     /// Removes a container that ended and was to be removed, whoever comes first.
@@ -314,6 +379,12 @@ impl Engine {
             let _ = Layout::detect().and_then(|layout| layout.remove_made_parent(&parent));
         }
     }
+}
+
+fn does_not_end(id: &str) -> EngineError {
+    EngineError::conflict(format!(
+        "cannot remove container {id}: its monitor does not end; kill that process and try again"
+    ))
 }
 
 fn kill_group(parent: &str, id: &str) {

@@ -39,11 +39,11 @@ pub struct PruneReport {
 pub fn prune(
     context: &ImageContext<'_>,
     options: &PruneOptions,
-    users: &dyn Fn() -> Vec<ImageUser>,
+    users: &dyn Fn() -> Result<Vec<ImageUser>>,
 ) -> Result<PruneReport> {
     let store = context.store();
     let lock = store.lock_images()?;
-    let users = users();
+    let users = users()?;
     let (chosen, _) = choose(context, options, &users)?;
     let mut report = PruneReport::default();
     for image in &chosen {
@@ -70,9 +70,9 @@ pub fn prune(
 pub fn preview(
     context: &ImageContext<'_>,
     options: &PruneOptions,
-    users: &dyn Fn() -> Vec<ImageUser>,
+    users: &dyn Fn() -> Result<Vec<ImageUser>>,
 ) -> Result<PruneReport> {
-    let (chosen, staying) = choose(context, options, &users())?;
+    let (chosen, staying) = choose(context, options, &users()?)?;
     let parts = parts(context, &chosen)?;
     let kept = self::parts(context, &staying)?;
     let own = parts.iter().filter(|(part, _)| !kept.contains_key(part));

@@ -42,12 +42,12 @@ pub fn remove(
     context: &ImageContext<'_>,
     name: &str,
     options: RemoveOptions,
-    users: &dyn Fn() -> Vec<ImageUser>,
+    users: &dyn Fn() -> Result<Vec<ImageUser>>,
 ) -> Result<Vec<Removed>> {
     let store = context.store();
     let lock = store.lock_images()?;
     // Asked under the lock: a container that is being made holds it shared until it is recorded.
-    let users = users();
+    let users = users()?;
     let found = context.find(name)?;
     let removal = Removal {
         context,

@@ -4,6 +4,7 @@ mod attach;
 mod check;
 mod connect;
 mod create;
+mod damaged;
 mod handover;
 mod options;
 mod places;

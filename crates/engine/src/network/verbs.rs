@@ -40,11 +40,25 @@ impl Engine {
     /// # Errors
     /// The disk's answer.
     pub fn networks(&self) -> Result<Vec<NetworkRecord>, EngineError> {
-        self.network(DEFAULT)?;
-        let mut all = self.store().networks()?;
+        self.networks_and_damage().map(|(all, _)| all)
+    }
+
+    /// The same, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn networks_and_damage(
+        &self,
+    ) -> Result<(Vec<NetworkRecord>, Vec<EngineError>), EngineError> {
+        match self.network(DEFAULT) {
+            // Told below, with the others.
+            Ok(_) | Err(EngineError::Network(NetworkError::Damaged { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let (mut all, damaged) = self.store().networks_and_damage()?;
         all.extend(PREDEFINED.map(|name| self.predefined(name)));
         all.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(all)
+        Ok((all, damaged.into_iter().map(EngineError::from).collect()))
     }
 
     /// `host` and `none`: no record lies behind them.
@@ -123,7 +137,12 @@ impl Engine {
         key: &str,
         fate: Fate,
     ) -> Result<NetworkRecord, EngineError> {
-        let record = self.any_network(key)?;
+        let record = match self.any_network(key) {
+            Err(EngineError::Network(NetworkError::Damaged { name, .. })) => {
+                return self.remove_damaged_network(&name);
+            }
+            other => other?,
+        };
         if record.driver != "bridge" || record.name == DEFAULT {
             return Err(EngineError::conflict(format!(
                 "{} is a pre-defined network and cannot be removed",

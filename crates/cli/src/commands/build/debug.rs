@@ -55,7 +55,7 @@ pub(super) fn shell(engine: &Engine, invocation: &Invocation, image: &Digest) {
         Outcome::Fail(failure) => errors::complain(&failure.text),
         Outcome::Print(_) => {}
     }
-    let users = || engine.image_users().unwrap_or_default();
+    let users = || engine.image_users();
     let options = RemoveOptions { force: true };
     if let Err(error) = remove(&engine.images(), &id, options, &users) {
         errors::complain(&format!("cannot remove the image {id}: {error}"));

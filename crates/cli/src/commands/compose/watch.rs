@@ -239,7 +239,7 @@ fn prune(engine: &Engine, project: &Project, before: &BTreeMap<&String, String>)
     for (name, old) in before {
         let now = engine.image_id(&image_name(project, name));
         if now.is_ok_and(|now| now != *old) {
-            let users = || engine.image_users().unwrap_or_default();
+            let users = || engine.image_users();
             // Another name or container may still have it.
             let _ = remove(&engine.images(), old, RemoveOptions::default(), &users);
         }
