@@ -40,6 +40,11 @@ EOP"#;
         said up; kill -USR1 $pid; said usr; kill -INT $pid; wait $pid; [ $? = 7 ] || exit 3
         [ "$(caisson events --since 0 --until 0s --filter event=kill --format '{{.Actor.Attributes.signal}}' | tr '\n' ' ')" = '10 2 ' ] || exit 4
         [ "$(caisson inspect -f '{{.State.Status}} {{.RestartCount}}' cc)" = 'exited 0' ]"#;
+    stats_call_a_container_as_the_user_did: r#"
+        caisson run -d --name cc $N busybox sleep 1000 >/dev/null; caisson create --name idle $N busybox true >/dev/null; id=$(caisson inspect -f '{{.Id}}' cc)
+        caisson stats --no-stream --format json > j; python3 -c 'import json, sys; row = json.load(open("j")); assert sorted(row) == ["BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs"] and row["Container"] == row["ID"] == sys.argv[1][:12] and row["Name"] == "cc", row' $id || exit 2
+        [ "$(caisson stats --no-stream --format '{{.Container}} {{.ID}}' ${id:0:20})" = "${id:0:20} ${id:0:12}" ] || exit 3
+        [ "$(caisson stats --no-stream --format '{{.Container}} {{.CPUPerc}} {{.MemUsage}} {{.MemPerc}} {{.NetIO}} {{.BlockIO}} {{.PIDs}}' idle)" = 'idle 0.00% 0B / 0B 0.00% 0B / 0B 0B / 0B 0' ]"#;
     a_terminal_that_was_left_is_told: r#"
         (sleep .5; printf '\020\021'; sleep .5) | script -qec "caisson run -ti --name tt $N busybox sh" /dev/null >/dev/null
         [ "$(caisson events --since 0 --until 0s --format '{{.Action}}' --filter container=tt | grep -c 'attach\|detach')" = 2 ]"#;

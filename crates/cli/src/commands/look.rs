@@ -226,7 +226,14 @@ pub(crate) fn stats(engine: &Engine, invocation: &Invocation) -> ExitCode {
     }
 }
 
-type Sample = (StoredContainer, Option<Usage>);
+/// A container at one moment.
+struct Sample {
+    /// As Docker calls it in `.Container`: as the user did, else the short id.
+    key: String,
+    stored: StoredContainer,
+    /// None where it does not run, or just ended.
+    usage: Option<Usage>,
+}
 
 fn gather(engine: &Engine, invocation: &Invocation) -> Result<Vec<Sample>, engine::EngineError> {
     let matches = &invocation.matches;
@@ -239,24 +246,28 @@ fn gather(engine: &Engine, invocation: &Invocation) -> Result<Vec<Sample>, engin
             all.push(engine.container(key)?);
         }
     }
-    Ok(all
-        .into_iter()
-        .map(|stored| {
-            let usage = match stored.state.pid {
-                0 => None,
-                _ => engine.usage(&stored).ok(),
-            };
-            (stored, usage)
-        })
-        .collect())
+    let mut keys = matches.args.iter();
+    let sample = |stored: StoredContainer| Sample {
+        key: keys.next().map_or_else(
+            || stored.record.id.chars().take(12).collect(),
+            String::clone,
+        ),
+        usage: match stored.state.pid {
+            0 => None,
+            _ => engine.usage(&stored).ok(),
+        },
+        stored,
+    };
+    Ok(all.into_iter().map(sample).collect())
 }
 
-fn stats_row((stored, usage): &Sample, before: &[Sample]) -> StatsRow {
+fn stats_row(sample: &Sample, before: &[Sample]) -> StatsRow {
+    let Sample { key, stored, usage } = sample;
     let earlier = before
         .iter()
-        .find(|(other, _)| other.record.id == stored.record.id)
-        .and_then(|(_, usage)| usage.as_ref());
-    let figures = usage.as_ref().map(|usage| {
+        .find(|other| other.stored.record.id == stored.record.id)
+        .and_then(|other| other.usage.as_ref());
+    let used = usage.as_ref().map(|usage| {
         let cpu_percent = earlier.map_or(0.0, |earlier| {
             let cpu = usage
                 .cgroup
@@ -280,8 +291,10 @@ fn stats_row((stored, usage): &Sample, before: &[Sample]) -> StatsRow {
             pids: usage.cgroup.pids_current,
         }
     });
+    // What does not run uses nothing, and that is known.
+    let figures = used.or_else(|| (stored.state.pid == 0).then(Figures::default));
     StatsRow {
-        container: stored.record.id.clone(),
+        container: key.clone(),
         name: stored.record.name.clone(),
         id: stored.record.id.clone(),
         figures,

@@ -21,6 +21,9 @@ const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Exit code of a flag that is unknown or has a wrong value.
 pub(crate) const EXIT_FLAG: u8 = 125;
+const LOG_LEVELS: [&str; 8] = [
+    "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic",
+];
 /// Exit code of everything else that is wrong with a command line.
 pub(crate) const EXIT_USAGE: u8 = 1;
 
@@ -342,15 +345,10 @@ fn set_global(
                  context is \"default\""
             )));
         }
-        "log-level" => {
-            if !matches!(
-                value.to_ascii_lowercase().as_str(),
-                "trace" | "debug" | "info" | "warn" | "warning" | "error" | "fatal" | "panic"
-            ) {
-                return Err(usage_failure(format!(
-                    "Unable to parse logging level: {value}"
-                )));
-            }
+        "log-level" if !LOG_LEVELS.contains(&value.to_ascii_lowercase().as_str()) => {
+            return Err(usage_failure(format!(
+                "Unable to parse logging level: {value}"
+            )));
         }
         "root" => globals.root = Some(value),
         "run-root" => globals.run_root = Some(value),
