@@ -76,6 +76,15 @@ lines! {
         caisson exec -d ei sh -c 'while [ ! -e /go ]; do sleep .05; done' && caisson inspect -f '{{range .ExecIDs}}{{.}}{{end}}' ei | grep -qE '^[0-9a-f]{64}$' || exit 3
         caisson exec ei touch /go; for i in $(seq 50); do caisson inspect ei | grep -q '"ExecIDs": null' && exit 0; sleep .1; done; exit 4"#;
     a_score_that_cannot_be_had_is_told: "setpriv --bounding-set -sys_resource caisson run --rm $N --oom-score-adj -500 busybox true 2> e; grep -qx 'WARNING: --oom-score-adj -500 is not in force: lowering the score needs CAP_SYS_RESOURCE' e || exit 2; caisson run --rm $N --oom-score-adj 500 busybox cat /proc/self/oom_score_adj 2> e | grep -qx 500 && [ ! -s e ]";
+    names_that_are_no_text_are_refused_and_told: r#"
+        caisson run --rm $N -v $PWD/$'a\xffb':/x busybox true 2> e; [ $? = 125 ] && [ "$(cat e)" = "caisson: argument \"$PWD/a\\xFFb:/x\" is not valid UTF-8" ] || { cat e; exit 2; }
+        docker cp x $'\xff':/ 2> e; [ $? = 1 ] && [ "$(cat e)" = 'docker: argument "\xFF:/" is not valid UTF-8' ] || { cat e; exit 3; }
+        mkdir $'a\xffb'; cd $'a\xffb'; echo x > f
+        for mount in '-v .:/x' '--mount type=bind,source=./f,target=/x'; do caisson run --rm $N $mount busybox true 2> e; [ $? = 125 ] && head -1 e | grep -q '^caisson: the name of the working directory ".*/a\\xFFb" is not valid UTF-8; go to another one$' || { cat e; exit 4; }; done
+        printf 'services: {a: {image: busybox}}' > compose.yaml; caisson compose -p pp config 2> e; [ $? = 1 ] && grep -q 'a.xFFb" is not valid UTF-8; go' e || { cat e; exit 5; }
+        [ $(ls -d ../a* | wc -l) = 1 ] || { ls ..; exit 6; }
+        # What needs no name of it goes on, and files within may be called anything.
+        caisson run --rm $N -v $CAISSON_ROOT/..:/x -v vol:/y busybox true && caisson volume rm vol >/dev/null && echo 'FROM busybox' > Dockerfile && echo y > $'\xfe' && echo 'COPY . /d/' >> Dockerfile && caisson build -q -t any . >/dev/null && [ "$(caisson run --rm $N any ls /d | wc -l)" = 5 ]"#;
     a_variable_that_is_no_text_is_told: r#"export BAD=$'\xff'; echo BAD > env; for f in '-e BAD' '--env-file env'; do caisson run --rm $N $f busybox sh -c '[ -z "$BAD" ]' 2> e || exit 2; grep -qx 'WARNING: the variable BAD is left out: its value is not valid UTF-8' e || exit 3; done
         caisson run $N busybox $'\xff' 2> e; [ $? = 125 ] || exit 4; caisson ps $'\xff' 2> e; [ $? = 1 ]"#;
     hello_world_is_pulled_without_a_network: "unshare -n caisson pull hello-world > o 2>e; grep -qx 'Status: Built-in image taken for hello-world:latest' o || exit 2; unshare -n caisson pull hello-world 2>e | grep -qx 'Status: Image is up to date for hello-world:latest'";

@@ -55,6 +55,19 @@ pub(crate) fn is_printed(text: &str) -> bool {
     error.kind() != std::io::ErrorKind::BrokenPipe
 }
 
+/// The working directory, from where relative paths are written down.
+///
+/// # Errors
+/// What to say of a name that no record can hold.
+pub(crate) fn working_directory() -> Result<String, String> {
+    let Ok(path) = std::env::current_dir() else {
+        return Ok("/".to_owned());
+    };
+    path.into_os_string().into_string().map_err(|name| {
+        format!("the name of the working directory {name:?} is not valid UTF-8; go to another one")
+    })
+}
+
 /// Prints a line.
 pub(crate) fn print_line(text: &str) {
     print(&format!("{text}\n"));

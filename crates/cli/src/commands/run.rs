@@ -21,10 +21,7 @@ use crate::terminal;
 
 /// What flags need to know of this process.
 pub(crate) fn with_caller<T>(read: impl FnOnce(&Caller<'_>) -> T) -> T {
-    let working_directory = std::env::current_dir().map_or_else(
-        |_| "/".to_string(),
-        |path| path.to_string_lossy().into_owned(),
-    );
+    let working_directory = super::working_directory();
     let variable = |name: &str| match std::env::var(name) {
         Ok(value) => Some(value),
         Err(std::env::VarError::NotPresent) => None,
@@ -36,7 +33,7 @@ pub(crate) fn with_caller<T>(read: impl FnOnce(&Caller<'_>) -> T) -> T {
         }
     };
     read(&Caller {
-        working_directory: &working_directory,
+        working_directory: working_directory.as_deref().map_err(String::as_str),
         variable: &variable,
         stdin_is_terminal: terminal::is_terminal(rustix::stdio::stdin()),
         console_size: terminal::size(),

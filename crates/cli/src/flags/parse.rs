@@ -201,12 +201,11 @@ fn texts(program: Program, argv: &[OsString]) -> Result<Vec<&str>, Failure> {
         .enumerate()
         .map(|(index, argument)| {
             argument.to_str().ok_or_else(|| {
-                let shown = argument.to_string_lossy();
                 // The command is not known yet, and the codes of `run` are its container's.
                 let runs = argv[..index].iter().any(|word| word == "run");
                 Failure {
                     text: format!(
-                        "{}: argument \"{shown}\" is not valid UTF-8",
+                        "{}: argument {argument:?} is not valid UTF-8",
                         program.name()
                     ),
                     exit_code: if runs { EXIT_FLAG } else { EXIT_USAGE },

@@ -40,8 +40,8 @@ pub(crate) const DETACH_KEYS_DEFAULT: [u8; 2] = [16, 17];
 
 /// What the flags need to know of the process that gave them.
 pub(crate) struct Caller<'a> {
-    /// Where relative paths start; absolute.
-    pub(crate) working_directory: &'a str,
+    /// Where relative paths start, absolute; or why nothing can start there.
+    pub(crate) working_directory: Result<&'a str, &'a str>,
     /// The environment that `-e NAME` copies from.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
     /// Standard input is a terminal.

@@ -33,7 +33,7 @@ pub(super) fn volumes(
             continue;
         }
         let mut volume = VolumeFlag::parse(text).map_err(FlagError::engine)?;
-        volume.make_absolute(caller.working_directory);
+        volume.make_absolute(directory_for(volume.kind, &volume.source, caller)?);
         take_target(&mut targets, &volume.target)?;
         if volume.kind == MountKind::Volume && volume.source.is_empty() {
             spec.volumes.push(volume.target);
@@ -43,7 +43,8 @@ pub(super) fn volumes(
     }
     for text in matches.get_list("mount") {
         let mut mount = parse_mount(text).map_err(FlagError::engine)?;
-        make_source_absolute(&mut mount, caller.working_directory);
+        let directory = directory_for(mount.kind, &mount.source, caller)?;
+        make_source_absolute(&mut mount, directory);
         take_target(&mut targets, &mount.target)?;
         spec.mounts.push(mount);
     }
@@ -54,6 +55,18 @@ pub(super) fn volumes(
         spec.tmpfs.insert(tmpfs.target, tmpfs.options);
     }
     Ok(())
+}
+
+/// Where a path starts. One that is absolute needs no working directory, nor does the name of a volume.
+fn directory_for<'a>(
+    kind: MountKind,
+    source: &str,
+    caller: &Caller<'a>,
+) -> Result<&'a str, FlagError> {
+    match kind == MountKind::Bind && !source.starts_with('/') {
+        true => caller.working_directory.map_err(FlagError::usage),
+        false => Ok(caller.working_directory.unwrap_or("/")),
+    }
 }
 
 fn take_target(targets: &mut BTreeSet<String>, target: &str) -> Result<(), FlagError> {

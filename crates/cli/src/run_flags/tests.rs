@@ -15,7 +15,7 @@ fn variable(name: &str) -> Option<String> {
 
 fn caller(_: Program) -> Caller<'static> {
     Caller {
-        working_directory: "/home/u",
+        working_directory: Ok("/home/u"),
         variable: &variable,
         stdin_is_terminal: false,
         console_size: [24, 80],

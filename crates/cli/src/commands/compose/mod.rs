@@ -113,12 +113,13 @@ impl Failure {
 }
 
 /// What the flags before the command ask to be loaded.
-pub(super) fn request(invocation: &Invocation, services: &[String], options: Options) -> Request {
+pub(super) fn request(
+    invocation: &Invocation,
+    services: &[String],
+    options: Options,
+) -> Result<Request, Failure> {
     let globals = &invocation.globals.compose;
-    let working_dir = std::env::current_dir().map_or_else(
-        |_| "/".to_owned(),
-        |path| path.to_string_lossy().into_owned(),
-    );
+    let working_dir = super::working_directory().map_err(Failure::text)?;
     let stdin = globals.files.iter().any(|file| file == "-").then(|| {
         let mut content = Vec::new();
         let _ = std::io::stdin()
@@ -128,7 +129,7 @@ pub(super) fn request(invocation: &Invocation, services: &[String], options: Opt
         content
     });
     let text = |text: OsString| text.into_string().ok();
-    Request {
+    Ok(Request {
         working_dir,
         project_directory: globals.project_directory.clone(),
         files: globals.files.clone(),
@@ -141,7 +142,7 @@ pub(super) fn request(invocation: &Invocation, services: &[String], options: Opt
             .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
             .collect(),
         options,
-    }
+    })
 }
 
 /// Loads the project; says what there is to warn of.
@@ -150,7 +151,7 @@ pub(super) fn load(
     services: &[String],
     options: Options,
 ) -> Result<Loaded, Failure> {
-    let loaded = engine::compose::load(&request(invocation, services, options), &HostFiles)?;
+    let loaded = engine::compose::load(&request(invocation, services, options)?, &HostFiles)?;
     for warning in &loaded.warnings {
         errors::complain(&format!("WARNING: {warning}"));
     }
@@ -172,7 +173,7 @@ pub(super) fn project_or_name(invocation: &Invocation) -> Result<Project, Failur
         resolve_environment: false,
         ..Options::default()
     };
-    let request = request(invocation, &[], options);
+    let request = request(invocation, &[], options)?;
     let name = request
         .project_name
         .clone()

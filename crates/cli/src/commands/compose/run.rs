@@ -296,10 +296,7 @@ fn variables(spec: &mut ContainerSpec, invocation: &Invocation) -> Result<(), Fa
 
 /// `-v` takes the place of what the service mounts there; a volume of the project is known by its key.
 fn mount(spec: &mut ContainerSpec, project: &Project, volumes: &[String]) -> Result<(), Failure> {
-    let directory = std::env::current_dir().map_or_else(
-        |_| "/".to_owned(),
-        |path| path.to_string_lossy().into_owned(),
-    );
+    let directory = crate::commands::working_directory().map_err(Failure::text)?;
     for text in volumes {
         let mut volume =
             VolumeFlag::parse(text).map_err(|error| Failure::text(error.to_string()))?;
