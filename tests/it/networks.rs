@@ -172,7 +172,7 @@ hosts! {
         caisson run --rm --ip 10.9.0.8 busybox true 2> e; grep -q 'user defined networks only' e"#;
     bad_networks_are_refused_without_a_trace: r#"
         caisson network create --scope swarm wide 2> e && exit 20; grep -q 'scope "swarm" are not built' e && caisson network create --scope local narrow > /dev/null && caisson network rm narrow > /dev/null || exit 21
-        for bad in '..' '-x' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet 198.18.0.0/32 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 a' '--subnet 10.9.0.0/24 --aux-address a=10.9.0.1 a' '--subnet 224.1.0.0/24 a' '--subnet 240.0.0.0/24 a' '--subnet 127.5.0.0/24 a' '--subnet 169.254.1.0/24 a' '--subnet 255.255.255.0/24 a' '--subnet 0.0.0.0/8 a' '--subnet 0.0.0.0/0 a' '--subnet 10.9.0.0/24 --ip-range 10.9.0.77/28 a' '--ipam-driver other a' '--ipv6 --subnet ff05::/64 a' '--opt com.docker.network.bridge.gateway_mode_ipv4=routed a' '--opt com.docker.network.bridge.inhibit_ipv4=true a'; do
+        for bad in '..' '-x' '-- -x' '-- --internal' "-- ''" '-- ..' '-- a/../b' 'a/b' bridge host none '--subnet 10.0.0.1/24 a' '--subnet 10.0.0.0/33 a' '--subnet 198.18.0.0/32 a' '--subnet x a' '--subnet 192.0.2.0/25 a' '--subnet 10.1.0.0/24 --gateway 10.2.0.1 a' '--gateway 10.2.0.1 a' '--driver overlay a' '--opt com.docker.network.driver.mtu=7 a' '--subnet 10.1.0.0/24 --subnet 10.2.0.0/24 a' '--subnet 10.9.0.0/24 --aux-address a=10.9.0.1 a' '--subnet 224.1.0.0/24 a' '--subnet 240.0.0.0/24 a' '--subnet 127.5.0.0/24 a' '--subnet 169.254.1.0/24 a' '--subnet 255.255.255.0/24 a' '--subnet 0.0.0.0/8 a' '--subnet 0.0.0.0/0 a' '--subnet 10.9.0.0/24 --ip-range 10.9.0.77/28 a' '--ipam-driver other a' '--ipv6 --subnet ff05::/64 a' '--opt com.docker.network.bridge.gateway_mode_ipv4=routed a' '--opt com.docker.network.bridge.inhibit_ipv4=true a'; do
             caisson network create $bad > o 2> e && { echo "$bad is taken"; exit 2; }; cat e; done
         caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'zz is not a valid mac address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4
         caisson run --rm -p '[::1]:80:80/sctp' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
@@ -332,7 +332,10 @@ hosts! {
         caisson run --rm busybox true; until_true '! ip link | grep -q "ve[0-9a-f]*@"' || exit 4; B=$(caisson network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge)
         for i in $(seq 512); do echo "link add d$i type veth peer name p$i"; echo "link set d$i master $B"; echo "link set p$i master $B"; done > batch; ip -force -batch batch 2> /dev/null
         caisson run --name cc busybox true 2> e; [ $? = 125 ] && grep -q 'network bridge is full: a Linux bridge takes 1,023 containers' e || { cat e; exit 2; }
-        [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] && ip link del d7 && caisson start cc"#;
+        [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] && ip link del d7 && caisson start cc || exit 3
+        # Who ends has its port for a while; who begins in its place waits for it.
+        caisson run -d --name aa busybox sleep 99 >/dev/null; until_true 'caisson run -d --name bb busybox sleep 99 >/dev/null 2>&1 || caisson start bb 2>/dev/null'; caisson run --rm busybox true 2>/dev/null && exit 5
+        for i in 1 2 3; do caisson restart -t 0 aa && caisson rm -f bb && caisson run -d --name bb busybox sleep 99 || exit 6; done >/dev/null"#;
     clients_outside_reach_what_is_published_under_their_own_address: r#"
         neighbour; serve --name web -p 8080:80
         caisson run -d --name app -p 8081:81 -p 8082:82/udp busybox sleep 99 > /dev/null; P=$(caisson inspect -f '{{.State.Pid}}' app)
@@ -413,6 +416,17 @@ PY
         caisson network create --internal in > /dev/null
         timeout 5 caisson run --rm --network in --dns 192.0.2.2 busybox nslookup -type=a secret.example > o 2>&1; grep -q SERVFAIL o && [ ! -e asked ] || { cat o; exit 3; }
         timeout 5 caisson run --rm --dns 192.0.2.2 busybox nslookup -type=a open.example > /dev/null 2>&1; [ -e asked ] || exit 4; kill $D"#;
+    networks_follow_the_hosts_uplink_and_leave_its_routes_alone: r#"
+        mtu() { caisson run --rm --network $1 busybox cat /sys/class/net/eth0/mtu; }; subnet() { caisson network inspect -f '{{(index .IPAM.Config 0).Subnet}}' $1; }
+        ip link set up0 mtu 1400; caisson network create two >/dev/null; [ "$(mtu bridge) $(mtu two)" = '1400 1400' ] || exit 2
+        ip link set up0 mtu 9000; caisson network create -o com.docker.network.driver.mtu=1300 own >/dev/null; [ "$(mtu bridge) $(mtu two) $(mtu own)" = '9000 9000 1300' ] || exit 3
+        for route in 172.18.0.0/15 172.20.0.0/16 172.21.0.128/25; do ip route add $route via 192.0.2.1; done; ip addr add 172.21.1.9/32 dev up0
+        caisson network create three >/dev/null && [ "$(subnet two) $(subnet three)" = '172.18.0.0/24 172.21.2.0/24' ] || exit 4
+        # A route that came later: who is not up gets another subnet, or says that it cannot have its own.
+        caisson network create --subnet 10.9.0.0/24 given >/dev/null; ip route add 172.21.2.128/25 via 192.0.2.1; ip route add 10.9.0.64/26 via 192.0.2.1
+        caisson run --rm --network three busybox ip a | grep -q ' 172.21.3.2/24' && [ "$(subnet three)" = 172.21.3.0/24 ] || exit 5
+        caisson run --rm --network given busybox true 2> e; [ $? = 125 ] && grep -q 'its subnet 10.9.0.0/24 overlaps a route of this host' e && [ -z "$(ls $CAISSON_ROOT/networks/given/addresses 2>/dev/null)" ] || { cat e; exit 6; }
+        ip route del 10.9.0.64/26; caisson run --rm --network given busybox true"#;
     flushed_rules_are_back_within_a_second_under_load: r#"
         serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 2
         for i in 1 2 3 4; do while [ ! -e stop ]; do refused 127.0.0.1 8080; done > /dev/null 2>&1 & done

@@ -7,6 +7,7 @@ mod port;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,10 @@ use crate::{NetlinkError, Socket};
 
 const CONNECT_ATTEMPTS: u32 = 4;
 const RESUME_ATTEMPTS: u32 = 100;
-const ATTEMPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
+/// A port of a full bridge is waited for so long.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A container's place in all its networks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,10 +162,20 @@ impl Endpoint {
             mtu: self.network.mtu,
             program: way.as_ref().map(|(way, _)| way.program()),
         };
-        link::create_veth(route, &spec).map_err(|error| match error {
-            LinkError::BridgeFull(_) => AttachError::Full(self.network.name.clone()),
-            other => other.into(),
-        })?;
+        let begin = Instant::now();
+        loop {
+            match link::create_veth(route, &spec) {
+                Ok(()) => break,
+                // A container that has just ended, perhaps this one, has its port until its namespace is gone.
+                Err(LinkError::BridgeFull(_)) if begin.elapsed() < PORT_PATIENCE => {
+                    std::thread::sleep(PORT_PAUSE);
+                }
+                Err(LinkError::BridgeFull(_)) => {
+                    return Err(AttachError::Full(self.network.name.clone()));
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
         route::configure(
             inner,
             &InsideSpec {
