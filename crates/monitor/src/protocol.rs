@@ -10,7 +10,8 @@
 //!   Signal {number}                                     Failed {kind, text}   it does not
 //!   Stop {signal, timeout}                              Done                  the request is carried out
 //!   Pause · Resume · Update {resources, restart}
-//!   Hold                                                its processes stand still while we are connected
+//!   Hold                                                its processes stand still while we are connected,
+//!                                                       and its policy does not start it
 //!   Execute {…} + 3 fds (none with a terminal)          Started + master fd, later Ended
 //!   ExecuteFile + the same, + a file with the {…}       as Execute, for what is longer than a packet
 //!   Connect an endpoint · Disconnect {network}

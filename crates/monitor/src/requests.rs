@@ -160,13 +160,17 @@ impl Monitor {
         });
     }
 
-    /// Like a pause, of which nothing is written down: it ends with the command, however that ends.
+    /// Like a pause, of which nothing is written down: it ends with the command, however that ends. One that
+    /// waits for its next start is not started so long.
     fn hold(&mut self, index: usize) {
-        let Some(container) = &self.container else {
-            return self.refuse(index, "the container is not running");
-        };
-        if let Err(error) = container.cgroup.freeze() {
-            return self.refuse(index, &error.to_string());
+        match &self.container {
+            Some(container) => {
+                if let Err(error) = container.cgroup.freeze() {
+                    return self.refuse(index, &error.to_string());
+                }
+            }
+            None if self.is_restarting() => {}
+            None => return self.refuse(index, "the container is not running"),
         }
         self.clients[index].holds = true;
         self.done(index);

@@ -310,11 +310,21 @@ impl Monitor {
             .chain(silent)
             .chain(names.and_then(NameServer::deadline))
             .chain(
-                [self.kill_at_ns, self.restart_at_ns, self.rest_at_ns, check]
+                [self.kill_at_ns, self.next_start(), self.rest_at_ns, check]
                     .into_iter()
                     .flatten(),
             )
             .min()
+    }
+
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.restart_at_ns.is_some()
+    }
+
+    /// When its policy starts it again; not while a command holds it.
+    fn next_start(&self) -> Option<i64> {
+        let is_held = self.clients.iter().any(|client| client.holds);
+        self.restart_at_ns.filter(|_| !is_held)
     }
 
     fn handle(&mut self, event: Ready) {
@@ -479,7 +489,7 @@ impl Monitor {
         if due.is_some_and(|at| at <= now_ns) && self.state.status == Status::Running {
             self.begin_probe(now_ns);
         }
-        if self.restart_at_ns.is_some_and(|at| at <= now_ns) {
+        if self.next_start().is_some_and(|at| at <= now_ns) {
             sys::fail::point("monitor.restart.due");
             self.restart_at_ns = None;
             self.state.restart_count += 1;

@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use monitor::client::Connection;
+use monitor::protocol::Kind;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use storage::containers::{ContainerRecord, StoredContainer};
@@ -42,7 +44,16 @@ pub enum Access {
 }
 
 /// A root, and the lock that keeps its container from being started.
-type Root = (OwnedFd, Option<Lock>);
+type Root = (OwnedFd, Option<Keeper>);
+
+/// What keeps a container from being started.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for its locks")]
+enum Keeper {
+    Lock(Lock),
+    /// Its policy does not start it while a command holds it.
+    Held(Lock, Connection),
+}
 
 /// A container's root, and what keeps it.
 pub struct Mounted {
@@ -51,7 +62,7 @@ pub struct Mounted {
     /// The container.
     pub stored: StoredContainer,
     // A stopped container must not be started while its upper directory is mounted here.
-    _lock: Option<Lock>,
+    _keeper: Option<Keeper>,
 }
 
 /// The root of a running container; `None` where it has just ended.
@@ -80,23 +91,17 @@ impl Engine {
     /// Opens a container's root, whatever the container does meanwhile.
     ///
     /// # Errors
-    /// Where it cannot be mounted; Docker's words where it is about to start again and `access` is to
-    /// write.
+    /// Where it cannot be mounted.
     pub fn mounted(&self, key: &str, access: Access) -> Result<Mounted, EngineError> {
         for _ in 0..MOUNT_ATTEMPTS_MAX {
             let stored = self.container(key)?;
             let mounted = match stored.state.status {
-                Status::Restarting if access == Access::Write => {
-                    return Err(EngineError::conflict(format!(
-                        "Container {} is restarting, wait until the container is running",
-                        stored.record.id
-                    )));
-                }
+                Status::Restarting if access == Access::Write => self.mount_restarting(&stored)?,
                 Status::Restarting => Some(self.mount_for_reading(&stored)?),
                 status if status.is_live() => root_of(&stored)?,
                 _ => self.mount_stopped(&stored)?,
             };
-            let Some((root, lock)) = mounted else {
+            let Some((root, keeper)) = mounted else {
                 // It started or ended while we looked; its monitor is about to say so.
                 std::thread::sleep(MOUNT_PAUSE);
                 continue;
@@ -104,7 +109,7 @@ impl Engine {
             return Ok(Mounted {
                 root: Dir::from_fd(root),
                 stored,
-                _lock: lock,
+                _keeper: keeper,
             });
         }
         Err(EngineError::conflict(format!(
@@ -139,13 +144,38 @@ impl Engine {
         drop(Lock::acquire_directory(&monitor::protocol::mounted_lock(
             &directory,
         ))?);
+        Ok(Some((self.mount_whole(stored)?, Some(Keeper::Lock(lock)))))
+    }
+
+    /// Between two runs its monitor has not mounted the root. `None`: it was started meanwhile, or its
+    /// monitor was killed.
+    fn mount_restarting(&self, stored: &StoredContainer) -> Result<Option<Root>, EngineError> {
+        let id = &stored.record.id;
+        let of = |error| EngineError::of_container(error, id);
+        let Some(mut connection) = self.connect(stored)? else {
+            return Ok(None);
+        };
+        let lock = self.store().lock_container(id).map_err(of)?;
+        if !connection.ask(Kind::Hold, &())? {
+            return Ok(None);
+        }
+        let now = self.store().read_container(id).map_err(of)?;
+        if now.state.status != Status::Restarting {
+            return Ok(None);
+        }
+        let keeper = Keeper::Held(lock, connection);
+        Ok(Some((self.mount_whole(stored)?, Some(keeper))))
+    }
+
+    fn mount_whole(&self, stored: &StoredContainer) -> Result<OwnedFd, EngineError> {
+        let directory = self.store().container_directory(&stored.record.id);
         let layers = runtime::Layers {
             lowers: self.container_lowers(&stored.record.image_id)?,
             upper: directory.join("upper"),
             work: directory.join("work"),
             volatile: false,
         };
-        Ok(Some((runtime::mount_layers(&layers)?, Some(lock))))
+        Ok(runtime::mount_layers(&layers)?)
     }
 
     /// What it wrote on top of its image, read only: its monitor may mount the same for writing at

@@ -24,6 +24,8 @@ use crate::tar::{Entry, Kind, TarWriter, Time};
 
 /// One read of a file.
 const READ_BYTES: usize = 256 * 1024;
+/// The longest file that the kernel makes up while it is read, as those in /proc.
+const MADE_UP_BYTES_MAX: usize = 16 << 20;
 /// The end marker.
 const END_BYTES: u64 = 1024;
 /// As the kernel's XATTR_LIST_MAX and XATTR_SIZE_MAX.
@@ -397,11 +399,21 @@ impl<'a, W: Write> Packer<'a, W> {
         if self.is_left(fd.as_fd()) {
             return self.append(&entry);
         }
-        entry.size = u64::try_from(stat.st_size).unwrap_or(0);
+        let made_up = match self.options.mode == PackMode::Plain && may_be_made_up(&stat) {
+            true => Some(read_made_up(&fd, path)?),
+            false => None,
+        };
+        entry.size = match &made_up {
+            Some(bytes) => bytes.len() as u64,
+            None => u64::try_from(stat.st_size).unwrap_or(0),
+        };
         self.xattrs(&mut entry, path, &Source::Open(fd.as_fd()))?;
         self.append(&entry)?;
         self.report.bytes += entry.size;
-        self.data(&fd, path)
+        match made_up {
+            Some(bytes) => self.writer.write_data(&bytes).map_err(PackError::Write),
+            None => self.data(&fd, path),
+        }
     }
 
     /// If the file was packed under another name, packs a link to that and is done.
@@ -590,6 +602,30 @@ impl Source<'_> {
 }
 
 /// Reads into a small buffer, and into the largest if that is not enough.
+/// Whether a file may hold other than its size says: those that the kernel makes up while they are read
+/// have no blocks, and a size of nothing (/proc) or of a page (/sys).
+fn may_be_made_up(stat: &Stat) -> bool {
+    const PAGE_BYTES: i64 = 4096;
+    stat.st_blocks == 0 && stat.st_size <= PAGE_BYTES
+}
+
+/// Reads such a file to its end, because its header comes first.
+fn read_made_up(fd: &OwnedFd, path: &[u8]) -> Result<Vec<u8>, PackError> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    loop {
+        match rustix::io::read(fd, &mut part) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed("read", path, errno)),
+        }
+        if bytes.len() > MADE_UP_BYTES_MAX {
+            return Err(failed("read", path, Errno::FBIG));
+        }
+    }
+}
+
 fn sized(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     let mut small = [0; XATTR_BYTES];
     match read(&mut small) {
