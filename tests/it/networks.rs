@@ -54,6 +54,14 @@ hosts! {
         serve --name web -p 8080:80 && caisson network connect in web && caisson network connect two web; ask 127.0.0.1 8080 && ask ::1 8080 || exit 2
         caisson network disconnect bridge web && caisson exec web ip r | grep -q 'default via 172.18.0.1' && ask 127.0.0.1 8080 && ask ::1 8080 || exit 3
         caisson network connect bridge web && caisson network disconnect two web && caisson exec web ip r | grep -q 'default via 172.17.0.1' && ask 127.0.0.1 8080"#;
+    the_bridge_of_another_store_is_nobodys_leftover: r#"
+        caisson run --rm busybox true && B=$(ip -o link | grep -o 'cs0-[0-9a-f]*' | head -1); [ -n "$B" ] || exit 2
+        other() { caisson --root $PWD/other --run-root $PWD/other-run "$@"; }
+        until_true '! ip -o link | grep -q "master cs0-"'; other doctor > o; grep -q "$B" o && { cat o; exit 3; }
+        other import $IMAGE busybox >/dev/null; other run --rm busybox true; until_true '! ip -o link | grep -q "master cs0-"'; caisson doctor > o; grep -q 'has no port' o && { cat o; exit 4; }
+        # What nobody has any more is told, and with whose it was.
+        rm -r other; caisson doctor > o; grep -q "has no port and belonged to the network of $PWD/other/networks/bridge, which is gone" o || { cat o; exit 5; }
+        eval "$(sed -n 's/^ *\(ip link delete cs0-.*\)/\1/p' o)"; caisson doctor > o; ! grep -q 'has no port' o; r=$?; rm -rf other-run; exit $r"#;
     a_new_store_takes_over_what_an_old_one_left_at_its_path: r#"
         serve --name web -p 8080:80; nft list ruleset | grep -q 8080 || exit 2
         mkdir old; mount --bind old $CAISSON_ROOT; caisson import $IMAGE busybox >/dev/null; caisson run --rm busybox true 2> e; [ $? = 125 ] && grep -q 'if nothing needs it any more: ip link delete cs0-' e || exit 3

@@ -161,6 +161,7 @@ impl NetworkPlan {
             &BridgeSpec {
                 name: &self.bridge,
                 owner: &owner,
+                origin: &self.directory,
                 mtu: self.mtu,
                 mac: self.mac(),
                 addresses: &self.gateways,

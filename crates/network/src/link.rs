@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::str::FromStr;
 
 use rustix::io::Errno;
@@ -53,6 +54,8 @@ pub(crate) const IFF_UP: u32 = 1;
 
 /// Room for a name and its NUL.
 const NAME_BYTES_MAX: usize = 15;
+/// The kernel's IFALIASZ without its NUL.
+const ALIAS_BYTES_MAX: usize = 255;
 
 /// A text that cannot name an interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +146,8 @@ pub struct BridgeSpec<'a> {
     pub name: &'a InterfaceName,
     /// Whose it is, written into the link's alias: an existing bridge with the same text is ours.
     pub owner: &'a str,
+    /// The directory in which its network is written down, for whoever asks whether it lives.
+    pub origin: &'a Path,
     /// Its MTU.
     pub mtu: u32,
     /// Its hardware address; without one the kernel changes it with the first port.
@@ -207,6 +212,18 @@ pub fn check_free(socket: &Socket, name: &InterfaceName) -> Result<(), LinkError
     }
 }
 
+/// Owner and origin, where the kernel has room for both.
+fn alias(spec: &BridgeSpec<'_>) -> String {
+    match spec.origin.to_str() {
+        Some(origin)
+            if !origin.is_empty() && spec.owner.len() + 1 + origin.len() <= ALIAS_BYTES_MAX =>
+        {
+            format!("{} {origin}", spec.owner)
+        }
+        _ => spec.owner.to_owned(),
+    }
+}
+
 fn configure_bridge(
     socket: &Socket,
     index: u32,
@@ -216,7 +233,7 @@ fn configure_bridge(
     let mut batch = Batch::new();
     let step = Step::new("configure bridge", name);
     batch.push((RTM_SETLINK, 0), &link_header(index, 0, 0), step, |link| {
-        link.put_text(IFLA_IFALIAS, spec.owner);
+        link.put_text(IFLA_IFALIAS, &alias(spec));
         // Said again after the creation: an MTU that was set stays when ports come and go.
         link.put_u32(IFLA_MTU, spec.mtu);
         link.put(IFLA_ADDRESS, &spec.mac.0);

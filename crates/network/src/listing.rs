@@ -47,6 +47,8 @@ pub struct Link {
     pub kind: String,
     /// Whose it is, as [`crate::link::BridgeSpec::owner`] says.
     pub alias: String,
+    /// Where its network is written down, as [`crate::link::BridgeSpec::origin`] says; or empty.
+    pub origin: String,
     /// The hardware address, where it has one of six bytes.
     pub mac: Option<Mac>,
     /// The MTU.
@@ -215,6 +217,16 @@ fn push_question(batch: &mut Batch, step: Step, name: &str) {
     });
 }
 
+/// What [`crate::link::create_bridge`] writes into an alias; bridges of earlier builds have no origin.
+fn owner_and_origin(alias: String) -> (String, String) {
+    match alias.split_once(' ') {
+        Some((owner, origin)) if owner.starts_with(crate::bridge::OWNER_PREFIX) => {
+            (owner.to_owned(), origin.to_owned())
+        }
+        _ => (alias, String::new()),
+    }
+}
+
 pub(crate) fn parse_link(reply: &Reply) -> Option<Link> {
     if reply.kind != RTM_NEWLINK {
         return None;
@@ -228,6 +240,7 @@ pub(crate) fn parse_link(reply: &Reply) -> Option<Link> {
         name: String::new(),
         kind: String::new(),
         alias: String::new(),
+        origin: String::new(),
         mac: None,
         mtu: 0,
         is_up: number(8)? & IFF_UP != 0,
@@ -236,7 +249,7 @@ pub(crate) fn parse_link(reply: &Reply) -> Option<Link> {
     for attribute in Attributes::after(&reply.payload, LINK_HEADER_BYTES) {
         match attribute.kind {
             IFLA_IFNAME => link.name = attribute.text(),
-            IFLA_IFALIAS => link.alias = attribute.text(),
+            IFLA_IFALIAS => (link.alias, link.origin) = owner_and_origin(attribute.text()),
             IFLA_ADDRESS => link.mac = attribute.value.try_into().ok().map(Mac),
             IFLA_MTU => link.mtu = attribute.u32()?,
             IFLA_MASTER => link.master = attribute.u32(),

@@ -140,7 +140,8 @@ impl Engine {
             .collect()
     }
 
-    /// Bridges that say they are Caisson's and belong to no network of this store.
+    /// Bridges that say they are Caisson's and belong to no network of this store, nor to one of another
+    /// store that is there.
     fn orphan_bridges(&self) -> Vec<Finding> {
         let Ok(socket) = network::Socket::route() else {
             return Vec::new();
@@ -151,14 +152,21 @@ impl Engine {
             let owner = link.alias.strip_prefix(network::bridge::OWNER_PREFIX);
             let is_known = |id: &str| networks.iter().any(|record| record.id == id);
             let is_used = links.iter().any(|other| other.master == Some(link.index));
-            link.kind == "bridge" && !is_used && owner.is_some_and(|id| !is_known(id))
+            let is_elsewhere = lives_elsewhere(Path::new(&link.origin), self.store().root());
+            link.kind == "bridge"
+                && !is_used
+                && !is_elsewhere
+                && owner.is_some_and(|id| !is_known(id))
         };
         let found = links.iter().filter(is_orphan).map(|link| {
-            note(format!(
-                "the bridge {} has no port and belongs to no network of this store; another store (--root) may own it",
-                link.name
-            ))
-            .command(format!("ip link delete {}", link.name))
+            let whose = match link.origin.as_str() {
+                "" => {
+                    "belongs to no network of this store; another store (--root) may own it".into()
+                }
+                origin => format!("belonged to the network of {origin}, which is gone"),
+            };
+            note(format!("the bridge {} has no port and {whose}", link.name))
+                .command(format!("ip link delete {}", link.name))
         });
         found.collect()
     }
@@ -176,6 +184,13 @@ impl Engine {
             .command("caisson system prune")
         })
     }
+}
+
+/// Whether a network's directory is in another store and there.
+fn lives_elsewhere(origin: &Path, own_root: &Path) -> bool {
+    !origin.as_os_str().is_empty()
+        && !origin.starts_with(own_root)
+        && origin.join("record").exists()
 }
 
 fn short(id: &str) -> String {
@@ -226,6 +241,20 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_another_store_lives_while_its_record_is_there() {
+        let other = tempfile::tempdir().unwrap();
+        let network = other.path().join("networks/n");
+        std::fs::create_dir_all(&network).unwrap();
+        let own = Path::new("/var/lib/caisson");
+        assert!(!lives_elsewhere(&network, own));
+        std::fs::write(network.join("record"), "{}").unwrap();
+        assert!(lives_elsewhere(&network, own));
+        // Of what is beneath our own root we know whether it lives.
+        assert!(!lives_elsewhere(&network, other.path()));
+        assert!(!lives_elsewhere(Path::new(""), own));
+    }
 
     #[test]
     fn only_mounts_beneath_our_roots_are_ours() {

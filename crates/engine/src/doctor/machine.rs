@@ -251,6 +251,7 @@ pub(super) fn links() -> Option<Finding> {
     let spec = BridgeSpec {
         name: bridge,
         owner: "caisson:doctor",
+        origin: std::path::Path::new(""),
         mtu: network::bridge::MTU_DEFAULT,
         mac,
         addresses: &[],

@@ -26,7 +26,7 @@ fn a_bridge_is_made_once_and_only_where_the_name_is_free_or_ours() {
         for part in [
             "mtu 1400",
             "UP",
-            "alias test",
+            "alias caisson:test /s/networks/n",
             "bridge",
             "link/ether 02:42:0a:01:00:01",
             "inet 10.1.0.1/24 brd 10.1.0.255",
@@ -43,7 +43,8 @@ fn a_bridge_is_made_once_and_only_where_the_name_is_free_or_ours() {
             run("ip link set foreign up");
             let spec = BridgeSpec {
                 name: &name("foreign"),
-                owner: "test",
+                owner: "caisson:test",
+                origin: std::path::Path::new("/s/networks/n"),
                 mtu: 1500,
                 mac: Mac([2, 0, 0, 0, 0, 1]),
                 addresses: &[],
@@ -107,7 +108,7 @@ fn a_veth_has_its_name_addresses_and_routes_inside_and_its_port_outside() {
         assert_eq!(found.master, Some(master.index));
         assert_eq!(
             (master.kind.as_str(), master.alias.as_str()),
-            ("bridge", "test")
+            ("bridge", "caisson:test")
         );
         drop((one, two));
     });

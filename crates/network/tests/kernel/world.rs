@@ -177,7 +177,8 @@ pub(crate) fn bridge(route: &Socket, bridge: &str, number: u8) -> u32 {
         gateways(number).map(|(address, length)| HostAddress::new(address, length).unwrap());
     let spec = BridgeSpec {
         name: &name(bridge),
-        owner: "test",
+        owner: "caisson:test",
+        origin: std::path::Path::new("/s/networks/n"),
         mtu: 1400,
         mac: Mac([2, 0x42, 10, number, 0, 1]),
         addresses: &addresses,
