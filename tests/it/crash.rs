@@ -219,6 +219,24 @@ const SCRIPT: &[Step] = &[
         "[ \"$(caisson volume snapshot --list vol 2>/dev/null || caisson volume snapshot --list renamed)\" = one ]",
     ),
     step(
+        "copy",
+        "caisson volume clone vol copy",
+        "caisson volume clone vol copy 2>/dev/null || caisson volume inspect copy",
+        "caisson run --rm $N -v copy:/v busybox sh -c 'cat /v/new && ls /v/sh'",
+    ),
+    step(
+        "copy",
+        "caisson volume export copy > v.tar && caisson volume rm copy && caisson volume import -i v.tar copy",
+        "caisson volume inspect copy 2>/dev/null || caisson volume import -i v.tar copy",
+        "caisson run --rm $N -v copy:/v busybox sh -c 'cat /v/new && ls /v/sh'",
+    ),
+    step(
+        "copy",
+        "caisson volume snapshot copy s && caisson volume snapshot --rm copy s",
+        "caisson volume snapshot --rm copy s 2>/dev/null; [ -z \"$(caisson volume snapshot --list copy)\" ]",
+        "[ -z \"$(caisson volume snapshot --list copy)\" ] && caisson run --rm $N -v copy:/v busybox cat /v/new",
+    ),
+    step(
         "volume",
         "caisson run --rm $N -v vol:/v busybox rm /v/new; caisson volume restore vol one",
         "caisson volume restore vol one",
@@ -231,6 +249,7 @@ const SCRIPT: &[Step] = &[
         "caisson run --rm $N -v renamed:/v busybox sh -c 'cat /v/new && ls /v/sh'",
     ),
     step("snapshot", "true", "true", "true"),
+    step("copy", "true", "true", "true"),
     step(
         "volume",
         "caisson container prune -f; caisson volume rm renamed && caisson undo renamed && caisson volume prune -af",
