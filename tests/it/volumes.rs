@@ -128,6 +128,16 @@ lines! {
         caisson run --rm $N -v $PWD/host/f:/etc busybox true 2> e; [ $? != 0 ] && grep -q 'cannot mount on /etc.*Are you trying to mount a directory onto a file' e || exit 4
         caisson run --rm $N -v $PWD/host:/etc/passwd busybox true 2> e; [ $? != 0 ] && grep -q 'cannot mount on /etc/passwd.*or vice-versa' e || exit 5
         caisson run --rm $N --volumes-from '' busybox true 2> e; grep -q 'cannot be an empty string' e || exit 6; [ -z "$(caisson ps -aq)" ]"#;
+    a_source_that_is_swapped_while_it_is_mounted_is_one_or_the_other: r#"
+        mkdir src two; echo one > src/f; echo two > two/f; echo plain > file; ln -s two link; ln -s nowhere dangling
+        trap 'kill $P $Q $R 2>/dev/null' EXIT; $PROBE swap $PWD/src $PWD/link & P=$!; $PROBE swap $PWD/src $PWD/file & Q=$!; $PROBE swap $PWD/src $PWD/dangling & R=$!
+        ours() { grep " $PWD/" /proc/self/mountinfo; }; ours > before; good=0; bad=0
+        for i in $(seq 60); do
+            caisson run --rm $N --mount type=bind,src=$PWD/src,dst=/d,readonly busybox sh -c 'touch /d/x 2>/dev/null && echo written; cat /d/f 2>/dev/null || cat /d' > o 2> e; code=$?
+            case "$code $(cat o)" in '0 one'|'0 two'|'0 plain') good=$((good + 1));; '125 '|'126 '|'127 ') bad=$((bad + 1)); grep -q "$PWD/src\|cannot mount on /d" e && [ $(grep -c '^caisson: ' e) = 1 ] || { cat e; exit 2; };; *) echo "code $code"; cat o e; exit 3;; esac
+            ours | diff before - || exit 4
+        done; echo "$good mounted, $bad refused"; kill -0 $P && kill -0 $Q && kill -0 $R && [ $good -gt 0 ] && [ $bad -gt 0 ] || exit 5
+        [ -z "$(caisson ps -aq)" ] && [ -z "$(ls root/tmp)" ]"#;
     pruning_takes_named_volumes_by_flag_or_filter: r#"
         caisson volume create named >/dev/null; caisson volume create --label k=v kept >/dev/null
         caisson volume prune -f --filter all=0 | grep named && exit 2; caisson volume prune -f --filter all=maybe 2> e && exit 3; grep -q "invalid filter 'all=\[maybe\]'" e || exit 4
