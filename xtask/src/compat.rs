@@ -285,19 +285,22 @@ fn proofs(ours: &Ours) -> anyhow::Result<Proofs> {
         };
         let module = rest.with_extension("").display().to_string();
         let mut test = module.clone();
-        for line in house::read(&file)?.lines() {
+        let text = house::read(&file)?;
+        let scripts = Scripts::of(ours, &text);
+        for line in text.lines() {
             if let Some(name) = test_name(line) {
                 test = format!("{module}::{name}");
             }
-            read_line(line, &test, ours, &mut found);
+            scripts.read_line(line, &test, &mut found);
         }
     }
     parsed_flags(ours, &mut found)?;
     for (page, test) in GUIDES {
         // A page that is not there yet proves nothing.
         let text = house::read(Path::new(page)).unwrap_or_default();
+        let scripts = Scripts::of(ours, "");
         for line in text.lines() {
-            read_line(line, test, ours, &mut found);
+            scripts.read_line(line, test, &mut found);
         }
     }
     Ok(found)
@@ -360,31 +363,59 @@ pub(crate) fn test_name(line: &str) -> Option<&str> {
     function.or(entry).filter(|name| is_word(name))
 }
 
-/// The calls of a line of shell, wherever they stand in it.
-fn read_line(line: &str, test: &str, ours: &Ours, found: &mut Proofs) {
-    let separators = [';', '|', '&', '(', ')', '`', '\n', '{', '}', '"'];
-    for call in line.split(separators) {
-        let words: Vec<&str> = call.split_whitespace().collect();
-        // The tests of Compose call it so.
-        if let Some(at) = words.iter().position(|word| *word == "c") {
-            // `ok` and `has WORDS` of a test carry out what follows.
-            let is_first = at == 0
-                || matches!(words[at - 1], "!" | "if" | "waits" | "ok")
-                || words[0] == "has";
-            if is_first && (test.starts_with("compose::") || test.contains("::compose_")) {
-                let call: Vec<&str> = std::iter::once("compose")
-                    .chain(words[at + 1..].iter().copied())
-                    .collect();
-                read_call(&call, test, ours, found);
+/// What tells the calls of a file's scripts.
+struct Scripts<'a> {
+    ours: &'a Ours,
+    /// Functions of the scripts that call us with what they are given: `build() { caisson build "$@"; }`.
+    functions: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Scripts<'a> {
+    fn of(ours: &'a Ours, text: &'a str) -> Self {
+        let mut functions = BTreeMap::new();
+        for (at, _) in text.match_indices("() { caisson ") {
+            let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let name = text[..at].rsplit(|c| !is_letter(c)).next();
+            let body = text[at..]
+                .split_once("caisson ")
+                .map_or("", |(_, body)| body);
+            let body = body.split('\n').next().unwrap_or_default();
+            if let (Some(name), Some((before, _))) = (name, body.split_once("\"$@\""))
+                && !before.contains([';', '|', '}'])
+            {
+                functions.insert(name, before.split_whitespace().collect());
             }
         }
-        let Some(at) = words
-            .iter()
-            .position(|word| matches!(*word, "caisson" | "docker"))
-        else {
-            continue;
-        };
-        read_call(&words[at + 1..], test, ours, found);
+        Self { ours, functions }
+    }
+
+    /// The calls of a line of shell, wherever they stand in it. A quoted text may hold calls, and is
+    /// one word of another: the line is read in both ways.
+    fn read_line(&self, line: &str, test: &str, found: &mut Proofs) {
+        let quoted = line.split('\'').step_by(2).collect::<Vec<_>>().join("Q");
+        for line in [line, &quoted] {
+            let separators = [';', '|', '&', '(', ')', '`', '\n', '{', '}', '"'];
+            for call in line.split(separators) {
+                self.read_words(&call.split_whitespace().collect::<Vec<_>>(), test, found);
+            }
+        }
+    }
+
+    fn read_words(&self, words: &[&str], test: &str, found: &mut Proofs) {
+        for (at, word) in words.iter().enumerate() {
+            // Before it stands nothing but what carries out what follows.
+            let is_first = at == 0
+                || matches!(words[at - 1], "!" | "if" | "then" | "do" | "waits" | "ok")
+                || words[0] == "has";
+            if let Some(call) = self.functions.get(word).filter(|_| is_first) {
+                let call: Vec<&str> = call.iter().chain(&words[at + 1..]).copied().collect();
+                read_call(&call, test, self.ours, found);
+            }
+        }
+        let ours = |word: &&str| matches!(word.trim_start_matches('\''), "caisson" | "docker");
+        if let Some(at) = words.iter().position(ours) {
+            read_call(&words[at + 1..], test, self.ours, found);
+        }
     }
 }
 
@@ -473,8 +504,11 @@ mod tests {
         let ours = read_ours(TABLES);
         let mut found = Proofs::new();
         let line = "x=$(caisson run -dp 80:80 --name=web busybox ls -f --name x); docker rm web -f";
-        read_line(line, "m::t", &ours, &mut found);
-        read_line("caisson run -d busybox", "a::earlier", &ours, &mut found);
+        let scripts = Scripts::of(&ours, "x; r() { caisson run --name \"$@\" 2> log; }\n");
+        scripts.read_line(line, "m::t", &mut found);
+        scripts.read_line("caisson run -d busybox", "a::earlier", &mut found);
+        scripts.read_line("ok r n --publish 80 busybox; s r --rm", "b::t", &mut found);
+        scripts.read_line("has 'a | b; c' caisson rm --force c", "b::u", &mut found);
         let keys: Vec<(usize, &str)> = found
             .keys()
             .map(|(at, flag)| (*at, flag.as_str()))
@@ -491,7 +525,9 @@ mod tests {
             ]
         );
         assert_eq!(found[&(0, "detach".to_owned())], "a::earlier");
-        assert_eq!(found[&(0, "name".to_owned())], "m::t");
+        assert_eq!(found[&(0, "name".to_owned())], "b::t");
+        assert_eq!(found[&(0, "publish".to_owned())], "b::t");
+        assert_eq!(found[&(1, "force".to_owned())], "b::u");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod service;
 mod values;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,29 @@ impl Project {
             service.env_file.clear();
             service.label_file.clear();
         }
+    }
+
+    /// Takes off what no service uses: networks, volumes, secrets, configs and models.
+    pub fn discard_unused(&mut self) {
+        let services = || self.services.values();
+        let names =
+            |all: &mut dyn Iterator<Item = &String>| -> BTreeSet<String> { all.cloned().collect() };
+        let networks = names(&mut services().flat_map(|service| service.networks.keys()));
+        let mounted = services().flat_map(|service| &service.volumes);
+        let mounted = mounted.filter(|volume| volume.kind == "volume");
+        let volumes = names(&mut mounted.map(|volume| &volume.source));
+        let built = services().flat_map(|service| service.build.iter());
+        let built = built.flat_map(|build| &build.secrets);
+        let secrets = services().flat_map(|service| &service.secrets);
+        let secrets = names(&mut secrets.chain(built).map(|secret| &secret.source));
+        let configs = services().flat_map(|service| &service.configs);
+        let configs = names(&mut configs.map(|config| &config.source));
+        let models = names(&mut services().flat_map(|service| service.models.keys()));
+        self.networks.retain(|name, _| networks.contains(name));
+        self.volumes.retain(|name, _| volumes.contains(name));
+        self.secrets.retain(|name, _| secrets.contains(name));
+        self.configs.retain(|name, _| configs.contains(name));
+        self.models.retain(|name, _| models.contains(name));
     }
 
     /// An error text with the place of what it is about (`networks`, `front`), where that is known.

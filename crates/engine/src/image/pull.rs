@@ -96,6 +96,21 @@ pub fn pull(
     Ok(report)
 }
 
+/// The digest that a reference means in its registry now; without tag and digest it means `latest`.
+///
+/// # Errors
+/// Where the registry does not tell.
+pub fn remote_digest(context: &ImageContext<'_>, reference: &Reference) -> Result<Digest> {
+    let client = context.client();
+    let reference = reference.clone().with_default_tag();
+    let repository = client.repository(&reference)?;
+    let selector = Selector::of(&reference);
+    match repository.head(selector)? {
+        Some(digest) => Ok(digest),
+        None => Ok(repository.manifest(selector)?.digest),
+    }
+}
+
 /// Pulls every tag of a repository.
 ///
 /// # Errors

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use engine::Engine;
 use engine::compose::container::image_name;
 use engine::compose::{Format, Loaded, Options, Project, service_hash, show, show_value};
+use engine::{Engine, EngineError};
 use serde_json::json;
+use types::reference::Reference;
 
-use super::{Done, Failure, load};
+use super::{Done, Failure, leave_out_unused, load};
 use crate::commands::{print, print_line};
 use crate::flags::Invocation;
 use crate::output::table::align;
@@ -62,6 +63,7 @@ pub(super) fn config(engine: &Engine, invocation: &Invocation) -> Done {
         &matches.args
     };
     let mut loaded = load(invocation, services, options(invocation))?;
+    leave_out_unused(invocation, &mut loaded.project);
     if !is_set("no-env-resolution") {
         loaded.project.discard_env_files();
     }
@@ -156,30 +158,20 @@ fn whole(engine: &Engine, invocation: &Invocation, mut loaded: Loaded) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Images get the digest that they were pulled with.
+/// Images get the digest that their registry has for them now.
 fn resolve_digests(engine: &Engine, loaded: &mut Loaded) -> Result<(), Failure> {
     for service in loaded.project.services.values_mut() {
-        if service.image.is_empty() || service.image.contains('@') {
+        if service.image.is_empty() {
             continue;
         }
-        let details =
-            engine::image::inspect::inspect(&engine.images(), &service.image).map_err(|_| {
-                Failure::text(format!(
-                    "image {} is not here, so that its digest is not known: pull it first",
-                    service.image
-                ))
-            })?;
-        let digests = details
-            .repo_digests
-            .first()
-            .and_then(|text| text.split_once('@'));
-        let Some((_, digest)) = digests else {
-            return Err(Failure::text(format!(
-                "image {} came from no registry and has no digest there",
-                service.image
-            )));
-        };
-        service.image = format!("{}@{digest}", service.image);
+        let image = &service.image;
+        let reference = Reference::parse_normalized(image)
+            .map_err(|error| Failure::text(format!("cannot parse the image {image:?}: {error}")))?;
+        if reference.digest().is_none() {
+            let digest = engine::image::pull::remote_digest(&engine.images(), &reference)
+                .map_err(EngineError::from)?;
+            service.image = format!("{}@{digest}", reference.with_default_tag());
+        }
     }
     Ok(())
 }

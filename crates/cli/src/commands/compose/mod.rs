@@ -161,9 +161,23 @@ pub(super) fn load(
 /// Loads the project for a command that acts on it: env files are read and taken off, and what no
 /// service uses is left out.
 pub(super) fn project(invocation: &Invocation, services: &[String]) -> Result<Project, Failure> {
+    let mut project = project_with_all(invocation, services)?;
+    leave_out_unused(invocation, &mut project);
+    Ok(project)
+}
+
+/// As [`project`], with what no service uses: the command may.
+fn project_with_all(invocation: &Invocation, services: &[String]) -> Result<Project, Failure> {
     let mut project = load(invocation, services, Options::default())?.project;
     project.discard_env_files();
     Ok(project)
+}
+
+/// Networks, volumes and the like that no service uses count only where that is asked for.
+fn leave_out_unused(invocation: &Invocation, project: &mut Project) {
+    if !invocation.globals.compose.all_resources {
+        project.discard_unused();
+    }
 }
 
 /// The project where there are files, else only its name: `-p NAME ps` needs no files.

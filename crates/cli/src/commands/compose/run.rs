@@ -15,7 +15,7 @@ use types::platform::Platform;
 use types::reference::Reference;
 use types::volume_flag::VolumeFlag;
 
-use super::{Done, Failure, images, plain, project, up};
+use super::{Done, Failure, images, plain, project, project_with_all, up};
 use crate::commands::print_line;
 use crate::commands::progress::Stream;
 use crate::errors;
@@ -146,7 +146,8 @@ pub(super) fn push_services(
 pub(super) fn run(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let service = matches.args.first().cloned().unwrap_or_default();
-    let mut project = project(invocation, std::slice::from_ref(&service))?;
+    // `-v` may name a volume that only another service uses.
+    let mut project = project_with_all(invocation, std::slice::from_ref(&service))?;
     if !project.services.contains_key(&service) {
         return Err(super::no_such_service(&project, &service));
     }
