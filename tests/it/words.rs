@@ -45,6 +45,10 @@ EOP"#;
         caisson stats --no-stream --format json > j; python3 -c 'import json, sys; row = json.load(open("j")); assert sorted(row) == ["BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs"] and row["Container"] == row["ID"] == sys.argv[1][:12] and row["Name"] == "cc", row' $id || exit 2
         [ "$(caisson stats --no-stream --format '{{.Container}} {{.ID}}' ${id:0:20})" = "${id:0:20} ${id:0:12}" ] || exit 3
         [ "$(caisson stats --no-stream --format '{{.Container}} {{.CPUPerc}} {{.MemUsage}} {{.MemPerc}} {{.NetIO}} {{.BlockIO}} {{.PIDs}}' idle)" = 'idle 0.00% 0B / 0B 0.00% 0B / 0B 0B / 0B 0' ]"#;
+    another_run_root_is_named_where_a_monitor_is_missed: r#"
+        caisson run -d --name cc $N busybox sleep 1000 >/dev/null; mkdir other; id=$(caisson inspect -f '{{.Id}}' cc)
+        for c in 'exec cc true' 'stop cc' 'attach cc'; do caisson --run-root $PWD/other $c 2> e && exit 2; [ "$(cat e)" = "caisson: the monitor of container $id does not answer; if the container was started with another --run-root (CAISSON_RUN_ROOT) than $PWD/other, name that one; \`caisson rm -f cc\` ends and removes it" ] || { cat e; exit 3; }; done
+        caisson exec cc true"#;
     a_terminal_that_was_left_is_told: r#"
         (sleep .5; printf '\020\021'; sleep .5) | script -qec "caisson run -ti --name tt $N busybox sh" /dev/null >/dev/null
         [ "$(caisson events --since 0 --until 0s --format '{{.Action}}' --filter container=tt | grep -c 'attach\|detach')" = 2 ]"#;

@@ -65,8 +65,16 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        // One that is alive has made its socket again meanwhile, where it was started.
+        let advice = match self.monitor_socket(id).exists() {
+            true => String::new(),
+            false => format!(
+                "; if the container was started with another --run-root (CAISSON_RUN_ROOT) than {}, name that one",
+                self.store().run_root().display()
+            ),
+        };
         Err(EngineError::conflict(format!(
-            "the monitor of container {id} does not answer; `caisson rm -f {}` ends and removes it",
+            "the monitor of container {id} does not answer{advice}; `caisson rm -f {}` ends and removes it",
             stored.record.name
         )))
     }
