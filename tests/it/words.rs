@@ -49,6 +49,16 @@ EOP"#;
         caisson run -d --name cc $N busybox sleep 1000 >/dev/null; mkdir other; id=$(caisson inspect -f '{{.Id}}' cc)
         for c in 'exec cc true' 'stop cc' 'attach cc'; do caisson --run-root $PWD/other $c 2> e && exit 2; [ "$(cat e)" = "caisson: the monitor of container $id does not answer; if the container was started with another --run-root (CAISSON_RUN_ROOT) than $PWD/other, name that one; \`caisson rm -f cc\` ends and removes it" ] || { cat e; exit 3; }; done
         caisson exec cc true"#;
+    a_killed_monitor_is_told_by_who_was_connected: r#"
+        until_true() { for i in $(seq 200); do eval "$1" && return; sleep .05; done; echo "never: $1"; exit 9; }
+        monitor() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["monitor_pid"])' $CAISSON_ROOT/containers/$(caisson inspect -f '{{.Id}}' $1)/state; }
+        # The container ends at our word.
+        caisson run --name cc $N busybox sh -c 'echo up; while [ ! -e /end ]; do sleep .05; done' > o 2> e & run=$!; until_true 'grep -q up o'; id=$(caisson inspect -f '{{.Id}}' cc)
+        caisson attach cc > ao 2> ae & attach=$!; (exec caisson exec cc sh -c 'echo up; sleep 1000') > eo 2> ee & exec=$!; (exec caisson exec -t cc sh -c 'echo up; sleep 1000') > to 2> te & term=$!
+        until_true 'grep -q up eo && grep -q up to && caisson events --since 0 --until 0s | grep -q attach'; kill -9 $(monitor cc)
+        for one in $exec:ee $term:te; do wait ${one%:*}; [ $? = 255 ] && [ "$(cat ${one#*:})" = 'caisson: the monitor of container cc was killed: the exit code of the process is not known' ] || { cat ${one#*:}; exit 2; }; done
+        until_true 'caisson exec cc touch /end'
+        for one in $run:e $attach:ae; do wait ${one%:*}; [ $? = 255 ] && [ "$(cat ${one#*:})" = "caisson: the connection to the monitor of container ${id:0:12} was lost; further output is not shown here" ] || { cat ${one#*:}; exit 3; }; done"#;
     a_terminal_that_was_left_is_told: r#"
         (sleep .5; printf '\020\021'; sleep .5) | script -qec "caisson run -ti --name tt $N busybox sh" /dev/null >/dev/null
         [ "$(caisson events --since 0 --until 0s --format '{{.Action}}' --filter container=tt | grep -c 'attach\|detach')" = 2 ]"#;

@@ -60,10 +60,20 @@ pub(crate) fn end_session(
         Ok(Outcome::Interrupted(signal)) => {
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(255))
         }
-        Ok(Outcome::Lost) => match engine.wait(id, engine::container::stop::WaitFor::NotRunning) {
-            Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
-            Err(_) => ExitCode::from(255),
-        },
+        Ok(Outcome::Lost) => {
+            let short: String = id.chars().take(12).collect();
+            errors::refuse(
+                invocation.program,
+                &format!(
+                    "the connection to the monitor of container {short} was lost; further output is not \
+                     shown here"
+                ),
+            );
+            match engine.wait(id, engine::container::stop::WaitFor::NotRunning) {
+                Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
+                Err(_) => ExitCode::from(255),
+            }
+        }
         Err(error) => {
             errors::report(invocation.program, &error);
             ExitCode::from(1)

@@ -61,7 +61,8 @@ pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
         },
     };
     let result = if asked.detach {
-        engine.execute(&asked.container, &request, &[]).map(|_| 0)
+        let begun = engine.execute(&asked.container, &request, &[]);
+        begun.map(|_| Some(0))
     } else if asked.tty {
         with_terminal(
             engine,
@@ -73,8 +74,26 @@ pub(crate) fn exec(engine: &Engine, invocation: &Invocation) -> ExitCode {
     } else {
         with_pipes(engine, &asked.container, &request, asked.interactive)
     };
+    ended(invocation, &asked.container, result)
+}
+
+/// What became of the process; without a code its monitor was killed, and nobody learns it.
+fn ended(
+    invocation: &Invocation,
+    container: &str,
+    result: Result<Option<i32>, EngineError>,
+) -> ExitCode {
     match result {
-        Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
+        Ok(Some(code)) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)),
+        Ok(None) => {
+            errors::refuse(
+                invocation.program,
+                &format!(
+                    "the monitor of container {container} was killed: the exit code of the process is not known"
+                ),
+            );
+            ExitCode::from(255)
+        }
         Err(error) => {
             errors::report_exec(invocation.program, &error);
             let code = match &error {
@@ -128,12 +147,13 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), EngineError> {
         .map_err(|errno| EngineError::conflict(format!("cannot make a pipe: {errno}")))
 }
 
+/// Its exit code; none where the monitor was killed, and nobody learns it.
 fn with_pipes(
     engine: &Engine,
     container: &str,
     request: &ExecRequest,
     interactive: bool,
-) -> Result<i32, EngineError> {
+) -> Result<Option<i32>, EngineError> {
     let (their_input, input) = pipe()?;
     let (output, their_output) = pipe()?;
     let (error, their_error) = pipe()?;
@@ -171,7 +191,7 @@ fn with_pipes(
             // What was written before the end is there; what children of it still hold is theirs.
             while outputs[0].turn(rustix::stdio::stdout()) {}
             while outputs[1].turn(rustix::stdio::stderr()) {}
-            return Ok(executing.wait()?.unwrap_or(255));
+            return executing.wait();
         }
     }
 }
@@ -248,7 +268,7 @@ fn with_terminal(
     request: &ExecRequest,
     interactive: bool,
     keys: Option<Vec<u8>>,
-) -> Result<i32, EngineError> {
+) -> Result<Option<i32>, EngineError> {
     let signals = streams::take_signals();
     let mut executing = engine.execute(container, request, &[])?;
     let Some(master) = executing.terminal.take() else {
@@ -263,6 +283,7 @@ fn with_terminal(
     };
     let mut pending: Vec<u8> = Vec::new();
     let mut input_open = interactive;
+    let mut detached = false;
     let code = loop {
         let ready = wait_terminal(
             &executing,
@@ -276,7 +297,7 @@ fn with_terminal(
             match number {
                 SIGNAL_WINDOW => resize(&pump.from),
                 // Nothing is proxied to it.
-                _ if streams::ends_us(number) => break Some(128 + number),
+                _ if streams::ends_us(number) => break Ok(Some(128 + number)),
                 _ => {}
             }
         }
@@ -285,7 +306,10 @@ fn with_terminal(
             match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
                 Ok(count @ 1..) => match keys.filter(&buffer[..count]) {
                     Typed::Input(bytes) => pending = bytes,
-                    Typed::Detach(_) => break None,
+                    Typed::Detach(_) => {
+                        detached = true;
+                        break Ok(Some(1));
+                    }
                 },
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 _ => input_open = false,
@@ -298,17 +322,14 @@ fn with_terminal(
         }
         if ready.ended {
             while pump.turn(rustix::stdio::stdout()) {}
-            break executing.wait()?;
+            break executing.wait();
         }
     };
     drop(raw);
-    match code {
-        Some(code) => Ok(code),
-        None => {
-            errors::complain("read escape sequence");
-            Ok(1)
-        }
+    if detached {
+        errors::complain("read escape sequence");
     }
+    code
 }
 
 struct TerminalReady {
