@@ -99,7 +99,7 @@ for n in range(5):
 PY
         M() { ip neigh show $1 | sed -n 's/.*lladdr \([0-9a-f:]*\).*/\1/p' | head -1; }; VM=$(M $V); TM=$(M $T); GM=$(mac $(bridge $G)); LM=$(caisson inspect -f '{{.NetworkSettings.MacAddress}}' liar); [ -n "$VM" ] && [ -n "$TM" ] || exit 3
         liar python3 a.py $GM $VM $TM $V $T $G $(address liar bridge) || exit 4
-        for c in self $(pid victim) $(pid third); do nsenter -n -t $c ip neigh > n; grep "^\($V\|$T\|$G\) .*\($LM\|:66\)" n && exit 5; done
+        for c in $$ $(pid victim) $(pid third); do nsenter -n -t $c ip neigh > n; grep "^\($V\|$T\|$G\) .*\($LM\|:66\)" n && exit 5; done
         bridge fdb show br $(bridge $G) > f; grep ':66 ' f && exit 6; liar python3 - <<EOS2 || exit 7
 $(cat send.py)
 for n in range(50): send("$GM", IPV4, udp("$(address liar bridge)", "$G", 9, "x"), mac("$VM"))
@@ -119,7 +119,7 @@ EOS2
         get liar2 192.0.2.1 80 && get liar2 192.0.2.2 8080 && get liar2 $W 80 || exit 4
         for to in "$O 80" '192.0.2.2 8081' '172.18.0.1 8081' '127.0.0.1 9000' '127.0.0.1 8081' '127.0.0.1 8080'; do get liar2 $to && { echo "reached: $to"; exit 5; }; done
         # Nor by frames that say where they go: to the other network, and to the host's own.
-        python3 hear.py 127.0.0.1 7777 > heard & L=$!; nsenter -n -t $(pid hidden) python3 hear.py 0.0.0.0 7777 > heard.other & K=$!; nsenter -t $N -n python3 hear.py 0.0.0.0 7777 > heard.far & Q=$!; until_true '[ $(for n in self $(pid hidden) $N; do nsenter -n -t $n ss -lnuH; done | grep -c 7777) = 3 ]'
+        python3 hear.py 127.0.0.1 7777 > heard & L=$!; nsenter -n -t $(pid hidden) python3 hear.py 0.0.0.0 7777 > heard.other & K=$!; nsenter -t $N -n python3 hear.py 0.0.0.0 7777 > heard.far & Q=$!; until_true '[ $(for n in $$ $(pid hidden) $N; do nsenter -n -t $n ss -lnuH; done | grep -c 7777) = 3 ]'
         for c in liar liar2; do case $c in liar) B=$G;; *) B=172.17.0.1;; esac; cat send.py - > a.py <<PY
 for to in "$(mac $(bridge $B))", "$(mac $(bridge 172.17.0.1))", "ff:ff:ff:ff:ff:ff", GROUPS[0], GROUPS[2], GROUPS[14]:
     for source in "$(own $c ip -o -4 addr show eth0 | sed 's/.*inet \([0-9.]*\).*/\1/')", "$O", "$W", "127.0.0.1", "192.0.2.1":

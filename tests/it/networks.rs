@@ -224,7 +224,8 @@ hosts! {
     ipv6_networks_work: r#"
         caisson network create --ipv6 six >/dev/null; serve --network six --name web -p 8080:80
         caisson run --rm --network six busybox nslookup -type=aaaa web | grep -q 'Address: fd' || exit 2
-        caisson run --rm --network six busybox ping -6 -c1 -W2 $(caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' web)"#;
+        A=$(caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' web); caisson run --rm --network six busybox ping -6 -c1 -W2 $A || exit 3
+        caisson run --rm --network six busybox nslookup $A | grep -q 'ip6.arpa.*name = web.six' && caisson run --rm --network six busybox sh -c "$GET | nc $A 80" | grep hello"#;
     who_shares_a_network_has_its_names_too: r#"
         serve --name web --hostname front --add-host own:10.1.1.1; caisson run -d --name mid --network container:web busybox sleep 99 >/dev/null
         for of in web mid; do
@@ -424,6 +425,54 @@ PY
         caisson network create --internal in > /dev/null
         timeout 5 caisson run --rm --network in --dns 192.0.2.2 busybox nslookup -type=a secret.example > o 2>&1; grep -q SERVFAIL o && [ ! -e asked ] || { cat o; exit 3; }
         timeout 5 caisson run --rm --dns 192.0.2.2 busybox nslookup -type=a open.example > /dev/null 2>&1; [ -e asked ] || exit 4; kill $D"#;
+    several_networks_with_their_own_options_are_joined_at_once: r#"
+        caisson network create --ipv6 --subnet fd00:7::/64 --subnet 10.7.0.0/24 six >/dev/null; caisson network create mine >/dev/null; caisson network create third >/dev/null
+        caisson run -d --name cc --network name=six,ip=10.7.0.9,ip6=fd00:7::9,alias=al,mac-address=02:00:00:00:00:09 --network mine --network name=third,gw-priority=5 --add-host gw:host-gateway --add-host own=10.1.1.1 --dns 192.0.2.77 --dns-search ex.test --dns-option ndots:3 busybox sleep 99 >/dev/null
+        caisson exec cc ip a > a; for w in 10.7.0.9/24 fd00:7::9/64 02:00:00:00:00:09 172.18.0.2/24 172.18.1.2/24; do grep -q " $w " a || { cat a; exit 2; }; done; caisson exec cc ip r | grep -q 'default via 172.18.1.1' || exit 3
+        caisson exec cc cat /etc/resolv.conf > r; grep -qx 'nameserver 127.0.0.11' r && grep -qx 'search ex.test' r && grep -qx 'options ndots:3' r || { cat r; exit 4; }
+        caisson exec cc cat /etc/hosts > h; grep -qx '10.1.1.1	own' h && grep -qx '10.7.0.1	gw' h || { cat h; exit 5; }
+        caisson run --rm --network six busybox nslookup al | grep -q 'Address: fd00:7::9' && caisson run --rm --network six busybox nslookup fd00:7::9 | grep -q 'name = cc.six' && caisson run --rm --network mine busybox nslookup -type=a $(caisson exec cc hostname) | grep -q 172.18.0.2"#;
+    what_is_sent_to_a_published_port_of_udp_arrives_by_every_way: r#"
+        ip addr add fd00:5::2/64 nodad dev up0; neighbour; far ip addr add fd00:5::1/64 nodad dev far0; echo '127.0.0.1 localhost' > hosts
+        caisson network create --ipv6 six >/dev/null; caisson run -d --name echo --network six -p 8080:80/udp -p 127.0.0.1:8081-8082:81-82/udp busybox sleep 99 >/dev/null; caisson run -d --name other --network six busybox sleep 99 >/dev/null; pid() { caisson inspect -f '{{.State.Pid}}' $1; }
+        cat > echo.py <<'PY'
+import socket, threading
+def serve(port):
+    u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    u.bind(("::", port))
+    while True:
+        m, a = u.recvfrom(9999)
+        u.sendto(m, a)
+for port in 80, 81, 82:
+    threading.Thread(target=serve, args=(port,)).start()
+PY
+        cat > ask.py <<'PY'
+import socket, sys
+u = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+u.settimeout(1)
+for length in 1, 1200:
+    u.sendto(b"x" * length, (sys.argv[1], int(sys.argv[2])))
+    m, a = u.recvfrom(9999)
+    assert (len(m), a[1]) == (length, int(sys.argv[2])), a
+PY
+        nsenter -n -t $(pid echo) python3 echo.py & E=$!; trap 'kill $N $E' EXIT; until_true 'python3 ask.py 127.0.0.1 8080 2>/dev/null' || exit 2
+        for to in 'localhost 8080' '192.0.2.2 8080' '172.18.0.1 8080' '127.0.0.1 8081' '127.0.0.1 8082' '::1 8080' 'fd00:5::2 8080'; do python3 ask.py $to || { echo "not by $to"; exit 3; }; done
+        for to in '192.0.2.2 8080' 'fd00:5::2 8080' '172.18.0.1 8080'; do nsenter -n -t $(pid other) python3 ask.py $to && nsenter -n -t $(pid echo) python3 ask.py $to || { echo "not from within by $to"; exit 4; }; done
+        for to in '192.0.2.2 8080' 'fd00:5::2 8080'; do far python3 ask.py $to || { echo "not from outside by $to"; exit 5; }; done; far python3 ask.py 192.0.2.2 8081 2>/dev/null && exit 6; true"#;
+    containers_may_be_kept_apart_and_go_out_under_their_own_address: r#"
+        neighbour; caisson network create -o com.docker.network.bridge.enable_icc=false apart >/dev/null; caisson network create -o com.docker.network.bridge.enable_ip_masquerade=false plain >/dev/null
+        serve --name web --network apart -p 8080:80; A=$(caisson inspect -f '{{.NetworkSettings.Networks.apart.IPAddress}}' web); ask $A 80 || exit 2
+        caisson run --rm --network apart busybox sh -c "$GET | nc -w 1 $A 80 | grep hello" && exit 3; caisson run --rm --network apart busybox sh -c "$GET | nc -w 2 192.0.2.2 8080" | grep -q hello || exit 4
+        cat > who.py <<'PY'
+import socket
+s = socket.create_server(("192.0.2.1", 80))
+while True:
+    c, a = s.accept()
+    c.sendall(a[0].encode() + b"\n")
+    c.close()
+PY
+        nsenter -n -t $N python3 who.py & W=$!; trap 'kill $N $W' EXIT; until_true 'nsenter -n -t $N ss -lntH | grep -q :80'; far ip route add 172.18.1.0/24 via 192.0.2.2
+        caisson run --rm busybox nc -w 2 192.0.2.1 80 | grep -qx 192.0.2.2 && caisson run --rm --network plain busybox nc -w 2 192.0.2.1 80 | grep -qx 172.18.1.2"#;
     networks_follow_the_hosts_uplink_and_leave_its_routes_alone: r#"
         mtu() { caisson run --rm --network $1 busybox cat /sys/class/net/eth0/mtu; }; subnet() { caisson network inspect -f '{{(index .IPAM.Config 0).Subnet}}' $1; }
         ip link set up0 mtu 1400; caisson network create two >/dev/null; [ "$(mtu bridge) $(mtu two)" = '1400 1400' ] || exit 2

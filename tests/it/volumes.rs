@@ -138,6 +138,16 @@ lines! {
             ours | diff before - || exit 4
         done; echo "$good mounted, $bad refused"; kill -0 $P && kill -0 $Q && kill -0 $R && [ $good -gt 0 ] && [ $bad -gt 0 ] || exit 5
         [ -z "$(caisson ps -aq)" ] && [ -z "$(ls root/tmp)" ]"#;
+    mounts_travel_as_their_propagation_says: r#"
+        mkdir -p h s; unshare -m --propagation shared bash -c '
+            mount -t tmpfs t s && mount --make-shared s && mkdir s/in h/in
+            for how in rprivate rslave rshared; do caisson run -d --name $how $N --privileged --mount type=bind,src=$PWD/s,dst=/d,bind-propagation=$how busybox sleep 99 >/dev/null || exit 2; done
+            mount -t tmpfs t s/in && touch s/in/host
+            for how in rslave rshared; do caisson exec $how ls /d/in | grep -qx host || exit 3; done; caisson exec rprivate ls /d/in | grep . && exit 4
+            umount s/in; for how in rprivate rslave; do caisson exec $how sh -c "mount -t tmpfs t /d/in && touch /d/in/$how" || exit 5; done; ls s/in | grep . && exit 6
+            caisson exec rshared sh -c "mount -t tmpfs t /d/in && touch /d/in/rshared" && ls s/in | grep -qx rshared || exit 7; umount s/in; caisson rm -f rprivate rslave rshared >/dev/null; umount s/in; umount s' || exit 1
+        caisson run --rm $N --mount type=bind,src=$PWD/h,dst=/d,bind-propagation=rshared busybox true 2> e; [ $? = 125 ] || grep -q shared e || exit 8
+        caisson run --rm $N --mount type=tmpfs,dst=/m,tmpfs-size=1m,tmpfs-mode=1700 busybox sh -c 'stat -c %a /m; dd if=/dev/zero of=/m/f bs=1k count=2000 2>&1 | grep -o "No space"; stat -c %s /m/f' | tr '\n' ' ' | grep -qx '1700 No space 1048576 '"#;
     pruning_takes_named_volumes_by_flag_or_filter: r#"
         caisson volume create named >/dev/null; caisson volume create --label k=v kept >/dev/null
         caisson volume prune -f --filter all=0 | grep named && exit 2; caisson volume prune -f --filter all=maybe 2> e && exit 3; grep -q "invalid filter 'all=\[maybe\]'" e || exit 4
