@@ -61,6 +61,15 @@ damages! {
         soon caisson start web; soon caisson container prune -f; [ -e /proc/$p ] || die 'ended'
         soon caisson rm -f web || die "$(cat err)"; within '[ ! -e /proc/$p ]'; [ -z "$(caisson ps -aq)" ] || die 'still there'"#;
 
+    what_a_container_wrote: r#"
+        for how in 'rm -r' 'x() { rm -r $1; echo x > $1; }; x'; do
+            caisson run $N --name over busybox true; lives; for dir in $CAISSON_ROOT/containers/*/upper; do eval "$how $dir"; done
+            does caisson ps -a; [ "$(state over)" = 'exited 0' ] || die "$(state over)"; does caisson exec web true || die exec; does caisson stop -t 0 web
+            soon caisson rm -f web || die "$how: $(cat err)"; soon caisson container prune -f || die "$how: $(cat err)"; [ -z "$(caisson ps -aq)" ] || die "$how: still there"; within '[ ! -e /proc/$p ]'
+        done
+        lives; rm -r $CAISSON_ROOT/containers/$id; echo x > $CAISSON_ROOT/containers/$id; does caisson ps -a; soon caisson container prune -f || die "$(cat err)"
+        within '[ ! -e /proc/$p ]'; does caisson run --rm $N --name web busybox true; rm $CAISSON_ROOT/containers/$id"#;
+
     the_record_of_a_container: r#"
         harm() { case $how in words) echo '!!' > $record;; half) head -c 40 $record > half; cat half > $record;; gone) rm $record;; folder) rm $record; mkdir $record;; esac; }
         for how in words half gone folder; do
@@ -79,7 +88,8 @@ damages! {
 
     the_record_of_a_volume: r#"
         for how in 'echo !! > $file' 'rm $file' ': > $file'; do
-            caisson volume create good >/dev/null; caisson run --rm $N -v vol:/v busybox touch /v/data; file=$CAISSON_ROOT/volumes/vol/record; eval "$how"
+            caisson volume create good >/dev/null; caisson run --rm $N -v vol:/v busybox touch /v/data; file=$CAISSON_ROOT/volumes/vol/record
+            caisson run -d --name user $N -v vol:/v busybox sleep 1000 >/dev/null; eval "$how"; does caisson exec user true; does caisson stop -t 0 user; does caisson rm user
             soon caisson volume ls -q && die 'a list that is not whole'; grep -qx good out && grep -q 'caisson volume rm -f vol' err || die "$(cat out err)"
             for line in 'volume inspect vol' 'volume create vol' "run --rm $N -v vol:/v busybox true" 'volume rm vol'; do soon caisson $line && die "$how: $line"; grep -q 'caisson volume rm -f vol' err || die "$how: $line: $(cat err)"; done
             does caisson volume prune -f; [ -e $CAISSON_ROOT/volumes/vol/data/data ] || die 'its data has gone'

@@ -59,7 +59,7 @@ impl ClientConfig {
             &mut text,
         );
         let parsed = match read {
-            Ok(_) => serde_json::from_str(&text).map_err(|error| error.to_string()),
+            Ok(_) => types::json::read(text.as_bytes()).map_err(|fault| fault.to_string()),
             Err(error) => Err(error.to_string()),
         };
         parsed.unwrap_or_else(|error| {

@@ -96,7 +96,7 @@ impl DockerConfig {
         let document = if text.trim().is_empty() {
             Map::new()
         } else {
-            serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?
+            types::json::read(text.as_bytes()).map_err(|fault| failed(fault.to_string()))?
         };
         Ok(Self {
             path: path.to_owned(),

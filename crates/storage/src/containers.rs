@@ -267,6 +267,7 @@ impl Store {
         let entries = std::fs::read_dir(&path).on("list", path.display())?;
         Ok(entries
             .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .filter_map(|entry| entry.file_name().into_string().ok())
             .filter(|name| ContainerId::parse(name).is_ok())
             .collect())
@@ -286,7 +287,7 @@ impl Store {
     /// [`ContainerError::Missing`] or [`ContainerError::Ambiguous`].
     pub fn find_container(&self, key: &str) -> Result<String> {
         let is_hex = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_hex && key.len() == 64 && self.container_directory(key).exists() {
+        if is_hex && key.len() == 64 && self.container_directory(key).is_dir() {
             return Ok(key.to_string());
         }
         let name = key.strip_prefix('/').unwrap_or(key);
@@ -466,7 +467,7 @@ impl Store {
         }
         if let Ok(target) = std::fs::read_link(self.name_path(name)) {
             let id = target.to_string_lossy().into_owned();
-            return Ok(self.container_directory(&id).exists().then_some(id));
+            return Ok(self.container_directory(&id).is_dir().then_some(id));
         }
         if !self.names_may_be_lost()? {
             return Ok(None);

@@ -223,7 +223,7 @@ impl Store {
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| !self.path("containers").join(entry.file_name()).exists());
+            .filter(|entry| !self.path("containers").join(entry.file_name()).is_dir());
         orphans
             .filter(|entry| remove_tree(&entry.path()).is_ok())
             .count()

@@ -162,8 +162,8 @@ fn defaults(
 ) -> Result<ContainerDefaults, EngineError> {
     let spec = &container.spec;
     let image = engine.image_of(container)?;
-    let base: ContainerDefaults = serde_json::from_value(image.config)
-        .map_err(|error| EngineError::invalid(format!("cannot read the image: {error}")))?;
+    let base: ContainerDefaults = types::json::read_value(&image.config)
+        .map_err(|fault| EngineError::invalid(format!("cannot read the image: {fault}")))?;
     let nothing = || serde_json::Value::Object(serde_json::Map::new());
     let check = spec.healthcheck.as_ref().map(ImageHealthcheck::from);
     let image_volumes = base.volumes.into_keys().chain(spec.volumes.iter().cloned());

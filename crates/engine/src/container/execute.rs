@@ -167,6 +167,9 @@ impl Engine {
         of.spec.tty = request.tty;
         of.spec.resources.devices.clear();
         of.spec.resources.device_requests.clear();
+        // It is there already, and whatever became of a volume's record or an image, it runs.
+        of.volumes.clear();
+        of.images.clear();
         of.spec.console_size = request.console_size;
         let privileged = request.privileged;
         let was_privileged = of.spec.privileged;

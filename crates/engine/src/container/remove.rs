@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use monitor::client::Connection;
 use monitor::protocol::{self, Kind, Stop};
 use runtime::cgroup::{ContainerCgroup, Layout};
+use rustix::io::Errno;
 use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
 use storage::trash::Fate;
 use sys::lock::Lock;
@@ -178,7 +179,11 @@ impl Engine {
         let stored = loop {
             // Held until the monitor is gone. Not waited for in the kernel: it may be that of a
             // container that was started again before we had the lock above.
-            let monitor_is_gone = Lock::try_acquire_directory(&alive)?.is_some();
+            let monitor_is_gone = match Lock::try_acquire_directory(&alive) {
+                // Somebody removed what it wrote: there is nothing to lock.
+                Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => true,
+                other => other?.is_some(),
+            };
             let mut stored = match self.store().read_container(id) {
                 Err(ContainerError::Missing) => return Ok(true),
                 other => other?,
@@ -356,7 +361,7 @@ impl Engine {
         let names = Layout::detect().and_then(|layout| layout.names(&parent));
         for id in names.unwrap_or_default() {
             if types::id::ContainerId::parse(&id).is_ok()
-                && !self.store().container_directory(&id).exists()
+                && !self.store().container_directory(&id).is_dir()
             {
                 remove_group(&parent, &id);
             }

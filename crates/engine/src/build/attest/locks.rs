@@ -26,9 +26,9 @@ pub(super) fn reader(path: &str) -> Option<Reader> {
 }
 
 fn npm(text: &str, path: &str, found: &mut Found) {
-    let Ok(document) = serde_json::from_str::<Value>(text) else {
-        found.left_out.push(format!("{path}: it is no JSON"));
-        return;
+    let document: Value = match types::json::read(text.as_bytes()) {
+        Ok(document) => document,
+        Err(fault) => return found.left_out.push(format!("{path}: {fault}")),
     };
     let mut add = |name: &str, entry: &Value| {
         if let Some(version) = entry["version"].as_str() {
@@ -204,6 +204,9 @@ mod tests {
     fn what_is_damaged_is_told() {
         let mut found = Found::default();
         npm("{", "/p", &mut found);
-        assert_eq!(found.left_out, ["/p: it is no JSON"]);
+        assert_eq!(
+            found.left_out,
+            ["/p: line 1, column 1: the text ends too early"]
+        );
     }
 }
