@@ -70,6 +70,12 @@ damages! {
         lives; rm -r $CAISSON_ROOT/containers/$id; echo x > $CAISSON_ROOT/containers/$id; does caisson ps -a; soon caisson container prune -f || die "$(cat err)"
         within '[ ! -e /proc/$p ]'; does caisson run --rm $N --name web busybox true; rm $CAISSON_ROOT/containers/$id"#;
 
+    the_link_of_a_name: r#"
+        for how in 'rm $link' 'rm $link; echo x > $link' 'rm $link; mkdir $link' 'ln -sfn nowhere $link' 'ln -sfn / $link'; do
+            lives; link=$CAISSON_ROOT/names/web; eval "$how"; does caisson exec web true; [ "$(readlink $link)" = $id ] || die "$how: not mended"
+            eval "$how"; refuse 'in use' caisson create $N --name web busybox true; does caisson rm -f web; [ -z "$(caisson ps -aq)$(ls $CAISSON_ROOT/names)" ] || die "$how: left"
+        done"#;
+
     the_record_of_a_container: r#"
         harm() { case $how in words) echo '!!' > $record;; half) head -c 40 $record > half; cat half > $record;; gone) rm $record;; folder) rm $record; mkdir $record;; esac; }
         for how in words half gone folder; do

@@ -31,7 +31,7 @@ use crate::cgroup::Begun;
 use crate::failure::Failure;
 use crate::launch::Launch;
 use crate::spec::{Device, Mount, NamespaceKind, Process, Spec};
-use crate::{console, kernel_parameters, mounts, program, rootfs, seccomp, users};
+use crate::{console, kernel_parameters, limits, mounts, program, rootfs, seccomp, users};
 
 /// What the child got from its parent besides the launch itself.
 pub(crate) struct Inherited<'a> {
@@ -71,11 +71,13 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         .iter()
         .cloned()
         .partition(|mount| mount.kind == "cgroup");
+    let room = limits::make_room(early.len())?;
     let mut prepared = mounts::prepare(&early)?;
     mount::isolate_namespace(false)?;
     mounts::take_images(&mut prepared, &launch.staging)?;
     let root = rootfs::mount_root(launch)?;
     let attached = attach_all(prepared, &root)?;
+    limits::give_back(room)?;
     let slave = match inherited.stdio {
         Some(_) => None,
         None => Some(open_console(spec, &root, &attached, inherited.channel)?),
@@ -554,7 +556,7 @@ fn with_home(process: &Process, user: &users::ResolvedUser) -> Vec<String> {
 
 fn set_limits(process: &Process) -> Result<(), Failure> {
     for limit in &process.rlimits {
-        crate::limits::set(limit)?;
+        limits::set(limit)?;
     }
     Ok(())
 }

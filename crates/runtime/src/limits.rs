@@ -48,6 +48,40 @@ pub fn may_raise() -> bool {
     sys::process::bounding_set() & CAP_SYS_RESOURCE != 0
 }
 
+/// Descriptors beside those of mounts.
+const DESCRIPTORS_SPARE: u64 = 256;
+
+/// Raises how many descriptors this process may have open to what so many mounts need, one each until they
+/// are attached; returns what it was before, for [`give_back`].
+pub(crate) fn make_room(mounts: usize) -> Result<Option<KernelLimit>, Failure> {
+    let wanted = mounts as u64 + DESCRIPTORS_SPARE;
+    let own = rustix::process::getrlimit(Resource::Nofile);
+    if own.current.is_none_or(|soft| soft >= wanted) {
+        return Ok(None);
+    }
+    if let Some(hard) = own.maximum.filter(|hard| *hard < wanted) {
+        return Err(Failure::setup(format!(
+            "{mounts} mounts are too many: they need {wanted} open files, and the hard limit is {hard} (ulimit -Hn)"
+        )));
+    }
+    let raised = KernelLimit {
+        current: Some(wanted),
+        ..own
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).on("limit", "open files")?;
+    Ok(Some(own))
+}
+
+/// Ends [`make_room`].
+pub(crate) fn give_back(before: Option<KernelLimit>) -> Result<(), Failure> {
+    match before {
+        Some(own) => {
+            Ok(rustix::process::setrlimit(Resource::Nofile, own).on("limit", "open files")?)
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether the kernel would take a limit.
 pub(crate) fn check(limit: &Rlimit) -> Result<(), Failure> {
     if resource(&limit.kind).is_none() {

@@ -400,6 +400,10 @@ impl Store {
     /// Under the lock of names: a link to a container that is not there is garbage.
     fn take_name(&self, name: &str, id: &str) -> Result<()> {
         let link = self.name_path(name);
+        if self.names_may_be_lost()? {
+            // Makes the links again that records have.
+            self.id_of_name(name)?;
+        }
         match rustix::fs::symlink(id, &link) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}
@@ -411,7 +415,7 @@ impl Store {
             }
             _ => {}
         }
-        rustix::fs::unlink(&link).on("free name", name)?;
+        clear_place(&link);
         sys::fail::point("storage.name.freed");
         Ok(rustix::fs::symlink(id, &link).on("name", name)?)
     }
@@ -465,18 +469,30 @@ impl Store {
         if name.is_empty() || name.contains('/') {
             return Ok(None);
         }
-        if let Ok(target) = std::fs::read_link(self.name_path(name)) {
-            let id = target.to_string_lossy().into_owned();
-            return Ok(self.container_directory(&id).is_dir().then_some(id));
-        }
-        if !self.names_may_be_lost()? {
-            return Ok(None);
+        match std::fs::read_link(self.name_path(name)) {
+            Ok(target) => {
+                let id = target.to_string_lossy().into_owned();
+                if ContainerId::parse(&id).is_ok() && self.container_directory(&id).is_dir() {
+                    return Ok(Some(id));
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if !self.names_may_be_lost()? {
+                    return Ok(None);
+                }
+            }
+            // Something else has its place.
+            Err(_) => {}
         }
         for id in self.container_ids()? {
             let Ok(stored) = self.read_container(&id) else {
                 continue;
             };
-            let _ = rustix::fs::symlink(id.as_str(), self.name_path(&stored.record.name));
+            let link = self.name_path(&stored.record.name);
+            if stored.record.name == name {
+                clear_place(&link);
+            }
+            let _ = rustix::fs::symlink(id.as_str(), &link);
             if stored.record.name == name {
                 return Ok(Some(id));
             }
@@ -542,6 +558,11 @@ fn of_damaged(directory: &OwnedFd) -> ContainerState {
         error: "what was written of its state is damaged".into(),
         ..ContainerState::default()
     }
+}
+
+/// Whatever is in the place of a name's link goes; what holds files stays, and is in the way.
+fn clear_place(link: &Path) {
+    let _ = rustix::fs::unlink(link).or_else(|_| rustix::fs::rmdir(link));
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {

@@ -179,11 +179,7 @@ impl Engine {
         let stored = loop {
             // Held until the monitor is gone. Not waited for in the kernel: it may be that of a
             // container that was started again before we had the lock above.
-            let monitor_is_gone = match Lock::try_acquire_directory(&alive) {
-                // Somebody removed what it wrote: there is nothing to lock.
-                Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => true,
-                other => other?.is_some(),
-            };
+            let monitor_is_gone = is_free(&alive)?;
             let mut stored = match self.store().read_container(id) {
                 Err(ContainerError::Missing) => return Ok(true),
                 other => other?,
@@ -383,6 +379,14 @@ impl Engine {
         if !record.spec.cgroup_parent.is_empty() {
             let _ = Layout::detect().and_then(|layout| layout.remove_made_parent(&parent));
         }
+    }
+}
+
+/// Whether nobody has the lock; it is as good as free where somebody removed what is locked.
+fn is_free(alive: &std::path::Path) -> Result<bool, EngineError> {
+    match Lock::try_acquire_directory(alive) {
+        Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => Ok(true),
+        other => Ok(other?.is_some()),
     }
 }
 
