@@ -185,7 +185,7 @@ hosts! {
         caisson run --rm --mac-address zz busybox true 2> e; [ $? = 125 ] && grep -q 'zz is not a valid mac address' e && [ -z "$(ls $CAISSON_ROOT/networks/bridge/addresses)" ] || exit 4
         caisson run --rm -p '[::1]:80:80/sctp' busybox true 2> e; [ $? = 125 ] && grep -q 'no IPv6 address' e || exit 5
         caisson run --rm -p 127.0.0.1:80:80/sctp busybox true 2> e || grep -q 'this kernel has no SCTP' e || exit 6
-        caisson run --rm -v vol:/dev busybox true 2> e; [ $? = 125 ] && grep -q 'mounted on /dev hides it' e && caisson volume rm vol >/dev/null || exit 7
+        caisson run --rm -v vol:/dev busybox true 2> e; [ $? = 127 ] && grep -q 'mounted on /dev hides it' e && caisson volume rm vol >/dev/null || exit 7
         [ $(caisson network ls -q | wc -l) = 3 ] && [ $(ls $CAISSON_ROOT/networks | wc -l) = 1 ] || exit 3
         caisson run --rm --network missing busybox true 2> e; [ $? = 125 ] && grep -q 'network missing not found' e"#;
     a_firewall_of_iptables_lets_ours_pass: r#"

@@ -256,7 +256,7 @@ Deleted: $id" ] && [ $(wc -l < o) = 3 ] && [ "$(cat e)" = "WARNING: the record o
         caisson load -i bad.tar 2> e; [ $? = 1 ] && [ $(wc -l < e) = 1 ] && grep -q '^caisson: bad.tar: image configuration of the archive cannot be used: cannot read image configuration: line 1, column [0-9]*: config.Env\[1\]: text in quotes was expected, not the number 7$' e || { cat e t/bad.json; exit 2; }
         echo '[{"Config": 5}]' > t/manifest.json; tar -C t -cf bad.tar .; caisson load -i bad.tar 2> e; [ $? = 1 ] && grep -q '^caisson: bad.tar: manifest.json of the archive cannot be read: line 1, column 13: \[0\].Config: text in quotes was expected, not the number 5$' e || { cat e; exit 3; }
         caisson create --name cc $N busybox true > id; record=$CAISSON_ROOT/containers/$(cat id)/record; sed -i 's/"name":"cc"/"name":[]/' $record
-        caisson start $(cat id) 2> e; grep -q "the record of container $(cat id) is damaged: line 1, column [0-9]*: name: text in quotes was expected, not a list$" e || { cat e; exit 4; }
+        caisson start $(cat id) 2> e; grep -q "the record of container $(cat id) is damaged (line 1, column [0-9]*: name: text in quotes was expected, not a list); " e || { cat e; exit 4; }
         rm -r $CAISSON_ROOT/containers/$(cat id) $CAISSON_ROOT/names/cc"#;
     a_damaged_archive_is_named: r#"
         caisson save -o whole.tar busybox; head -c 5000 whole.tar > cut.tar; : > empty.tar; gzip -c whole.tar | head -c 3000 > cut.gz
