@@ -61,6 +61,11 @@ pub(crate) fn collect(invocation: &Invocation) -> ExitCode {
 
 fn fail(text: &str) -> ExitCode {
     errors::complain(&format!("caisson: {text}"));
+    if text.contains("Permission denied") && engine::lack() == Some(engine::Lack::Root) {
+        errors::complain(
+            "hint: a registry needs no root: give it a directory of yours with --root",
+        );
+    }
     ExitCode::from(1)
 }
 
