@@ -79,8 +79,8 @@ for to in [gateway_mac, "33:33:00:00:00:01"] + GROUPS:
 send(gateway_mac, IPV4, udp(own_address, "172.18.0.1", 7777, "end"))
 PY
         liar python3 a.py $(mac $(bridge $G)) $A $(address victim six) 02:42:ac:12:00:02 && until_true 'grep -q end heard' || exit 2
-        grep -v "from $A$" heard && exit 3; ip -6 route | grep 'bad::\|default' && exit 4; ip -6 addr | grep bad && exit 5
-        nsenter -n -t $(pid victim) ip -6 addr | grep bad && exit 6; [ $(nsenter -n -t $(pid victim) ip -6 route | grep -c '^default via fd') = 1 ]"#;
+        grep -v "from $A$" heard && exit 3; ip -6 route | grep 'db8:bad\|default' && exit 4; ip -6 addr | grep db8:bad && exit 5
+        nsenter -n -t $(pid victim) ip -6 addr | grep db8:bad && exit 6; [ $(nsenter -n -t $(pid victim) ip -6 route | grep -c '^default via fd') = 1 ]"#;
     nobody_answers_for_a_neighbour: r#"
         serve --name victim; caisson run -d --name third busybox sleep 99 >/dev/null; caisson run -d --name liar busybox sleep 99 >/dev/null; V=$(address victim bridge); T=$(address third bridge); G=172.17.0.1
         for c in victim third; do caisson exec $c ping -c 1 $G >/dev/null; done; caisson exec third ping -c 1 -W 2 $V >/dev/null || exit 2
@@ -105,6 +105,41 @@ $(cat send.py)
 for n in range(50): send("$GM", IPV4, udp("$(address liar bridge)", "$G", 9, "x"), mac("$VM"))
 EOS2
         ask $V 80 && caisson exec third sh -c "$GET | nc -w 2 $V 80" | grep hello"#;
+    nobody_answers_for_a_neighbour_in_pieces: r#"
+        caisson network create --ipv6 six >/dev/null; serve --name victim --network six; caisson run -d --name third --network six busybox sleep 99 >/dev/null; caisson run -d --name liar --network six busybox sleep 99 >/dev/null
+        six() { caisson inspect -f '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}' $1; }; V=$(six victim); L=$(six liar); G=$(caisson network inspect -f '{{(index .IPAM.Config 1).Gateway}}' six); B=$(bridge 172.18.0.1); BM=$(mac $B); LM=$(caisson inspect -f '{{.NetworkSettings.Networks.six.MacAddress}}' liar)
+        # The bridge would listen, if it were told to.
+        echo 2 > /proc/sys/net/ipv6/conf/$B/accept_ra
+        cat send.py - > a.py <<'PY'
+import os, sys
+kind, count, victim, liar, gateway, gateway_mac = sys.argv[1:]
+count = int(count)
+def pieces(p, length):
+    head, body, number = p[:40], p[40:], os.urandom(4)
+    for at in range(0, len(body), length):
+        part = body[at:at + length]
+        header = struct.pack("!BBH", head[6], 0, at | (at + length < len(body))) + number
+        yield head[:4] + struct.pack("!H", len(part) + 8) + bytes([44]) + head[7:] + header + part
+def behind(p, headers):
+    for n in range(headers):
+        p = p[:4] + struct.pack("!H", len(p) - 40 + 8) + bytes([60]) + p[7:40] + bytes([p[6], 0, 1, 4, 0, 0, 0, 0]) + p[40:]
+    return p
+forms = {"whole": lambda p: [p], "pieces": lambda p: pieces(p, count), "behind": lambda p: [behind(p, count)], "both": lambda p: pieces(behind(p, count), 8), "larger": lambda p: pieces(behind(p, count), 16)}
+claim = struct.pack("!I", 0xe0000000) + socket.inet_pton(socket.AF_INET6, victim) + b"\2\1" + own
+for source in link_local, liar:
+    for packet in forms[kind](icmp6(source, gateway, 136, claim)):
+        send(gateway_mac, IPV6, packet)
+    for to in "33:33:00:00:00:01", GROUPS[14]:
+        for message in icmp6(source, "ff02::1", 134, advertisement), icmp6(source, "ff02::1", 136, claim):
+            for packet in forms[kind](message):
+                send(to, IPV6, packet)
+PY
+        for form in 'whole 0' 'pieces 8' 'pieces 16' 'pieces 24' 'behind 1' 'behind 3' 'behind 8' 'behind 12' 'both 1' 'both 2' 'both 9' 'larger 1' 'larger 2' 'larger 9'; do
+            ip -6 neigh flush all; ask $V 80 && liar python3 a.py $form $V $L $G $BM || exit 2; caisson exec third ping -6 -c 1 -W 2 $V >/dev/null || exit 3
+            for c in $$ $(pid third); do nsenter -n -t $c ip -6 neigh show $V | grep $LM && { echo "$form"; exit 4; }; done; ip -6 route | grep db8:bad && { echo "$form"; exit 5; }
+        done
+        # What is in pieces and honest arrives.
+        for to in $V $G; do caisson exec liar ping -6 -c 1 -W 2 -s 4000 $to >/dev/null || exit 6; done"#;
     nobody_reaches_what_is_not_for_him: r#"
         neighbour; caisson network create other >/dev/null; caisson network create --internal in >/dev/null
         serve --name web -p 8080:80; serve --name hidden --network other -p 127.0.0.1:8081:80; caisson run -d --name liar --network in busybox sleep 99 >/dev/null; caisson network connect in liar 2>/dev/null

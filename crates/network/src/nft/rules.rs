@@ -184,7 +184,7 @@ const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
 
 /// What a veth may send, in table `bridge`: IPv4, ARP and IPv6 that carry its own addresses, and
-/// neither router advertisements nor redirects. It runs before the bridge learns a hardware
+/// neither router advertisements nor redirects, also in pieces. It runs before the bridge learns a hardware
 /// address, so that a neighbour's cannot be taken over either. Veths that are in none of the sets
 /// (other programs', and containers that were given the right) pass.
 fn push_sources(batch: &mut Batch, place: (Family, &str)) {
@@ -223,22 +223,35 @@ fn push_sources(batch: &mut Batch, place: (Family, &str)) {
             rule.drop();
         });
     }
-    add(&|rule| {
-        rule.only_protocol(ETH_IPV6);
-        rule.only_transport(ICMPV6);
-        rule.only_icmp_kind(NEIGHBOUR_ADVERTISEMENT);
-        rule.load_input(R0);
-        rule.load_source_mac(MAC);
-        rule.load_neighbour_target(ADDRESS);
-        rule.lookup(SOURCES6, Member::NotIn);
-        rule.drop();
-    });
-    add(&|rule| {
-        rule.only_protocol(ETH_IPV6);
+    let own_source = |rule: &mut Rule<'_, '_>| {
         rule.load_input(R0);
         rule.load_source_mac(MAC);
         rule.load_source(Ip::V6, ADDRESS);
         rule.lookup(SOURCES6, Member::In);
+    };
+    let advertisement = |rule: &mut Rule<'_, '_>| {
+        rule.only_protocol(ETH_IPV6);
+        rule.only_transport(ICMPV6);
+        rule.only_icmp_kind(NEIGHBOUR_ADVERTISEMENT);
+    };
+    add(&|rule| {
+        advertisement(rule);
+        own_source(rule);
+        rule.load_neighbour_target(ADDRESS);
+        rule.lookup(SOURCES6, Member::In);
+        rule.accept();
+    });
+    // For another, or cut before it says for whom: a host that tracks connections puts its fragments
+    // together and believes it.
+    add(&|rule| {
+        advertisement(rule);
+        rule.drop();
+    });
+    add(&|rule| {
+        rule.only_protocol(ETH_IPV6);
+        own_source(rule);
+        // Does not go on where it is not seen what a packet is: a fragment amid its headers.
+        rule.load_transport(R0);
         rule.accept();
     });
     add(&|rule| rule.drop());
