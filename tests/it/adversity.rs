@@ -48,8 +48,11 @@ const FULL: &str = r#"
     refuse "$full" caisson run --rm $N busybox true
     refuse "$full" caisson run -d $N --name half busybox sleep 1000
     refuse "$full" caisson create $N --name half busybox true
+    grep -q "cannot [a-z]* $disk/root/.*: No space" err && grep -q '^hint: .*caisson system prune' err || die "no path or no remedy: $(cat err)"
+    for line in 'volume create half' 'network create half' 'tag busybox half' 'rename over half' 'commit over half' 'load -i s.tar' 'cp t/big over:/half'; do refuse "$full" caisson $line; grep -q '^hint: ' err || die "no remedy: $line: $(cat err)"; done
+    rm -f $disk/root/containers/*/upper/half
     refuse "$full" caisson import big.tar big
-    refuse "$full" caisson pull -q hello-world
+    refuse "$full" unshare -n caisson pull -q hello-world
     list | diff before - || die 'half-made things are visible'
     does caisson ps -a; does caisson images; does caisson logs quiet; does caisson inspect quiet; does caisson exec quiet true
     [ "$(state quiet)" = 'running 0' ] && [ "$(state talks)" = 'running 0' ] && [ "$(state over)" = 'exited 0' ] || die 'not the truth'
@@ -84,12 +87,12 @@ fn a_read_only_disk_is_read_and_the_rest_is_refused() {
         caisson create $N --name made busybox true >/dev/null; caisson tag busybox spare; pids dies; mount --bind disk disk; mount -o remount,bind,ro disk; kill -9 $m $p; sleep .2
         does caisson ps -a; grep -q 'Up' out || die 'ps'; does caisson images; does caisson logs off; grep -qx words out || die 'logs'
         does caisson logs on; does caisson inspect off on made dies; does caisson version; timeout 10 caisson info >/dev/null || die info
-        does caisson image inspect busybox; does caisson history busybox; does caisson top on; does caisson port on; does caisson exec on true
+        does caisson image inspect busybox; does caisson history busybox; does caisson events --since 1m --until 0s; does caisson volume ls; does caisson network ls; does caisson system df; timeout 10 caisson doctor > out 2> err || [ $? = 1 ] || die "doctor: $(cat err)"; caisson cp off:/bin/busybox - | tar t | grep -q busybox || die "cp"; caisson export off | tar t | grep -q busybox || die "export"; does caisson top on; does caisson port on; does caisson exec on true
         [ "$(state on)" = 'running 0' ] && [ "$(state off)" = 'exited 0' ] && [ "$(state made)" = 'created 0' ] || die 'not the truth'
         [ "$(state dies)" = 'exited 255' ] || die "one that died: $(state dies)"
         ro='Read-only file system\|read-only'
         refuse "$ro" caisson run --rm $N busybox true; refuse "$ro" caisson create $N busybox true; refuse "$ro" caisson start off; refuse "$ro" caisson rm off
-        refuse "$ro" caisson tag busybox other; refuse "$ro" caisson rmi spare; refuse "$ro" caisson import $IMAGE x; refuse "$ro" caisson rename off other
+        refuse "$ro" caisson tag busybox other; refuse "$ro" caisson rmi spare; refuse "$ro" caisson import $IMAGE x; refuse "$ro" caisson rename off other; refuse "$ro" caisson cp out off:/
         refuse "$ro" caisson pull -q hello-world
         umount disk; does caisson rm -f on off made dies; does caisson run --rm $N busybox true"#,
     );

@@ -20,11 +20,22 @@ pub(crate) fn complain(text: &str) {
 /// Says what failed. Called as `docker`, in Docker's words, which scripts look for.
 pub(crate) fn report(program: Program, error: &EngineError) {
     complain(&line(program, error));
-    hint_at_rights(program, &chain(error));
+    hint_at_cause(program, &chain(error));
 }
 
-/// Says who may do what the kernel refused, where it is this user who may not.
-pub(crate) fn hint_at_rights(program: Program, text: &str) {
+/// Says who may do what the kernel refused, where it is this user who may not, and what makes room on a
+/// full disk.
+pub(crate) fn hint_at_cause(program: Program, text: &str) {
+    if ["No space left on device", "Disk quota exceeded"]
+        .iter()
+        .any(|words| text.contains(words))
+    {
+        let program = program.name();
+        complain(&format!(
+            "hint: `{program} system df` tells what the store uses, `{program} system prune` frees what nothing \
+             uses"
+        ));
+    }
     let refused = ["Permission denied", "Operation not permitted"];
     if refused.iter().any(|words| text.contains(words))
         && let Some(lack) = engine::lack()
@@ -73,7 +84,7 @@ pub(crate) fn report_run(program: Program, error: &EngineError) {
         )),
         Program::Caisson => complain(&line(program, error)),
     }
-    hint_at_rights(program, &chain(error));
+    hint_at_cause(program, &chain(error));
 }
 
 /// The code of a `run` that did not come to its command. As in Docker's client, what the

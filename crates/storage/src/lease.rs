@@ -136,7 +136,7 @@ impl Lease {
         let line = format!("{digest}\n");
         Ok((&self.needs)
             .write_all(line.as_bytes())
-            .on("write", "lease")?)
+            .on("write", self.temporary.path().join(NEEDS).display())?)
     }
 
     /// Where half-made things of this lease go.

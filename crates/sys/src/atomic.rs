@@ -2,9 +2,10 @@
 //!
 //! A file is written under a temporary name in its own directory, synced if asked, and renamed.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,20 +46,21 @@ pub fn write_at(
     let flags =
         OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))
-        .on("create", &temporary)?;
+        .on("create", Place(directory, name))?;
     crate::fail::point("sys.file.created");
     let mut file = File::from(fd);
     let written = file
         .write_all(bytes)
-        .on("write", name)
+        .on("write", Place(directory, name))
         .and_then(|()| crate::fail::result("sys.file.write"))
         .and_then(|()| match durability {
-            Durability::Synced => file.sync_data().on("sync", name),
+            Durability::Synced => file.sync_data().on("sync", Place(directory, name)),
             Durability::Volatile => Ok(()),
         });
     crate::fail::point("sys.file.synced");
     let renamed = written.and_then(|()| {
-        rustix::fs::renameat(directory, &temporary, directory, name).on("rename", name)
+        rustix::fs::renameat(directory, &temporary, directory, name)
+            .on("rename", Place(directory, name))
     });
     if let Err(error) = renamed {
         // The half-made file must not stay; that it might not go changes nothing for the caller.
@@ -82,15 +84,17 @@ pub fn write_new_at(
     bytes: &[u8],
     durability: Durability,
 ) -> Result<(), SysError> {
+    let directory = directory.as_fd();
+    let place = Place(directory, name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o600))
-        .on("create", name)?;
+    let fd = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))
+        .on("create", &place)?;
     let mut file = File::from(fd);
-    file.write_all(bytes).on("write", name)?;
+    file.write_all(bytes).on("write", &place)?;
     crate::fail::result("sys.file.new")?;
     match durability {
         Durability::Synced => {
-            file.sync_data().on("sync", name)?;
+            file.sync_data().on("sync", &place)?;
             sync_directory(directory)
         }
         Durability::Volatile => Ok(()),
@@ -108,6 +112,19 @@ pub fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Sy
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     write_at(open_directory(parent)?, name, bytes, durability)
+}
+
+/// A name in an open directory, shown with the directory's path.
+struct Place<'a>(BorrowedFd<'a>, &'a str);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let link = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        match std::fs::read_link(link) {
+            Ok(path) => write!(f, "{}", path.join(self.1).display()),
+            Err(_) => f.write_str(self.1),
+        }
+    }
 }
 
 /// Opens a directory for `*at` calls.

@@ -97,7 +97,7 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         Ok(engine) => engine,
         Err(text) => {
             errors::complain(&text);
-            errors::hint_at_rights(invocation.program, &text);
+            errors::hint_at_cause(invocation.program, &text);
             let run = matches!(
                 invocation.command.verb,
                 Verb::Run | Verb::Create | Verb::Exec

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use monitor::client::Connection;
 use monitor::protocol::Kind;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use storage::containers::{ContainerRecord, StoredContainer};
 use storage::layer::diff::diff;
@@ -99,7 +99,7 @@ impl Engine {
                 Status::Restarting if access == Access::Write => self.mount_restarting(&stored)?,
                 Status::Restarting => Some(self.mount_for_reading(&stored)?),
                 status if status.is_live() => root_of(&stored)?,
-                _ => self.mount_stopped(&stored)?,
+                _ => self.mount_stopped(&stored, access)?,
             };
             let Some((root, keeper)) = mounted else {
                 // It started or ended while we looked; its monitor is about to say so.
@@ -131,7 +131,11 @@ impl Engine {
     }
 
     /// `None`: it was started meanwhile.
-    fn mount_stopped(&self, stored: &StoredContainer) -> Result<Option<Root>, EngineError> {
+    fn mount_stopped(
+        &self,
+        stored: &StoredContainer,
+        access: Access,
+    ) -> Result<Option<Root>, EngineError> {
         let id = &stored.record.id;
         let of = |error| EngineError::of_container(error, id);
         let lock = self.store().lock_container(id).map_err(of)?;
@@ -140,6 +144,17 @@ impl Engine {
             return Ok(None);
         }
         let directory = self.store().container_directory(id);
+        // Of a read-only disk no overlay that is written to can be made, and the kernel only says EINVAL.
+        let disk = rustix::fs::statvfs(&directory).on("look at", directory.display())?;
+        if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return match access {
+                Access::Read => Ok(Some(self.mount_for_reading(stored)?)),
+                Access::Write => {
+                    let upper = directory.join("upper").display().to_string();
+                    Err(SysError::new("write to", upper, Errno::ROFS).into())
+                }
+            };
+        }
         // An ending monitor may still have the root mounted.
         drop(Lock::acquire_directory(&monitor::protocol::mounted_lock(
             &directory,

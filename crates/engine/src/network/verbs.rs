@@ -50,11 +50,9 @@ impl Engine {
     pub fn networks_and_damage(
         &self,
     ) -> Result<(Vec<NetworkRecord>, Vec<EngineError>), EngineError> {
-        match self.network(DEFAULT) {
-            // Told below, with the others.
-            Ok(_) | Err(EngineError::Network(NetworkError::Damaged { .. })) => {}
-            Err(error) => return Err(error),
-        }
+        // Made where it is not there yet; a full or read-only disk must not stop who only looks, and a damaged
+        // one is told of with the others.
+        let _ = self.network(DEFAULT);
         let (mut all, damaged) = self.store().networks_and_damage()?;
         all.extend(PREDEFINED.map(|name| self.predefined(name)));
         all.sort_by(|one, other| one.name.cmp(&other.name));
