@@ -8,6 +8,9 @@ use crate::error::{Fault, Mark, Step};
 use crate::merge::{list_to_mapping, started, to_mapping};
 use crate::tree::{Map, Node, Path, Value};
 
+/// The most ports of one service: all that there are, twice.
+const PORTS_MAX: usize = 131_072;
+
 /// Whether a short form that cannot be read is left as it is (nothing was interpolated).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
@@ -262,6 +265,10 @@ fn ports(node: &mut Node, unreadable: Unreadable) -> Step<()> {
             }
             Err(_) if unreadable == Unreadable::Leave => return Ok(()),
             Err(error) => return Err(Fault::at(port.at, error.to_string())),
+        }
+        if ports.len() > PORTS_MAX {
+            let text = format!("a service has at most {PORTS_MAX} ports");
+            return Err(Fault::at(port.at, text));
         }
     }
     node.value = Value::List(ports);

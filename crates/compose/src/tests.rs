@@ -347,6 +347,10 @@ fn what_no_machine_could_make_is_refused_before_it_is_made() {
             "1:34: invalid hostPort: many",
         ),
         (
+            "a: {image: x, ports: ['127.0.0.1:1-65535:1-65535', '127.0.0.2:1-65535:1-65535', '127.0.0.3:1-65535:1-65535']}",
+            "1:92: a service has at most 131072 ports",
+        ),
+        (
             "a: {image: x, ports: [{target: 0}]}",
             "1:34: invalid containerPort: 0: nothing can listen there",
         ),
@@ -383,6 +387,11 @@ fn a_value_that_no_container_takes_is_told_with_its_service() {
             "mem_limit: -5",
             "services.a.mem_limit: must be greater than or equal to 0, not -5",
         ),
+        (
+            "cpus: .nan",
+            "services.a.cpus: must be greater than or equal to 0, not NaN",
+        ),
+        ("cpus: .inf", "services.a.cpus: must be greater"),
         (
             "pids_limit: -2",
             "services.a.pids_limit: must be greater than or equal to -1, not -2",

@@ -185,8 +185,17 @@ fn limits(service: &Service) -> Result<(), Wrong> {
             return Err((key, text));
         }
     }
+    let is_number = |cpus: f32| cpus.is_finite() && cpus >= 0.0;
+    if !is_number(service.cpus) {
+        let text = format!("must be greater than or equal to 0, not {}", service.cpus);
+        return Err(("cpus", text));
+    }
     let deployed = service.deploy.as_ref().map(|deploy| &deploy.resources);
     if let Some(limits) = deployed.and_then(|resources| resources.limits.as_ref()) {
+        if !is_number(limits.cpus) {
+            let text = format!("must be greater than or equal to 0, not {}", limits.cpus);
+            return Err(("deploy.resources.limits.cpus", text));
+        }
         if limits.memory.0 < 0 {
             let text = format!(
                 "must be greater than or equal to 0, not {}",

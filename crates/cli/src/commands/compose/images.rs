@@ -24,6 +24,7 @@ use crate::commands::progress::{Progress, Stream};
 use crate::commands::resolve::{Resolved, Wanted, resolve};
 use crate::errors;
 use crate::flags::Invocation;
+use crate::output::template::escape_control;
 use crate::run_flags::PullPolicy;
 
 /// What would be done about images.
@@ -95,17 +96,16 @@ fn wanted(project: &Project) -> Result<BTreeMap<String, Option<Platform>>, Failu
 /// Shows what would be done.
 pub(super) fn show(plan: &ImagePlan) {
     for pull in &plan.pulls {
-        print_line(&format!("Pull Image {}: {}", pull.image, pull.reason));
+        let line = format!("Pull Image {}: {}", pull.image, pull.reason);
+        print_line(&escape_control(&line));
     }
     for build in &plan.builds {
         let unless = match build.only_if_missing {
             true => ", where it cannot be pulled",
             false => "",
         };
-        print_line(&format!(
-            "Build Image {}: {}{unless}",
-            build.image, build.reason
-        ));
+        let line = format!("Build Image {}: {}{unless}", build.image, build.reason);
+        print_line(&escape_control(&line));
     }
 }
 

@@ -17,6 +17,7 @@ use super::{Done, Failure, OneOff, containers, images, project, scales};
 use crate::commands::print_line;
 use crate::errors;
 use crate::flags::{ComposeAction, Invocation, Verb};
+use crate::output::template::escape_control;
 
 pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
@@ -221,11 +222,12 @@ pub(super) fn converge(
     // What is there starts as it is.
     let is_start = invocation.command.verb == Verb::Compose(ComposeAction::Start);
     if is_dry(invocation) {
+        let observed = engine.observe_project(project)?;
+        let plan = make_plan(project, &observed, options)?;
         if !is_start {
             show_images(&images::plan(engine, invocation, project)?);
         }
-        let observed = engine.observe_project(project)?;
-        show_plan(&make_plan(project, &observed, options)?);
+        show_plan(&plan);
         return Ok(false);
     }
     let images = match is_start {
@@ -389,7 +391,8 @@ pub(super) fn show_plan(plan: &Plan) {
         } else {
             format!(", when {}", waits.join(" and "))
         };
-        print_line(&format!("{verb} {}: {}{waits}", step.subject, step.reason));
+        let line = format!("{verb} {}: {}{waits}", step.subject, step.reason);
+        print_line(&escape_control(&line));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a plan refuses before anything is made: containers that would fight for a port of the host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::port::{PortMapping, parse_publish};
 
@@ -23,7 +23,8 @@ impl Planner<'_> {
         if self.options.no_start {
             return Ok(());
         }
-        let mut known: Vec<Fixed<'_>> = Vec::new();
+        // By number: a range has many ports.
+        let mut known: BTreeMap<u16, Vec<Fixed<'_>>> = BTreeMap::new();
         let passing = passing(self.project);
         for (name, service) in &self.project.services {
             if service.replicas() < 1 || passing.contains(name.as_str()) {
@@ -33,10 +34,12 @@ impl Planner<'_> {
                 if service.replicas() > 1 {
                     return Err(self.too_many(&fixed, service.replicas()));
                 }
-                if let Some(first) = known.iter().find(|other| conflict(other, &fixed)) {
+                let port = fixed.mapping.host_ports.map_or(0, |range| range.start);
+                let same = known.entry(port).or_default();
+                if let Some(first) = same.iter().find(|other| conflict(other, &fixed)) {
                     return Err(self.twice(first, &fixed));
                 }
-                known.push(fixed);
+                same.push(fixed);
             }
         }
         Ok(())
@@ -119,7 +122,6 @@ fn conflict(first: &Fixed<'_>, second: &Fixed<'_>) -> bool {
     let (one, other) = (&first.mapping, &second.mapping);
     let is_same = first.service == second.service && one.container == other.container;
     !is_same
-        && one.host_ports == other.host_ports
         && one.container.protocol == other.container.protocol
         && overlap(&one.host_ip, &other.host_ip)
 }
