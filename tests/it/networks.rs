@@ -68,6 +68,10 @@ hosts! {
         gone() { caisson rm -f web >/dev/null; until_true '! ip -o link | grep -q "master cs0-"'; }
         umount $CAISSON_ROOT; gone; mount --bind old $CAISSON_ROOT; serve --name web -p 8080:80; ask 127.0.0.1 8080 || exit 4
         gone; umount $CAISSON_ROOT; serve --name web -p 8080:80; ask 127.0.0.1 8080"#;
+    a_host_with_many_interfaces_has_networks_too: r#"
+        for i in $(seq 150); do echo "link add many$i type bridge"; echo "addr add 10.77.$i.1/24 dev many$i"; done > many; ip -b many
+        caisson network create n >/dev/null && caisson run --rm --network n busybox ip -4 addr show eth0 | grep -q 'inet ' || exit 2
+        caisson run --rm busybox ip -4 addr show eth0 | grep -q 'inet ' || exit 3"#;
     a_taken_port_is_named_and_leaves_nothing: r#"
         serve --name web -p 8080:80
         caisson run --name two -p 8080:80 busybox true 2> e; [ $? = 125 ] && grep -q '0.0.0.0:8080' e && grep -q 'already' e || exit 2
