@@ -201,7 +201,12 @@ registry! {
         R=$(token read); W=$(token write); [ ${#R} = 68 ] && [ ${#W} = 68 ] || exit 3
         push alice/app:1 --dest-creds alice:$R && exit 4
         push alice/app:1 --dest-creds alice:$W || exit 5
+        ed alice.jar $U/r/alice/app | grep -q '<td>just now by alice</td><td>never</td>' || exit 11
         copy --src-creds alice:$R docker://$H/alice/app:1 dir:got || exit 6
+        # Counts are written down at the end, too.
+        end TERM; serve || exit 98; ed alice.jar $U/r/alice/app > page; grep -q '<td>just now by alice</td><td>just now</td>' page && grep -q '>1 pull ·' page || { cat page; exit 12; }
+        # A page of a description that is too long is refused, and is not lost.
+        form alice /settings/alice/app -d description=mine -d visibility=public --data-urlencode readme="KEPT$(head -c 25000 /dev/zero | tr '\0' x)" >/dev/null; grep -q KEPTxxx page && grep -q 'value="mine"' page || exit 13
         is 401 -u bob:$R $U/v2/
         is 403 -u alice:$W -X DELETE $U/v2/alice/app/manifests/1
         is 202 -u alice:secret-of-alice -X DELETE $U/v2/alice/app/manifests/1
@@ -213,6 +218,10 @@ registry! {
         is 202 -H "Authorization: Bearer $A" -X POST $U/v2/alice/app/blobs/uploads/
         is 401 -H "Authorization: Bearer $A" -X POST $U/v2/alice/else/blobs/uploads/
         is 401 -H "Authorization: Bearer ${A%?}x" $U/v2/
+        # Whoever logs in with an access token keeps that one: none that would outlive it is made.
+        for way in "-u alice:$R" "-d grant_type=refresh_token -d refresh_token=$R -d access_type=offline" "-d grant_type=password -d username=alice -d password=$R -d access_type=offline"; do
+            curl -s $way "$U/token?service=x&offline_token=true&account=alice" | grep -q "\"refresh_token\":\"$R\"" || exit 9; done
+        [ $(ed alice.jar $U/account | grep -o 'name="id"' | wc -l) = 3 ] || exit 10
         for id in $(ed alice.jar $U/account | sed -n 's/.*name="id" value="\([^"]*\)".*/\1/p'); do form alice /account/token-end -d id=$id >/dev/null; done
         is 401 -u alice:$W $U/v2/; is 401 -d grant_type=refresh_token -d refresh_token=$K $U/token
         # Wrong passwords are refused after a while, right ones of others are not.

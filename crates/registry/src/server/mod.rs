@@ -43,7 +43,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::{RwLock, Semaphore};
 
 use api::error::ApiError;
-use database::repositories::Facts;
+use database::repositories::{Facts, Pulls};
 use database::{Database, DatabaseError};
 pub use options::{Options, OptionsError, Tls};
 use storage::bucket::Bucket;
@@ -169,7 +169,7 @@ pub(crate) struct Registry {
     /// Read by uploads from the file's name to its row, written by collection around removals.
     publishing: RwLock<()>,
     has_users: AtomicBool,
-    pulls: Mutex<HashMap<String, i64>>,
+    pulls: Mutex<HashMap<String, Pulls>>,
     /// The registry that this one is a cache of.
     mirror: Option<mirror::Mirror>,
     webhook_agent: ureq::Agent,
@@ -251,17 +251,24 @@ impl Registry {
         Ok(!self.settings.anonymous_writes || self.has_users().await?)
     }
 
-    /// Counts a pull, in memory; written down together with others.
-    fn count_pull(&self, name: &str) {
+    /// Counts a pull of a tag or digest, in memory; written down together with others.
+    fn count_pull(&self, name: &str, reference: &str) {
         self.metrics.pulls.add(1);
         let mut pulls = self
             .pulls
             .lock()
             .expect("invariant: nothing panics with this lock");
-        match pulls.get_mut(name) {
-            Some(count) => *count += 1,
-            None => {
-                pulls.insert(name.to_owned(), 1);
+        // A second one takes no memory.
+        if !pulls.contains_key(name) {
+            pulls.insert(name.to_owned(), Pulls::default());
+        }
+        if let Some(pulls) = pulls.get_mut(name) {
+            pulls.count += 1;
+            match pulls.last.get_mut(reference) {
+                Some(last) => *last = database::now(),
+                None => {
+                    pulls.last.insert(reference.to_owned(), database::now());
+                }
             }
         }
     }

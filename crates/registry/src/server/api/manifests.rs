@@ -85,7 +85,7 @@ async fn get(call: &Call<'_>, reference: &str) -> Result<Response<Body>, ApiErro
         }
     };
     if call.method == Method::GET {
-        registry.count_pull(call.name);
+        registry.count_pull(call.name, reference);
     }
     let is_known = is_known(call.headers, ready.etag.as_bytes());
     let mut response = if is_known {

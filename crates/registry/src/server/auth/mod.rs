@@ -82,6 +82,19 @@ pub(crate) struct Principal {
     pub(crate) limit: Role,
     /// Only what these grant, because the bearer token says so.
     pub(crate) grants: Option<Vec<Grant>>,
+    /// Who came with an access token in place of the password is given no other one, which would
+    /// outlive it.
+    pub(crate) access_token: Option<AccessToken>,
+}
+
+/// An access token, which is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AccessToken(pub(crate) String);
+
+impl std::fmt::Debug for AccessToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("AccessToken(…)")
+    }
 }
 
 impl Principal {
@@ -92,6 +105,7 @@ impl Principal {
             is_admin: false,
             limit: Role::Admin,
             grants: None,
+            access_token: None,
         }
     }
 
@@ -102,6 +116,7 @@ impl Principal {
             is_admin,
             limit: Role::Admin,
             grants: None,
+            access_token: None,
         }
     }
 
@@ -282,6 +297,7 @@ async fn by_token(
     };
     let mut who = Principal::user(user.name, user.is_admin);
     who.limit = Role::parse(&scope).unwrap_or(Role::Read);
+    who.access_token = Some(AccessToken(secret.to_owned()));
     Ok(Some(who))
 }
 

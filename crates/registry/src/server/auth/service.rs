@@ -139,13 +139,18 @@ async fn answer(
         "scope": wanted.scopes.join(" "),
     });
     if wanted.wants_refresh && !who.user.is_empty() {
-        document["refresh_token"] = refresh_token(registry, who).await?.into();
+        document["refresh_token"] = match &who.access_token {
+            Some(own) => own.0.clone(),
+            None => refresh_token(registry, who).await?,
+        }
+        .into();
     }
     Ok(document)
 }
 
 /// What `docker login` keeps instead of the password: an access token like any other, which its
-/// owner sees on the page of tokens and can end there.
+/// owner sees on the page of tokens and can end there. Whoever logs in with an access token keeps that
+/// one: its end is the end.
 async fn refresh_token(registry: &Registry, who: &Principal) -> Result<String, ApiError> {
     let secret = token::new_secret();
     let new = NewToken {

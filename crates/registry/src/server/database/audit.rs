@@ -1,6 +1,8 @@
 //! Rows about who did what, and when.
 
-use super::{Database, DatabaseError, Doing, now};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Database, DatabaseError, Doing};
 
 /// Something that was done.
 #[derive(Clone, Debug)]
@@ -29,11 +31,18 @@ pub(crate) async fn note<'e, E>(executor: E, deed: Deed<'_>) -> Result<(), Datab
 where
     E: sqlx::Executor<'e, Database = sqlx::Any>,
 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.unwrap_or_default();
     sqlx::query(
         "INSERT INTO audit (id, at, actor, action, name, detail) VALUES ($1, $2, $3, $4, $5, $6)",
     )
-    .bind(crate::server::random_hex::<8>())
-    .bind(now())
+    // Sorted as they were done, also within a second.
+    .bind(format!(
+        "{:020}-{}",
+        since.as_nanos(),
+        crate::server::random_hex::<4>()
+    ))
+    .bind(since.as_secs() as i64)
     .bind(deed.actor.to_owned())
     .bind(deed.action.to_owned())
     .bind(deed.name.to_owned())
@@ -61,7 +70,7 @@ impl Database {
         let rows: Vec<(i64, String, String, String, String)> = sqlx::query_as(
             "SELECT at, actor, action, name, detail FROM audit WHERE actor LIKE $1 ESCAPE '\\' \
              OR name LIKE $1 ESCAPE '\\' OR action LIKE $1 ESCAPE '\\' \
-             ORDER BY at DESC, id LIMIT $2 OFFSET $3",
+             ORDER BY at DESC, id DESC LIMIT $2 OFFSET $3",
         )
         .bind(pattern)
         .bind(limit)

@@ -55,6 +55,7 @@ pub(crate) struct TagRow {
     pub(crate) content_size: i64,
     pub(crate) pushed_at: i64,
     pub(crate) pushed_by: String,
+    pub(crate) pulled_at: Option<i64>,
 }
 
 impl Database {
@@ -214,9 +215,10 @@ impl Database {
         limit: i64,
         offset: i64,
     ) -> Result<Vec<TagRow>, DatabaseError> {
-        let rows: Vec<(String, String, String, i64, i64, String)> = sqlx::query_as(
-            "SELECT t.name, t.digest, m.media_type, m.content_size, t.pushed_at, t.pushed_by \
-             FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest \
+        type Columns = (String, String, String, i64, i64, String, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(
+            "SELECT t.name, t.digest, m.media_type, m.content_size, t.pushed_at, t.pushed_by, \
+             t.pulled_at FROM tags t JOIN manifests m ON m.repository = t.repository AND m.digest = t.digest \
              WHERE t.repository = $1 ORDER BY t.pushed_at DESC, t.name LIMIT $2 OFFSET $3",
         )
         .bind(repository)
@@ -225,13 +227,17 @@ impl Database {
         .fetch_all(self.readers())
         .await
         .doing("list tags")?;
-        let tag = |(name, digest, media_type, content_size, pushed_at, pushed_by)| TagRow {
-            name,
-            digest,
-            media_type,
-            content_size,
-            pushed_at,
-            pushed_by,
+        let tag = |row: Columns| {
+            let (name, digest, media_type, content_size, pushed_at, pushed_by, pulled_at) = row;
+            TagRow {
+                name,
+                digest,
+                media_type,
+                content_size,
+                pushed_at,
+                pushed_by,
+                pulled_at,
+            }
         };
         Ok(rows.into_iter().map(tag).collect())
     }

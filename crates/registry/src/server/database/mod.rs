@@ -23,8 +23,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sqlx::Executor as _;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{ConnectOptions as _, Executor as _};
 
 /// The pool of connections.
 pub(crate) type Pool = sqlx::AnyPool;
@@ -131,7 +131,15 @@ impl Database {
                     Box::pin(async move { connection.execute(prelude).await.map(drop) })
                 })
         };
-        let writer = pool(1).connect_with(options.clone()).await.doing(opening)?;
+        let writer = match pool(1).connect_with(options.clone()).await {
+            // The pool waits for a server that is just starting, and does not say why in vain.
+            Err(sqlx::Error::PoolTimedOut) => match options.connect().await {
+                Err(error) => Err(error),
+                Ok(_) => Err(sqlx::Error::PoolTimedOut),
+            },
+            result => result,
+        };
+        let writer = writer.doing(opening)?;
         schema::prepare(&writer, kind).await?;
         let readers = pool(readers).connect_with(options).await.doing(opening)?;
         Ok(Self {

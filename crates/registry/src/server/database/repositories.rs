@@ -17,6 +17,14 @@ pub(crate) struct RepositoryRow {
     pub(crate) stars: i64,
 }
 
+/// Pulls of a repository that are not written down yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pulls {
+    pub(crate) count: i64,
+    /// When each was last pulled, by tag or digest.
+    pub(crate) last: HashMap<String, i64>,
+}
+
 /// What decides who may do what in a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -370,20 +378,33 @@ impl Database {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// Adds to the counts of pulls, which are gathered in memory meanwhile.
+    /// Adds to the counts of pulls, which are gathered in memory meanwhile. Clients ask for a tag's
+    /// digest first and pull that: it counts for each tag that leads to it.
     pub(crate) async fn add_pulls(
         &self,
-        pulls: &HashMap<String, i64>,
+        pulls: &HashMap<String, Pulls>,
     ) -> Result<(), DatabaseError> {
         let doing = "count pulls";
         let mut transaction = self.begin().await?;
-        for (name, count) in pulls {
+        for (name, pulls) in pulls {
             sqlx::query("UPDATE repositories SET pulls = pulls + $2 WHERE name = $1")
                 .bind(name)
-                .bind(count)
+                .bind(pulls.count)
                 .execute(&mut *transaction)
                 .await
                 .doing(doing)?;
+            for (reference, at) in &pulls.last {
+                sqlx::query(
+                    "UPDATE tags SET pulled_at = $3 WHERE repository = $1 \
+                     AND (name = $2 OR digest = $2) AND (pulled_at IS NULL OR pulled_at < $3)",
+                )
+                .bind(name)
+                .bind(reference)
+                .bind(at)
+                .execute(&mut *transaction)
+                .await
+                .doing(doing)?;
+            }
         }
         transaction.commit().await.doing(doing)
     }

@@ -7,9 +7,9 @@ use sqlx::Executor as _;
 use super::{DatabaseError, Doing, Kind, Pool};
 
 /// Of these tables. A database of a newer one is refused, an older one is brought forward here.
-const VERSION: i64 = 2;
+const VERSION: usize = MIGRATIONS.len() + 1;
 
-/// Times are seconds since 1970. `repository` and `user_name` are names, which never change.
+/// Of version 1. Times are seconds since 1970. `repository` and `user_name` are names, which never change.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS users (
@@ -73,12 +73,17 @@ CREATE TABLE IF NOT EXISTS uploads (
     updated_at BIGINT NOT NULL, holder TEXT NOT NULL, held_until BIGINT NOT NULL);
 ";
 
-/// From version 1: blobs may lie elsewhere than their digest says, and repositories may be copies of
-/// another registry's.
-const SECOND: [&str; 3] = [
-    "ALTER TABLE blobs ADD COLUMN location TEXT NOT NULL DEFAULT ''",
-    "CREATE INDEX blobs_location ON blobs (location)",
-    "ALTER TABLE repositories ADD COLUMN is_copy BIGINT NOT NULL DEFAULT 0",
+/// What each version adds to the one before.
+const MIGRATIONS: [&[&str]; 2] = [
+    // Blobs may lie elsewhere than their digest says, and repositories may be copies of another
+    // registry's.
+    &[
+        "ALTER TABLE blobs ADD COLUMN location TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX blobs_location ON blobs (location)",
+        "ALTER TABLE repositories ADD COLUMN is_copy BIGINT NOT NULL DEFAULT 0",
+    ],
+    // When a tag was last pulled.
+    &["ALTER TABLE tags ADD COLUMN pulled_at BIGINT"],
 ];
 
 /// The same in PostgreSQL's words. Names sort as bytes do, as clients page through them.
@@ -116,16 +121,20 @@ async fn bring_forward(pool: &Pool, kind: Kind) -> Result<(), DatabaseError> {
     if found == VERSION.to_string() {
         return Ok(());
     }
-    if found != "1" {
+    let known = found
+        .parse()
+        .ok()
+        .filter(|found| (1..VERSION).contains(found));
+    let Some(known) = known else {
         return Err(sqlx::Error::Configuration(
             format!("it is of version {found}, and this program knows {VERSION}").into(),
         ))
         .doing("use the registry's database");
-    }
+    };
     // One transaction, so that it is of one version or the other whenever we are killed.
     let mut transaction = pool.begin().await.doing(making)?;
-    for sql in SECOND {
-        transaction.execute(sql).await.doing(making)?;
+    for sql in MIGRATIONS.iter().skip(known - 1).copied().flatten() {
+        transaction.execute(*sql).await.doing(making)?;
     }
     sqlx::query("UPDATE settings SET value = $1 WHERE name = 'version'")
         .bind(VERSION.to_string())
@@ -150,4 +159,89 @@ pub(super) async fn setting(pool: &Pool, name: &str, first: &str) -> Result<Stri
         .await
         .doing(reading)?;
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::server::database::Database;
+    use crate::server::database::audit::Deed;
+    use crate::server::database::repositories::Pulls;
+
+    #[tokio::test]
+    async fn an_older_database_is_brought_forward_and_a_newer_one_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("registry.db");
+        let version = |database: &Database| {
+            let database = database.clone();
+            async move { database.setting("version", "").await.unwrap() }
+        };
+        let database = Database::open(&path).await.unwrap();
+        assert_eq!(version(&database).await, VERSION.to_string());
+        // Back to the first version, with a tag in it.
+        for sql in [
+            "ALTER TABLE tags DROP COLUMN pulled_at",
+            "DROP INDEX blobs_location",
+            "ALTER TABLE blobs DROP COLUMN location",
+            "ALTER TABLE repositories DROP COLUMN is_copy",
+            "INSERT INTO repositories VALUES ('a/b', 'a', '', '', 0, 1, 1, 7)",
+            "INSERT INTO manifests VALUES ('a/b', 'sha256:1', 't', '', NULL, 3, '', 1)",
+            "INSERT INTO tags VALUES ('a/b', 'one', 'sha256:1', 1, 'a')",
+            "INSERT INTO tags VALUES ('a/b', 'two', 'sha256:1', 1, 'a')",
+            "UPDATE settings SET value = '1' WHERE name = 'version'",
+        ] {
+            database.writer().execute(sql).await.unwrap();
+        }
+        let database = Database::open(&path).await.unwrap();
+        assert_eq!(version(&database).await, VERSION.to_string());
+        let pulled = || async {
+            let tags = database.tags("a/b", 9, 0).await.unwrap();
+            tags.iter().map(|tag| tag.pulled_at).collect::<Vec<_>>()
+        };
+        assert_eq!(pulled().await, [None, None]);
+        for (reference, at, expected) in [
+            ("two", 5, [None, Some(5)]),
+            ("sha256:1", 6, [Some(6), Some(6)]),
+            ("one", 4, [Some(6), Some(6)]),
+        ] {
+            let last = HashMap::from([(reference.to_owned(), at)]);
+            let pulls = HashMap::from([("a/b".to_owned(), Pulls { count: 1, last })]);
+            database.add_pulls(&pulls).await.unwrap();
+            assert_eq!(pulled().await, expected);
+        }
+        let row = database.repository("a/b").await.unwrap().unwrap();
+        assert_eq!(row.pulls, 10);
+        database
+            .writer()
+            .execute("UPDATE settings SET value = '99' WHERE name = 'version'")
+            .await
+            .unwrap();
+        let error = Database::open(&path).await.err().unwrap();
+        let text = std::error::Error::source(&error).unwrap().to_string();
+        assert!(text.contains("it is of version 99"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn deeds_of_one_second_stay_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(&directory.path().join("registry.db")).await;
+        let database = database.unwrap();
+        for number in 0..20 {
+            let deed = Deed {
+                actor: "a",
+                action: "repo.create",
+                name: "a/b",
+                detail: &number.to_string(),
+            };
+            database.audit(deed).await.unwrap();
+        }
+        let deeds = database.deeds("", 20, 0).await.unwrap();
+        let told: Vec<usize> = deeds
+            .iter()
+            .map(|row| row.detail.parse().unwrap())
+            .collect();
+        assert_eq!(told, (0..20).rev().collect::<Vec<_>>());
+    }
 }

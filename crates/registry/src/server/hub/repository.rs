@@ -39,6 +39,7 @@ struct TagLine {
     size: String,
     pushed_at: i64,
     pushed_by: String,
+    pulled_at: Option<i64>,
 }
 
 #[derive(Template)]
@@ -182,6 +183,7 @@ pub(super) async fn show(desk: Desk, Path(name): Path<String>) -> Answer {
             digest: tag.digest,
             pushed_at: tag.pushed_at,
             pushed_by: tag.pushed_by,
+            pulled_at: tag.pulled_at,
         });
     }
     let link = |number: i64| format!("/r/{name}?page={number}#tags");
@@ -217,11 +219,21 @@ async fn render_with_secret(
     secret: String,
 ) -> Answer {
     let (row, _) = find(desk, name, Role::Admin).await?;
+    render_row(desk, row, (problem, done), secret).await
+}
+
+/// The row may have texts that are not kept: what somebody wrote is not lost by being refused.
+async fn render_row(
+    desk: &Desk,
+    row: RepositoryRow,
+    (problem, done): (&'static str, &'static str),
+    secret: String,
+) -> Answer {
     let database = &desk.registry.database;
     let settings = Settings {
         page: desk.page(),
-        members: database.members(name).await?,
-        webhooks: database.webhooks(name).await?,
+        members: database.members(&row.name).await?,
+        webhooks: database.webhooks(&row.name).await?,
         secret,
         row,
         problem,
@@ -238,12 +250,12 @@ pub(super) async fn change(desk: Desk, Path(name): Path<String>) -> Answer {
     let (mut row, _) = find(&desk, &name, Role::Admin).await?;
     let words = desk.visitor.words;
     let (description, readme) = (desk.fields.get("description"), desk.fields.raw("readme"));
-    if !names::is_description(description) || readme.len() > README_BYTES_MAX {
-        return render_settings(&desk, &name, (words.bad_description, "")).await;
-    }
     row.description = description.to_owned();
     row.readme = readme.replace("\r\n", "\n");
     row.is_private = desk.fields.get("visibility") == "private";
+    if !names::is_description(description) || row.readme.len() > README_BYTES_MAX {
+        return render_row(&desk, row, (words.bad_description, ""), String::new()).await;
+    }
     {
         let _change = desk.registry.cache.change();
         desk.registry.database.describe_repository(&row).await?;

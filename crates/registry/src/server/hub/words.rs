@@ -74,6 +74,7 @@ words! {
     size: "Size", "Taille";
     platform: "Platform", "Plateforme";
     pushed: "Pushed", "Poussé";
+    pulled: "Last pulled", "Récupéré";
     by: "by", "par";
     layers: "Layers", "Couches";
     instruction: "Instruction", "Instruction";
@@ -117,6 +118,7 @@ words! {
     expires: "Expires", "Expire";
     never: "never", "jamais";
     days: "days", "jours";
+    hours: "hours", "heures";
     last_used: "Last used", "Dernier usage";
     new_token: "Your new token. It is shown only once.", "Votre nouveau jeton. Il n’est montré qu’une fois.";
     storage_use: "Storage", "Stockage";
@@ -175,9 +177,23 @@ impl Words {
             3600..86_400 => (elapsed / 3600, self.hours_ago),
             _ => (elapsed / 86_400, self.days_ago),
         };
+        let text = self.counted(&count, unit);
         match self.lang {
-            "fr" => format!("il y a {count} {unit}"),
-            _ => format!("{count} {unit}"),
+            "fr" => format!("il y a {text}"),
+            _ => text,
+        }
+    }
+
+    /// A number of things, whose name is given in the plural: its first word ends with an s, if it has
+    /// one.
+    pub(crate) fn counted(&self, count: &i64, things: &str) -> String {
+        // In French, nought is singular too.
+        let is_singular = *count == 1 || (*count == 0 && self.lang == "fr");
+        let end = things.find(' ').unwrap_or(things.len());
+        let (first, rest) = things.split_at(end);
+        match first.strip_suffix('s').filter(|_| is_singular) {
+            Some(one) => format!("{count} {one}{rest}"),
+            None => format!("{count} {things}"),
         }
     }
 
@@ -186,8 +202,12 @@ impl Words {
         let Some(then) = then else {
             return self.never.to_owned();
         };
-        let days = (then - crate::server::database::now()).max(0) / 86_400;
-        format!("{} {days} {}", self.in_days, self.days)
+        let left = (then - crate::server::database::now()).max(0);
+        let text = match left {
+            0..86_400 => self.counted(&(left / 3600 + 1), self.hours),
+            _ => self.counted(&((left + 43_200) / 86_400), self.days),
+        };
+        format!("{} {text}", self.in_days)
     }
 
     /// A role.
@@ -250,6 +270,31 @@ mod tests {
             ("en, fr", "en"),
         ] {
             assert_eq!(choose(header).lang, lang, "{header}");
+        }
+    }
+
+    #[test]
+    fn one_thing_is_in_the_singular() {
+        for (words, count, things, text) in [
+            (&ENGLISH, 1, ENGLISH.pulls, "1 pull"),
+            (&ENGLISH, 0, ENGLISH.pulls, "0 pulls"),
+            (&ENGLISH, 1, ENGLISH.minutes_ago, "1 minute ago"),
+            (&ENGLISH, 1, ENGLISH.found, "1 found"),
+            (&FRENCH, 0, FRENCH.pulls, "0 récupération"),
+            (&FRENCH, 2, FRENCH.stars, "2 étoiles"),
+        ] {
+            assert_eq!(words.counted(&count, things), text);
+        }
+        let now = crate::server::database::now();
+        for (left, text) in [
+            (30 * 86_400, "in 30 days"),
+            (86_400, "in 1 day"),
+            (3600 * 5, "in 6 hours"),
+            (10, "in 1 hour"),
+        ] {
+            // A second may go by meanwhile.
+            let shown = ENGLISH.expiry(&Some(now + left + 1));
+            assert_eq!(shown, text);
         }
     }
 
