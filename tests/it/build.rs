@@ -86,6 +86,8 @@ COPY --chown=www a.txt /owned/
 COPY --chown=33:44 --chmod=640 a.txt /owned/b
 COPY --chmod=u=rwX,go=rX dir /modes
 COPY --parents dir/deep/d.txt ./dir/./c.md /parents/
+COPY --parents **/*.txt ./dir/./**/c.md /any/
+COPY --parents --exclude=dir/deep/** **/*.txt **/missing /fewer/
 COPY --exclude=*.md --exclude=deep dir /some
 COPY ["a.txt", "b.txt", "/json/"]
 COPY . /all
@@ -100,10 +102,11 @@ EOF
         build -t app ctx || { cat log; exit 2; }
         caisson run --rm $N app sh -exc '[ "$(ls /txt)" = "a.txt
 b.txt" ]; [ $(cat /one) = a ]; [ $(cat /dir/deep/d.txt) = d ]; [ $(cat /target/in/c.md) = c ]; [ $(stat -c %u:%g /owned/a.txt) = 33:33 ]; [ $(stat -c %u:%g:%a /owned/b) = 33:44:640 ]
-            [ $(stat -c %a /modes/deep) = 755 ]; [ $(stat -c %a /modes/c.md) = 644 ]; [ $(cat /parents/dir/deep/d.txt) = d ]; [ $(cat /parents/c.md) = c ]; [ -z "$(ls /some)" ]; [ $(ls /json | wc -l) = 2 ]
+            [ $(stat -c %a /modes/deep) = 755 ]; [ $(stat -c %a /modes/c.md) = 644 ]; [ $(cat /parents/dir/deep/d.txt) = d ]; [ $(cat /parents/c.md) = c ]; [ -z "$(ls /some)" ]; [ "$(cd /any; find . -type f | sort | xargs)" = "./a.txt ./b.txt ./c.md ./dir/deep/d.txt" ]; [ "$(cd /fewer; find . -type f | sort | xargs)" = "./a.txt ./b.txt" ]; [ $(ls /json | wc -l) = 2 ]
             [ ! -e /all/x.log ]; [ ! -e /all/out/link ]; [ -e /all/out/kept ]; [ $(cat /unpacked/dir/c.md) = c ]; [ $(cat /unpacked/plain.tgz) = plain ]; [ -e /packed/t.tgz ]; [ "$(cat /here)" = "line " ] || [ "$(cat /here)" = "line /root" ]; [ $(cat /linked/c.md) = c ]' 2> err || { cat err; exit 3; }
         for bad in 'COPY missing /' 'COPY x.log /' 'COPY --from=nowhere a /'; do printf "FROM busybox\n$bad\n" > bad; build -f bad ctx && exit 4; grep -q '^ERROR: failed to solve: ' log || { cat log; exit 5; }; done
         printf 'FROM busybox\nCOPY x.log /\n' > bad; build -f bad ctx; grep -q '"/x.log": not found: it is there, but .dockerignore excludes it' log || { cat log; exit 6; }
+        ln -s /etc/shadow ctx/away; mkfifo ctx/pipe; for bad in 'away /:it is a link to "/etc/shadow", which is not found here' 'pipe /:it is a pipe, a socket or a device'; do printf "FROM busybox\nCOPY ${bad%%:*}\n" > bad; build -f bad ctx; grep -qF "not found: ${bad#*:}" log || { cat log; exit 7; }; done
         printf 'FROM busybox\nCOPY ../../../etc/passwd /\n' > bad; build -f bad ctx; grep -q '"/etc/passwd": not found' log"#;
     mounts_of_run_are_there_and_leave_nothing: r#"
         echo s3cret > secret; mkdir ctx/src; echo source > ctx/src/file
@@ -140,6 +143,10 @@ EOF
         # What was finished stays.
         sed -i 's/exit 7/exit 0/' ctx/Dockerfile; build -t app ctx && [ $(missed) = 1 ] || { cat log; exit 5; }
         printf 'FROM busybox\nRUM x\n' > ctx/Dockerfile; build ctx; grep -q 'Dockerfile:2:1: .*RUM' log || { cat log; exit 6; }
+        # What a rule finds is told with its place and what to write instead, building or not.
+        printf 'FROM busybox as b\n' > ctx/lint; caisson build --check -f ctx/lint ctx > out; [ $? = 1 ] || exit 9
+        printf "Check complete, 1 warning has been found!\n\nWARNING: FromAsCasing - https://docs.docker.com/go/dockerfile/rule/from-as-casing/\n'as' and 'FROM' keywords' casing do not match\nfix: write AS\nlint:1\n--------------------\n   1 | >>> FROM busybox as b\n--------------------\n" | diff - out || exit 10
+        build -f ctx/lint ctx && grep -qF "casing do not match (lint:1); write AS" log || { cat log; exit 11; }
         [ -z "$(ls root/tmp)" ] || { ls -R root/tmp | head; exit 7; }"#;
     stages_are_built_when_needed_and_at_once: r#"
         cat > ctx/Dockerfile <<'EOF'
@@ -426,6 +433,10 @@ COPY f /
         build -t g $G#other:dir && [ $(caisson run --rm $N g cat /f) = two ] || { cat log; exit 9; }
         for keep in 0 1; do printf 'FROM busybox\nCOPY . /c\n' | build -t g -f - --build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR=$keep $G#main || { cat log; exit 23; }
             [ "$(caisson run --rm $N g sh -c 'test -e /c/.git/HEAD && echo 1 || echo 0')" = $keep ] || exit 24; done
+        # The same as plain files of a web server, which know no part of a history.
+        git clone -q --bare repo web/plain.git; git -C web/plain.git update-server-info
+        for ref in main:dir '' $(git -C repo rev-parse main):dir; do printf 'FROM busybox\nCOPY . /c\n' | build -t g -f - $U/plain.git#$ref && caisson run --rm $N g sh -c 'cat /c/f /c/dir/f 2> /dev/null | grep -q one' || { echo $ref; cat log; exit 25; }; done
+        for remote in $G $U/plain.git; do build $remote#gone && exit 26; grep -q "repository $remote does not contain ref gone" log || { cat log; exit 27; }; done
         build -t g $G#main:out && exit 10; grep -q 'has no directory out' log || { cat log; exit 11; }
         commit=$(git -C repo rev-parse other)
         printf "FROM busybox

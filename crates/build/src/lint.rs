@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use types::go_syntax::parse_bool;
 
-use crate::dockerfile::place::{Lines, Origin, Position};
+use crate::dockerfile::place::{Excerpt, Lines, Origin, Position, excerpt};
 use crate::dockerfile::split_directive;
 
 /// A rule.
@@ -221,6 +221,13 @@ pub struct Warning {
     pub lines: Lines,
     /// The place within them.
     pub position: Position,
+}
+
+impl Warning {
+    /// The lines around the place.
+    pub fn excerpt(&self, file: &str, source: &[u8]) -> Excerpt {
+        excerpt(file, source, self.lines, self.position)
+    }
 }
 
 /// Which rules are looked at: `# check=skip=Rule1,Rule2;error=true`.

@@ -165,7 +165,8 @@ impl Lowering<'_> {
             }
             Some(NamedContext::Image(reference)) => {
                 let found = self.resolver.image(reference, platform);
-                return found.map(Some).map_err(fault);
+                let found = found.map_err(|why| fault(format!("{reference}: {why}")));
+                return found.map(Some);
             }
             Some(NamedContext::OciLayout(path, reference)) => {
                 let found = self.resolver.oci_layout(path, reference, platform);

@@ -270,6 +270,11 @@ impl<'a> Lowering<'a> {
     fn find_sources(&mut self, at: usize, number: usize) -> Result<(), DockerfileError> {
         let planned = self.states[at].instructions[number].clone();
         let origin = &planned.instruction.origin;
+        // A trigger stands in no line of this file.
+        let place: &'a Origin = match &planned.instruction {
+            Cow::Borrowed(instruction) => &instruction.origin,
+            Cow::Owned(_) => self.states[at].origin,
+        };
         let mut sources = Vec::new();
         match &planned.instruction.command {
             Command::Copy(copy) if !copy.from.is_empty() => {
@@ -279,12 +284,12 @@ impl<'a> Lowering<'a> {
                 if !is_plain {
                     return Err(DockerfileError::at(Problem::CopyFromVariable, origin, from));
                 }
-                sources.push(Some(self.find_source(at, from, origin)?));
+                sources.push(Some(self.find_source(from, origin, place)?));
             }
             Command::Run(run) => {
                 for mount in &run.mounts {
                     let from = mount.from.as_ref();
-                    sources.push(from.map(|from| self.find_source_by_name(at, from)));
+                    sources.push(from.map(|from| self.find_source_by_name(from, place)));
                 }
             }
             _ => {}
@@ -300,12 +305,12 @@ impl<'a> Lowering<'a> {
     /// A stage by number or name, or an image.
     fn find_source(
         &mut self,
-        at: usize,
         from: &str,
         origin: &Origin,
+        place: &'a Origin,
     ) -> Result<usize, DockerfileError> {
         let Ok(number) = types::go_syntax::parse_atoi(from) else {
-            return Ok(self.find_source_by_name(at, from));
+            return Ok(self.find_source_by_name(from, place));
         };
         let stages = self.request.dockerfile.stages.len();
         usize::try_from(number)
@@ -314,7 +319,7 @@ impl<'a> Lowering<'a> {
             .ok_or_else(|| DockerfileError::at(Problem::StageNumber(number), origin, from))
     }
 
-    fn find_source_by_name(&mut self, at: usize, from: &str) -> usize {
+    fn find_source_by_name(&mut self, from: &str, place: &'a Origin) -> usize {
         let name = match self.context_of(from) {
             Some(NamedContext::Target(stage)) => stage.clone(),
             _ => from.to_owned(),
@@ -328,7 +333,7 @@ impl<'a> Lowering<'a> {
             .iter()
             .position(|state| !state.is_stage && state.base_name == name);
         known.unwrap_or_else(|| {
-            self.states.push(State::new(self.states[at].origin, name));
+            self.states.push(State::new(place, name));
             self.states.len() - 1
         })
     }

@@ -728,7 +728,7 @@ ADD --keep-git-dir=true https://h/r.git?tag=v1&subdir=d#ignored /git
 
 #[test]
 fn what_cannot_be_lowered_is_refused_at_its_place() {
-    let cases: [(&[u8], &str); 17] = [
+    let cases: [(&[u8], &str); 18] = [
         (
             b"FROM a\nCOPY --from=b$X /a /b\n",
             "2:13: variable expansion is not supported for --from",
@@ -746,6 +746,10 @@ fn what_cannot_be_lowered_is_refused_at_its_place() {
             "2:13: invalid stage index 7",
         ),
         (b"FROM missing\n", "1:6: missing: no such image"),
+        (
+            b"FROM a\nRUN x\nCOPY --from=missing /a /b\n",
+            "3:13: missing: no such image",
+        ),
         (
             b"FROM alpien:1 AS missing\nFROM missing:2\n",
             "2:6: missing:2: no such image",

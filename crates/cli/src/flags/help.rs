@@ -86,6 +86,15 @@ pub(crate) fn group_page(group: &str, program: Program) -> String {
         .filter(|command| !command.hidden && command.path.len() == 2 && command.path[0] == group)
         .map(|command| (command.path[1], command.about))
         .collect();
+    // Commands of other groups that are called so here as well: `buildx build`.
+    let foreign = commands().filter(|command| !command.hidden && command.path[0] != group);
+    rows.extend(foreign.flat_map(|command| {
+        let here = command.aliases.iter().filter_map(|alias| {
+            let (first, second) = alias.split_once(' ')?;
+            (first == group && second.len() > 1).then_some(second)
+        });
+        here.map(|name| (name, command.about))
+    }));
     rows.sort_unstable();
     push_rows(&mut page, &rows);
     let _ = write!(

@@ -650,15 +650,18 @@ fn what_is_missing_is_refused_by_name() {
     for (words, text) in [
         (
             &["bake"][..],
-            "caisson: 'bake' is not built yet: it comes with building images",
+            "caisson: 'bake' is not supported: describe the images in a Compose file and use compose \
+             build",
         ),
         (
             &["buildx", "bake", "x"],
-            "caisson: 'buildx bake' is not built yet: it comes with building images",
+            "caisson: 'buildx bake' is not supported: describe the images in a Compose file and use compose \
+             build",
         ),
         (
             &["help", "bake"],
-            "caisson: 'bake' is not built yet: it comes with building images",
+            "caisson: 'bake' is not supported: describe the images in a Compose file and use compose \
+             build",
         ),
         (
             &["swarm", "init"],

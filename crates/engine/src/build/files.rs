@@ -5,6 +5,7 @@
 //! one digest: of names, kinds, permissions, content and attributes, and of owners where they are
 //! kept. Times are no part of it.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,6 +20,7 @@ use sys::rootfs::Dir;
 use sys::{Context, SysError};
 use types::digest::Digest;
 
+use super::depth;
 use super::memo::Memo;
 use super::walk::{Found, Walk};
 use crate::error::EngineError;
@@ -106,10 +108,13 @@ impl Seen {
 /// What is left out of a selection.
 pub(crate) struct Exclude<'a> {
     pub(crate) matcher: Option<&'a Matcher>,
+    /// With `--parents`: files are named from this byte of their path on, and not by what matched.
+    pub(crate) pivot: Option<usize>,
 }
 
 impl Files {
-    /// What a pattern selects, in the order of paths.
+    /// What a pattern selects, in the order of paths. With `--parents`, `**` is any number of
+    /// directories (BuildKit's include patterns); without, it is a `*` like any other.
     ///
     /// # Errors
     /// A malformed pattern, or a file that cannot be read. Nothing found is an empty list.
@@ -117,6 +122,7 @@ impl Files {
         &self,
         pattern: &str,
         excludes: &[String],
+        keeps_parents: bool,
     ) -> Result<Vec<Match>, EngineError> {
         let excluded = match excludes {
             [] => None,
@@ -127,14 +133,22 @@ impl Files {
         };
         let exclude = Exclude {
             matcher: excluded.as_ref(),
+            pivot: keeps_parents.then(|| pivot(pattern).as_os_str().len()),
         };
         let mut matches = Vec::new();
         let mut count = 0;
-        for path in self.expand(pattern)? {
+        let names = match keeps_parents {
+            true => depth::deep(clean(pattern)),
+            false => clean(pattern),
+        };
+        for path in self.expand(pattern, &names, keeps_parents)? {
             let Some(node) = self.node_at(&path, &exclude, &mut count)? else {
                 continue;
             };
             matches.push(Match { path, node });
+        }
+        if keeps_parents {
+            depth::drop_nested(&mut matches);
         }
         Ok(matches)
     }
@@ -144,18 +158,30 @@ impl Files {
     /// # Errors
     /// A file that cannot be read.
     pub(crate) fn at(&self, path: &Path) -> Result<Vec<Match>, EngineError> {
-        let exclude = Exclude { matcher: None };
+        let exclude = Exclude {
+            matcher: None,
+            pivot: None,
+        };
         let node = self.node_at(path, &exclude, &mut 0)?;
         let path = path.to_path_buf();
         Ok(node.map(|node| Match { path, node }).into_iter().collect())
     }
 
-    /// The paths that a pattern means, sorted; a path without wildcards is itself.
-    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, EngineError> {
+    /// The paths that the names of a pattern mean, sorted; a path without wildcards is itself.
+    fn expand(
+        &self,
+        pattern: &str,
+        names: &[String],
+        keeps_parents: bool,
+    ) -> Result<Vec<PathBuf>, EngineError> {
         let mut paths = vec![PathBuf::new()];
-        for name in clean(pattern) {
+        for name in names {
+            if keeps_parents && name == depth::ANY_DEPTH {
+                paths = self.directories_from(paths)?;
+                continue;
+            }
             if !wildcard::is_pattern(name.as_bytes()) {
-                paths.iter_mut().for_each(|path| path.push(&name));
+                paths.iter_mut().for_each(|path| path.push(name));
                 continue;
             }
             let mut found = Vec::new();
@@ -178,6 +204,51 @@ impl Files {
         Ok(paths)
     }
 
+    /// These directories and all beneath them, sorted. Links are not followed, and what is ignored
+    /// is not looked into.
+    fn directories_from(&self, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, EngineError> {
+        let mut found = BTreeSet::new();
+        let mut to_read = paths;
+        while let Some(path) = to_read.pop() {
+            if found.contains(&path) || self.hides(&path) {
+                continue;
+            }
+            let Ok(items) = self.root.read_dir(&path) else {
+                continue;
+            };
+            for item in items {
+                let below = path.join(&item.name);
+                let is_directory = match item.kind {
+                    FileType::Unknown => {
+                        let stat = self.root.symlink_metadata(&below);
+                        stat.is_ok_and(|stat| is_directory(&stat))
+                    }
+                    kind => kind == FileType::Directory,
+                };
+                if is_directory {
+                    to_read.push(below);
+                }
+            }
+            found.insert(path);
+            if found.len() > super::walk::NODES_MAX {
+                return Err(EngineError::invalid(format!(
+                    "cannot look for ** in more than {} directories",
+                    super::walk::NODES_MAX
+                )));
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Whether a directory is ignored with all beneath it.
+    fn hides(&self, path: &Path) -> bool {
+        beneath(self.ignore.as_ref(), path).1
+            && self
+                .ignore
+                .as_ref()
+                .is_some_and(|ignore| !ignore.may_bring_back(path.as_os_str().as_bytes()))
+    }
+
     /// The object at a path, whose own link is followed; `None` where there is none, or it is
     /// ignored.
     fn node_at(
@@ -189,7 +260,7 @@ impl Files {
         let Some(real) = self.follow(path)? else {
             return Ok(None);
         };
-        let (inherited, is_ignored) = self.ignored_above(&real);
+        let (inherited, is_ignored) = beneath(self.ignore.as_ref(), &real);
         if real.as_os_str().is_empty() {
             let directory = self.root.open_dir(Path::new("")).map_err(SysError::from)?;
             let stat = rustix::fs::fstat(&directory).on("read", "the context")?;
@@ -221,16 +292,18 @@ impl Files {
                 return Ok(None);
             }
         }
-        let parent_inherited = match real.parent() {
-            Some(above) => self.ignored_above(above).0,
-            None => Inherited::default(),
-        };
+        let above = real.parent().unwrap_or(Path::new(""));
+        let parent_inherited = beneath(self.ignore.as_ref(), above).0;
+        let named = exclude.pivot.map_or(b"".as_slice(), |from| {
+            above.as_os_str().as_bytes().get(from..).unwrap_or_default()
+        });
+        let excluded = beneath(exclude.matcher, Path::new(OsStr::from_bytes(named))).0;
         walk.object(&Found {
             parent: parent.as_fd(),
             name: &name,
             stat: &stat,
             inherited: &parent_inherited,
-            excluded: &Inherited::default(),
+            excluded: &excluded,
             is_match: true,
         })
     }
@@ -259,23 +332,32 @@ impl Files {
         }
         Err(SysError::new("follow", path.display().to_string(), Errno::LOOP).into())
     }
+}
 
-    /// What a directory inherits from the rules for those above it, and whether it is ignored.
-    fn ignored_above(&self, path: &Path) -> (Inherited, bool) {
-        let mut inherited = Inherited::default();
-        let mut is_ignored = false;
-        let Some(ignore) = &self.ignore else {
-            return (inherited, false);
-        };
-        let mut so_far = PathBuf::new();
-        for name in path.components() {
+/// What is beneath a directory inherits from the rules for it and those above, and whether it is
+/// ignored itself.
+fn beneath(rules: Option<&Matcher>, directory: &Path) -> (Inherited, bool) {
+    let mut inherited = Inherited::default();
+    let mut is_ignored = false;
+    let Some(rules) = rules else {
+        return (inherited, false);
+    };
+    let mut so_far = PathBuf::new();
+    for name in directory.components() {
+        if let Component::Normal(name) = name {
             so_far.push(name);
-            let (ignored, beneath) = ignore.directory(so_far.as_os_str().as_bytes(), &inherited);
+            let (ignored, beneath) = rules.directory(so_far.as_os_str().as_bytes(), &inherited);
             is_ignored = ignored;
             inherited = beneath;
         }
-        (inherited, is_ignored)
     }
+    (inherited, is_ignored)
+}
+
+/// What stands before `/./` in a source of `--parents`: it is not made again.
+pub(crate) fn pivot(pattern: &str) -> PathBuf {
+    let pivot = pattern.split_once("/./").map_or("", |(before, _)| before);
+    clean(pivot).iter().collect()
 }
 
 fn is_directory(stat: &Stat) -> bool {

@@ -92,7 +92,11 @@ fn fetch(
         "origin",
         reference,
     ];
-    if git(&shallow).is_err() {
+    if git(&shallow).is_ok() {
+        git(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])?;
+        return Ok(());
+    }
+    if may_be_commit(reference) {
         // A commit that no name leads to, which some servers give only with everything.
         git(&[
             "fetch",
@@ -103,12 +107,32 @@ fn fetch(
         ])
         .map_err(|error| failed(source, &error))?;
         let commit = format!("{reference}^{{commit}}");
-        git(&["checkout", "--quiet", "--detach", &commit])
-            .map_err(|error| failed(source, &error))?;
-    } else {
-        git(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])?;
+        let known = git(&["rev-parse", "--quiet", "--verify", &commit]);
+        known.map_err(|_| no_reference(source, reference))?;
+        git(&["checkout", "--quiet", "--detach", &commit])?;
+        return Ok(());
     }
+    // Plain files behind a web server know no part of a history.
+    git(&["fetch", "--quiet", "--no-tags", "origin", reference]).map_err(|error| {
+        match error.to_string().contains("couldn't find remote ref") {
+            true => no_reference(source, reference),
+            false => failed(source, &error),
+        }
+    })?;
+    git(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])?;
     Ok(())
+}
+
+/// Whether this is a commit's number, or the beginning of one.
+fn may_be_commit(reference: &str) -> bool {
+    (4..=64).contains(&reference.len()) && reference.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn no_reference(source: &GitSource, reference: &str) -> EngineError {
+    EngineError::invalid(format!(
+        "repository {} does not contain ref {reference}",
+        source.remote
+    ))
 }
 
 /// A directory of the checkout, which no link may lead out of.

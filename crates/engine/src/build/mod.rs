@@ -15,6 +15,7 @@ mod chmod;
 mod commit;
 mod context;
 mod copy;
+mod depth;
 mod files;
 mod git;
 mod layer;

@@ -260,7 +260,7 @@ impl BuildWorker<'_> {
         };
         let target = Dir::open(fresh).map_err(SysError::from)?;
         let mut copying = Copying::new(&target, None, None, Times::Kept(0));
-        for one in files.select(&cache.source, &[])? {
+        for one in files.select(&cache.source, &[], false)? {
             copying.copy(&files, &one, "/")?;
         }
         Ok(())

@@ -38,7 +38,7 @@ impl ImageResolver<'_> {
     }
 
     fn describe(&self, text: &str, id: &Digest) -> Result<ResolvedImage, String> {
-        let fail = |error: &dyn std::error::Error| format!("{text}: {error}");
+        let fail = |error: &dyn std::error::Error| error.to_string();
         self.lease.need(id).map_err(|error| fail(&error))?;
         let store = self.engine.store();
         let bytes = store.image_config(id).map_err(|error| fail(&error))?;
@@ -73,8 +73,8 @@ impl Resolver for ImageResolver<'_> {
         let resolved = match here {
             Some(resolved) => resolved,
             None => {
-                let parsed = Reference::parse_normalized(reference)
-                    .map_err(|error| format!("{reference}: {error}"))?;
+                let parsed =
+                    Reference::parse_normalized(reference).map_err(|error| error.to_string())?;
                 self.observer
                     .event(BuildEvent::Note(format!("[internal] pull {reference}")));
                 let options = PullOptions {
@@ -86,7 +86,7 @@ impl Resolver for ImageResolver<'_> {
                     &options,
                     self.observer.images(),
                 )
-                .map_err(|error| format!("{reference}: {}", chain(&error)))?;
+                .map_err(|error| chain(&error))?;
                 self.describe(reference, &report.image)?
             }
         };
@@ -123,7 +123,8 @@ impl Resolver for ImageResolver<'_> {
         )
         .map_err(|error| format!("{text}: {}", chain(&error)))?;
         let id = id.ok_or_else(|| format!("{text}: there is no such image"))?;
-        let resolved = self.describe(&text, &id)?;
+        let resolved = self.describe(&text, &id);
+        let resolved = resolved.map_err(|why| format!("{text}: {why}"))?;
         self.known.insert(key, resolved.clone());
         Ok(resolved)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use build::graph::{Copy, CopySource, MountKind, Op, Step};
 use build::key::digest_of_parts;
+use rustix::fs::FileType;
 use sys::rootfs::Dir;
 use types::digest::Digest;
 
@@ -181,8 +182,9 @@ pub(crate) fn select(
     copy: Option<&Copy>,
 ) -> Result<Vec<Match>, EngineError> {
     let excludes = copy.map_or(&[][..], |copy| &copy.excludes);
-    let mut matches = files.select(pattern, excludes)?;
-    if copy.is_some_and(|copy| copy.keeps_parents) {
+    let keeps_parents = copy.is_some_and(|copy| copy.keeps_parents);
+    let mut matches = files.select(pattern, excludes, keeps_parents)?;
+    if keeps_parents {
         matches.sort_by(|a, b| a.path.cmp(&b.path));
     }
     Ok(matches)
@@ -222,12 +224,24 @@ fn question(identity: &Digest, pattern: &str, copy: Option<&Copy>) -> Digest {
         excludes.as_bytes(),
     ])
 }
+
+/// What is told of a source that is not found: what stands in its place, if something does.
 fn missing(files: &Files, pattern: &str) -> EngineError {
     let path: PathBuf = files::clean(pattern).iter().collect();
-    let is_there = files.root.symlink_metadata(&path).is_ok();
     let shown = format!("/{}", path.display());
-    EngineError::invalid(match is_there && files.ignore.is_some() {
-        true => format!("{shown:?}: not found: it is there, but .dockerignore excludes it"),
-        false => format!("{shown:?}: not found"),
-    })
+    let reason = match files.root.symlink_metadata(&path) {
+        Err(_) => String::new(),
+        Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => match files.root.read_link(&path) {
+                Ok(target) => format!(": it is a link to {target:?}, which is not found here"),
+                Err(_) => String::new(),
+            },
+            FileType::RegularFile | FileType::Directory if files.ignore.is_some() => {
+                ": it is there, but .dockerignore excludes it".to_owned()
+            }
+            FileType::RegularFile | FileType::Directory => String::new(),
+            _ => ": it is a pipe, a socket or a device, and only files are copied".to_owned(),
+        },
+    };
+    EngineError::invalid(format!("{shown:?}: not found{reason}"))
 }

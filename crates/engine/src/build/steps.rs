@@ -396,9 +396,8 @@ impl BuildWorker<'_> {
 }
 /// `--parents`: the source's directories beneath the destination, from the pivot `/./` on.
 fn with_parents(destination: &str, pattern: &str, one: &Match) -> String {
-    let pivot = pattern.split_once("/./").map_or("", |(before, _)| before);
-    let pivot: PathBuf = files::clean(pivot).iter().collect();
-    let path = one.path.strip_prefix(&pivot).unwrap_or(&one.path);
+    let path = one.path.strip_prefix(files::pivot(pattern));
+    let path = path.unwrap_or(&one.path);
     let path = match &one.node.content {
         files::Content::Directory(_) => path,
         _ => path.parent().unwrap_or(Path::new("")),

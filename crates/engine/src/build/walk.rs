@@ -20,7 +20,7 @@ use crate::error::EngineError;
 /// Directories may be nested so deep.
 const DEPTH_MAX: usize = 512;
 /// Objects of one selection.
-const NODES_MAX: usize = 10_000_000;
+pub(crate) const NODES_MAX: usize = 10_000_000;
 const READ_BYTES: usize = 256 << 10;
 
 /// A walk through files.
@@ -79,7 +79,11 @@ impl<'a> Walk<'a> {
         }
         self.path.extend_from_slice(found.name.as_bytes());
         if found.is_match {
-            self.base = Some(self.path.len() + 1);
+            self.base = Some(match self.exclude.pivot {
+                None => self.path.len() + 1,
+                Some(0) => 0,
+                Some(pivot) => pivot + 1,
+            });
         }
         let node = self.object_here(found);
         self.path.truncate(length);
@@ -101,7 +105,7 @@ impl<'a> Walk<'a> {
             self.is_ignored(self.files.ignore.as_ref(), 0, is_directory, inherited);
         let mut excluded_beneath = Inherited::default();
         match (self.base, self.exclude.matcher) {
-            (_, Some(matcher)) if is_match => {
+            (_, Some(matcher)) if is_match && self.exclude.pivot.is_none() => {
                 // A file that a wildcard found is named by itself; of a directory, its contents are.
                 is_left |= !is_directory && matcher.ignores(name.as_bytes());
             }

@@ -8,6 +8,7 @@ mod progress;
 mod screen;
 mod secrets;
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -228,34 +229,48 @@ fn show_warnings(
             "[Warning] One or more build-args [{names}] were not consumed"
         ));
     }
-    let count = report.warnings.len();
-    let plural = if count == 1 { "" } else { "s" };
     if is_check {
-        match count {
-            0 => print("Check complete, no warnings found.\n"),
-            _ => print(&format!(
-                "Check complete, {count} warning{plural} have been found!\n"
-            )),
-        }
-    } else if count > 0 {
-        progress.warn(&format!("{count} warning{plural} found:"));
+        print(&checked(
+            &request.dockerfile_name,
+            &request.dockerfile,
+            report,
+        ));
+        return;
+    }
+    match report.warnings.len() {
+        0 => return,
+        1 => progress.warn("1 warning found:"),
+        count => progress.warn(&format!("{count} warnings found:")),
     }
     for warning in &report.warnings {
-        let line = warning_line(&request.dockerfile_name, warning);
-        match is_check {
-            true => print(&format!("\n{line}\n")),
-            false => progress.warn(&line),
-        }
+        progress.warn(&format!(
+            " - {}: {} ({}:{}); {}",
+            warning.rule.name(),
+            warning.detail,
+            request.dockerfile_name,
+            warning.lines.start,
+            warning.fix
+        ));
     }
 }
 
-fn warning_line(file: &str, warning: &engine::build::LintWarning) -> String {
-    format!(
-        " - {}: {} ({file}:{})",
-        warning.rule.name(),
-        warning.detail,
-        warning.lines.start
-    )
+/// What `--check` prints, as BuildKit does, and what to write instead.
+fn checked(file: &str, source: &[u8], report: &BuildReport) -> String {
+    let mut text = match report.warnings.len() {
+        0 => "Check complete, no warnings found.\n".to_owned(),
+        1 => "Check complete, 1 warning has been found!\n".to_owned(),
+        count => format!("Check complete, {count} warnings have been found!\n"),
+    };
+    for warning in &report.warnings {
+        let _ = write!(text, "\nWARNING: {}", warning.rule.name());
+        if let Some(url) = warning.rule.url() {
+            let _ = write!(text, " - {url}");
+        }
+        let excerpt = warning.excerpt(file, source);
+        let (detail, fix) = (&warning.detail, &warning.fix);
+        let _ = write!(text, "\n{detail}\nfix: {fix}\n{excerpt}");
+    }
+    text
 }
 
 /// What failed, with the last output and the lines of the instruction, as BuildKit shows it.
