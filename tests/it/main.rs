@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod dockerfiles;
 mod firewalls;
+mod flags;
 mod guides;
 mod interop;
 mod isolation;

@@ -70,19 +70,20 @@ pub(crate) fn builder_prune(engine: &Engine, invocation: &Invocation) -> ExitCod
 
 pub(crate) fn buildx_du(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let matches = &invocation.matches;
-    if matches.is_set("filter") {
-        return fail_text(
-            invocation,
-            "buildx du knows no --filter yet; --format and grep choose rows",
-        );
-    }
-    let steps = match engine.cached_steps() {
+    let mut steps = match engine.cached_steps() {
         Ok(steps) => steps,
         Err(error) => {
             errors::report(invocation.program, &error);
             return ExitCode::from(1);
         }
     };
+    for text in matches.get_list("filter") {
+        let filter = match DuFilter::parse(text) {
+            Ok(filter) => filter,
+            Err(error) => return fail_text(invocation, &error),
+        };
+        steps.retain(|step| filter.takes(step));
+    }
     let format = matches.get_str("format");
     if !format.is_empty() {
         let layout = Layout {
@@ -129,6 +130,44 @@ pub(crate) fn buildx_du(engine: &Engine, invocation: &Invocation) -> ExitCode {
     ));
     print(&format!("Total:\t\t{}\n", human_size(sum as f64)));
     ExitCode::SUCCESS
+}
+
+/// What `--filter` of `buildx du` chooses by, as BuildKit.
+enum DuFilter<'a> {
+    Id(&'a str),
+    Type(&'a str),
+    Description(&'a str),
+    Shared(bool),
+}
+
+impl<'a> DuFilter<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let flag = || match value {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(format!("invalid filter '{text}': it is true or false")),
+        };
+        match key {
+            "id" => Ok(Self::Id(value)),
+            "type" => Ok(Self::Type(value)),
+            "description" => Ok(Self::Description(value)),
+            "shared" => flag().map(Self::Shared),
+            "private" => flag().map(|is_private| Self::Shared(!is_private)),
+            _ => Err(format!(
+                "invalid filter '{text}': id, type, description, shared and private are known"
+            )),
+        }
+    }
+
+    fn takes(&self, step: &CachedStep) -> bool {
+        match self {
+            Self::Id(start) => step.key.starts_with(start),
+            Self::Type(kind) => step.kind == *kind,
+            Self::Description(text) => step.description == *text,
+            Self::Shared(is_shared) => step.is_shared == *is_shared,
+        }
+    }
 }
 
 const DU_TITLES: &Titles = &[
