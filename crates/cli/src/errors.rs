@@ -155,10 +155,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = without_number(&error.to_string());
+        // The library that speaks HTTP says so of the system's errors.
+        let more = more.strip_prefix("io: ").unwrap_or(&more);
         // Causes that the outer text already tells are not told twice.
-        if !text.contains(&more) {
+        if !text.contains(more) {
             text.push_str(": ");
-            text.push_str(&more);
+            text.push_str(more);
         }
         cause = error.source();
     }

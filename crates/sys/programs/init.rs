@@ -46,6 +46,7 @@ const SIGNAL_SET_BYTES: usize = 8;
 const SIG_SETMASK: usize = 2;
 const WNOHANG: usize = 1;
 const TIOCSPGRP: usize = 0x5410;
+const PR_SET_NAME: usize = 15;
 const PR_SET_CHILD_SUBREAPER: usize = 36;
 
 const SIGABRT: usize = 6;
@@ -101,6 +102,8 @@ unsafe fn run(stack: *mut usize) -> i32 {
             return fail(b"no command was given", b"", EXIT_OURS);
         }
     }
+    // The name of an anonymous file is no name for people.
+    prctl(PR_SET_NAME, c"caisson-init".as_ptr() as usize);
     if getpid() != 1 {
         // Orphans would go to the host's process 1 (`--pid host`).
         prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -325,7 +328,7 @@ fn getpid() -> isize {
 }
 
 fn prctl(option: usize, value: usize) {
-    // SAFETY: plain numbers.
+    // SAFETY: plain numbers, or the address of a name that lives as long as this program.
     unsafe {
         syscall(call::PRCTL, option, value, 0, 0, 0);
     }

@@ -190,11 +190,11 @@ fn logout(invocation: &Invocation) -> ExitCode {
         Err(code) => return code,
     };
     match config.remove(&domain) {
-        Ok(true) => print_line(&format!(
+        // As Docker says it, whether there were any or not.
+        Ok(_) => print_line(&format!(
             "Removing login credentials for {}",
             docker_config::server_key(&domain)
         )),
-        Ok(false) => print_line(&format!("Not logged in to {domain}")),
         Err(error) => return fail(invocation, &error),
     }
     ExitCode::SUCCESS

@@ -68,10 +68,9 @@ pub(crate) fn cp(engine: &Engine, invocation: &Invocation) -> ExitCode {
                 .map(|_| None)
                 .map_err(CopyError::from)
         }
-        (Side::Stream, Side::Container(key, path)) => engine
-            .copy_archive_to(&key, &path, std::io::stdin())
-            .map(|()| None)
-            .map_err(CopyError::from),
+        (Side::Stream, Side::Container(key, path)) => {
+            stream_in(engine, &key, &path, to).map(|()| None)
+        }
         (Side::Container(key, path), Side::Host(local)) => {
             copy_out(engine, &key, &path, &local, follow, archive).map(Some)
         }
@@ -291,6 +290,16 @@ fn container_destination(
                 "Could not find the file {parent} in container {key}"
             )))),
         },
+    }
+}
+
+/// Unpacks what comes from standard input in a directory of a container.
+fn stream_in(engine: &Engine, key: &str, path: &str, to: &str) -> Result<(), CopyError> {
+    match engine.path_kind(key, path)? {
+        Some(PathKind::Directory) => Ok(engine.copy_archive_to(key, path, std::io::stdin())?),
+        _ => Err(CopyError::own(format!(
+            "destination {to:?} must be a directory"
+        ))),
     }
 }
 

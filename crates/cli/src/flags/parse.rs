@@ -168,7 +168,7 @@ fn read(argv: &[OsString]) -> Result<Outcome, Failure> {
         Leading::Done(outcome) => return Ok(outcome),
     };
     let Some(first) = cursor.take() else {
-        return Ok(Outcome::Print(help::overall_page(program)));
+        return Err(unasked(help::overall_page(program)));
     };
     if first == "help" {
         return help_topic(program, cursor.rest());
@@ -182,6 +182,7 @@ fn read(argv: &[OsString]) -> Result<Outcome, Failure> {
     let found = match find(program, first, &mut cursor)? {
         Found::Command(command, name) => (command, name),
         Found::Page(page) => return Ok(Outcome::Print(page)),
+        Found::Unasked(page) => return Err(unasked(page)),
     };
     Reader {
         program,
@@ -364,7 +365,7 @@ fn help_topic(program: Program, words: &[&str]) -> Result<Outcome, Failure> {
     };
     let page = match find(program, first, &mut cursor) {
         Ok(Found::Command(command, name)) => help::command_page(command, program, &name),
-        Ok(Found::Page(page)) => page,
+        Ok(Found::Page(page) | Found::Unasked(page)) => page,
         Err(failure) if missing(first, cursor.peek()).is_some() => return Err(failure),
         Err(_) => {
             return Err(usage_failure(format!(
@@ -376,9 +377,19 @@ fn help_topic(program: Program, words: &[&str]) -> Result<Outcome, Failure> {
     Ok(Outcome::Print(page))
 }
 
+/// Help that nobody asked for: Docker's goes to standard error, and is no failure.
+fn unasked(page: String) -> Failure {
+    Failure {
+        text: page.trim_end_matches('\n').to_owned(),
+        exit_code: 0,
+    }
+}
+
 enum Found {
     Command(&'static Command, String),
     Page(String),
+    /// The page of a group of commands none of which is named.
+    Unasked(String),
 }
 
 /// Finds the command that starts with `first`; takes the second word of a group from the cursor.
@@ -393,7 +404,8 @@ fn find(program: Program, first: &str, cursor: &mut Cursor<'_>) -> Result<Found,
         };
     }
     match cursor.take() {
-        None | Some("--help" | "-h") => Ok(Found::Page(help::group_page(first, program))),
+        None => Ok(Found::Unasked(help::group_page(first, program))),
+        Some("--help" | "-h") => Ok(Found::Page(help::group_page(first, program))),
         Some(second) if second.starts_with('-') => Err(Failure {
             text: format!(
                 "{}\n\nUsage:  {name} {first}\n\n\

@@ -33,7 +33,18 @@ fn failure(line: &[&str]) -> Failure {
 fn printed(line: &[&str]) -> String {
     match run(line) {
         Outcome::Print(text) => text,
+        Outcome::Fail(unasked) if unasked.exit_code == 0 => unasked.text + "\n",
         other => panic!("{line:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn help_that_nobody_asked_for_is_no_output() {
+    for line in [&["docker"][..], &["docker", "container"]] {
+        assert_eq!(failure(line).exit_code, 0);
+    }
+    for line in [&["docker", "--help"][..], &["docker", "help", "container"]] {
+        assert!(matches!(run(line), Outcome::Print(_)));
     }
 }
 
