@@ -208,6 +208,7 @@ EOF
     results_are_written_as_files_and_archives: r#"
         printf 'FROM busybox AS b\nRUN mkdir /d && echo hello > /d/f\nFROM scratch\nCOPY --from=b /d /d\n' > ctx/Dockerfile
         build -o out ctx && [ $(cat out/d/f) = hello ] && build -o type=local,dest=out2 ctx && [ $(cat out2/d/f) = hello ] || { cat log; exit 2; }
+        before=$(caisson images -aq | wc -l); build --no-cache -o type=cacheonly ctx && [ $(caisson images -aq | wc -l) = $before ] && ! grep -q 'writing image' log && build -o type=cacheonly ctx && [ $(missed) = 0 ] || { cat log; exit 20; }
         build -o - ctx > t.tar && tar -tf t.tar | grep -qx d/f && build --output type=tar,dest=t2.tar ctx && cmp t.tar t2.tar || exit 3
         [ -z "$(caisson images -q --filter dangling=true)" ] || exit 4
         build -t app:1 --output type=docker,dest=i.tar ctx && caisson rmi app:1 >/dev/null && caisson load -qi i.tar | grep -q app:1 || { cat log; exit 5; }

@@ -95,7 +95,7 @@ impl Engine {
                     };
                     through_pipe(save, |from| unpack_host(path, None, from))?;
                 }
-                Export::Image | Export::Directory(_) | Export::Archive(_) => {}
+                Export::Image | Export::Directory(_) | Export::Archive(_) | Export::Nowhere => {}
             }
         }
         Ok(())

@@ -27,6 +27,8 @@ pub enum Export {
     ImageArchive(Option<PathBuf>),
     /// What is in that archive, as files of a directory.
     ImageDirectory(PathBuf),
+    /// Nowhere: what was done stays in the cache.
+    Nowhere,
 }
 
 impl BuildWorker<'_> {
@@ -45,7 +47,8 @@ impl BuildWorker<'_> {
         }
         for export in exports {
             match (export, parts.as_slice()) {
-                (Export::Image | Export::ImageArchive(_) | Export::ImageDirectory(_), _) => {}
+                (Export::Image | Export::ImageArchive(_) | Export::ImageDirectory(_), _)
+                | (Export::Nowhere, _) => {}
                 (Export::Directory(path), [(_, stack)]) => self.unpack(stack, path)?,
                 (Export::Directory(path), parts) => {
                     for (platform, stack) in parts {

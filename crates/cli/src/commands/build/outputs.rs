@@ -183,6 +183,7 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
         ("local", Some(path)) => Export::Directory(path.into()),
         ("local", None) => return Err("output directory is required for local exporter".into()),
         ("tar", destination) => Export::Archive(file(destination)?),
+        ("cacheonly", None) => Export::Nowhere,
         ("docker", _) if build.platforms.len() > 1 => {
             return Err(
                 "docker exporter does not currently support exporting manifest lists: use type=oci"
@@ -198,8 +199,8 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
         ("oci" | "docker", destination) => Export::ImageArchive(file(destination)?),
         (other, _) => {
             return Err(format!(
-                "--output type={other} is not built yet: it is image, registry, docker, oci, local \
-                 or tar"
+                "--output type={other} is not built yet: it is image, registry, docker, oci, \
+                 local, tar or cacheonly"
             ));
         }
     };
