@@ -214,7 +214,8 @@ impl BuildWorker<'_> {
         directory: &Path,
     ) -> Result<(), EngineError> {
         make(directory, 0o700)?;
-        let fresh = directory.join(format!("new-{}", std::process::id()));
+        // Steps of one build may make the same one at once.
+        let fresh = directory.join(format!("new-{}", self.unique_name()));
         make(&fresh, 0o755)?;
         if let Some(tree) = tree {
             self.fill_cache(work, tree, number, cache, &fresh)?;
