@@ -187,7 +187,12 @@ FROM busybox
 COPY --from=one /done /one
 COPY --from=two /done /two
 EOF
-        build -t app ctx || { cat log; exit 3; }"#;
+        build -t app ctx || { cat log; exit 3; }
+        # Each would fill the same cache first, and one of them does.
+        { printf 'FROM busybox AS many\nRUN mkdir /m && cd /m && for i in $(seq 2000); do echo $i > $i; done\n'
+          for s in 1 2 3; do printf "FROM busybox AS s$s\nRUN --mount=type=cache,id=full,from=many,source=/m,target=/c ls /c | wc -l > /f; : $s\n"; done
+          echo 'FROM busybox'; for s in 1 2 3; do echo "COPY --from=s$s /f /$s"; done; } > ctx/Dockerfile
+        build -t app ctx && [ "$(caisson run --rm $N app cat /1 /2 /3 | tr '\n' ' ')" = '2000 2000 2000 ' ] || { cat log; exit 5; }"#;
     predefined_arguments_tell_of_the_build_and_to_it: r#"
         mkdir ctx; cat > ctx/Dockerfile <<'EOF'
 FROM busybox

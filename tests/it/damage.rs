@@ -99,7 +99,7 @@ damages! {
             soon caisson volume ls -q && die 'a list that is not whole'; grep -qx good out && grep -q 'caisson volume rm -f vol' err || die "$(cat out err)"
             for line in 'volume inspect vol' 'volume create vol' "run --rm $N -v vol:/v busybox true" 'volume rm vol'; do soon caisson $line && die "$how: $line"; grep -q 'caisson volume rm -f vol' err || die "$how: $line: $(cat err)"; done
             does caisson volume prune -f; [ -e $CAISSON_ROOT/volumes/vol/data/data ] || die 'its data has gone'
-            does caisson volume rm -f vol; does caisson volume ls -q; [ "$(cat out)" = good ]; [ ! -e $CAISSON_ROOT/volumes/vol ] || die left
+            does caisson volume rm -f vol; does caisson volume ls -q; [ "$(cat out)" = good ] && [ ! -e $CAISSON_ROOT/volumes/vol ] || die "left: $(cat out)"
             does caisson run --rm $N -v vol:/v busybox touch /v/data; does caisson volume rm vol
         done"#;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use storage::containers::{ContainerRecord, VolumeUse};
+use storage::containers::{ContainerRecord, StoredContainer, VolumeUse};
 use storage::trash::Fate;
 use storage::volumes::{RECORD_VERSION, VolumeError, VolumeRecord};
 use types::container::ContainerSpec;
@@ -250,12 +250,7 @@ impl Engine {
     /// # Errors
     /// Where not all containers can be read.
     pub fn volume_users(&self, name: &str) -> Result<Vec<ContainerRecord>, EngineError> {
-        let containers = self
-            .every_container()?
-            .into_iter()
-            .map(|stored| stored.record);
-        let has = |record: &ContainerRecord| record.volumes.iter().any(|one| one.name == name);
-        Ok(containers.filter(has).collect())
+        Ok(users_among(self.every_container()?, name).collect())
     }
 
     fn remove_volume_now(&self, name: &str, fate: Fate) -> Result<(), EngineError> {
@@ -330,7 +325,8 @@ impl Engine {
                 .filter(char::is_ascii_digit)
                 .collect(),
         };
-        let users = self.volume_users(name).unwrap_or_default().into_iter();
+        // One whose record is damaged cannot be held; all others are.
+        let users = users_among(self.containers()?, name);
         let held: Vec<_> = users.filter_map(|user| self.hold(&user.id).ok()).collect();
         // Nobody writes meanwhile: all files are of one moment.
         let copied = self.store().snapshot_volume(name, &tag, &lock);
@@ -495,4 +491,14 @@ impl From<VolumeError> for EngineError {
     fn from(error: VolumeError) -> Self {
         Self::Volume(error)
     }
+}
+
+/// Those of some containers that have a volume.
+fn users_among(
+    containers: Vec<StoredContainer>,
+    name: &str,
+) -> impl Iterator<Item = ContainerRecord> {
+    let has = move |record: &ContainerRecord| record.volumes.iter().any(|one| one.name == name);
+    let records = containers.into_iter().map(|stored| stored.record);
+    records.filter(has)
 }

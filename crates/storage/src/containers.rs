@@ -228,6 +228,7 @@ impl Store {
     /// # Errors
     /// [`ContainerError::NameTaken`].
     pub fn rename_container(&self, record: &mut ContainerRecord, name: &str) -> Result<()> {
+        self.mend_name(name)?;
         let _names = self.lock_names()?;
         self.take_name(name, &record.id)?;
         sys::fail::point("storage.container.renaming");
@@ -384,6 +385,7 @@ impl Store {
         record: &ContainerRecord,
         publish: impl FnOnce() -> std::result::Result<(), SysError>,
     ) -> Result<()> {
+        self.mend_name(&record.name)?;
         let _names = self.lock_names()?;
         self.take_name(&record.name, &record.id)?;
         sys::fail::point("storage.trash.named");
@@ -397,13 +399,21 @@ impl Store {
         )?)?)
     }
 
+    /// Makes a lost link again of the container whose record has this name: before somebody else takes it.
+    /// It counts all containers, so that names of our own making, which nobody asks for, do without.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn mend_name(&self, name: &str) -> Result<()> {
+        if self.names_may_be_lost()? {
+            self.id_of_name(name)?;
+        }
+        Ok(())
+    }
+
     /// Under the lock of names: a link to a container that is not there is garbage.
     fn take_name(&self, name: &str, id: &str) -> Result<()> {
         let link = self.name_path(name);
-        if self.names_may_be_lost()? {
-            // Makes the links again that records have.
-            self.id_of_name(name)?;
-        }
         match rustix::fs::symlink(id, &link) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}

@@ -55,9 +55,7 @@ impl Fault {
             reason: reason.into(),
         }
     }
-}
 
-impl Fault {
     fn within(text: &[u8], error: &serde_json::Error) -> Self {
         let mut fault = Self::from(error);
         if error.classify() == Category::Data {

@@ -11,6 +11,7 @@ use crate::client_config::{self, ClientConfig};
 use crate::errors;
 use crate::flags::Invocation;
 use crate::flags::parse::Program;
+use crate::output::text::short_id;
 use crate::run_flags;
 use crate::streams::{self, Outcome, Session};
 use crate::terminal::{self, DetachKeys};
@@ -61,7 +62,7 @@ pub(crate) fn end_session(
             ExitCode::from(u8::try_from(128 + signal).unwrap_or(255))
         }
         Ok(Outcome::Lost) => {
-            let short: String = id.chars().take(12).collect();
+            let short = short_id(id);
             errors::refuse(
                 invocation.program,
                 &format!(

@@ -17,6 +17,7 @@ use crate::output::rows::containers::ListFlags;
 use crate::output::rows::events::EventPrinter;
 use crate::output::rows::stats::{self, Figures, StatsRow};
 use crate::output::rows::{objects, ports};
+use crate::output::text::short_id;
 use crate::terminal;
 
 const STATS_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -248,10 +249,9 @@ fn gather(engine: &Engine, invocation: &Invocation) -> Result<Vec<Sample>, engin
     }
     let mut keys = matches.args.iter();
     let sample = |stored: StoredContainer| Sample {
-        key: keys.next().map_or_else(
-            || stored.record.id.chars().take(12).collect(),
-            String::clone,
-        ),
+        key: keys
+            .next()
+            .map_or_else(|| short_id(&stored.record.id).to_owned(), String::clone),
         usage: match stored.state.pid {
             0 => None,
             _ => engine.usage(&stored).ok(),

@@ -171,7 +171,7 @@ fn health(service: &Service) -> Result<(), Wrong> {
 
 /// Numbers that no limit can have; -1 is "without limit" where there is such a thing.
 fn limits(service: &Service) -> Result<(), Wrong> {
-    for (key, value, least) in [
+    let mut whole = vec![
         ("mem_limit", service.mem_limit.0, 0),
         ("mem_reservation", service.mem_reservation.0, 0),
         ("memswap_limit", service.memswap_limit.0, -1),
@@ -179,33 +179,26 @@ fn limits(service: &Service) -> Result<(), Wrong> {
         ("cpu_rt_period", service.cpu_rt_period, 0),
         ("cpu_rt_runtime", service.cpu_rt_runtime, 0),
         ("cpu_period", service.cpu_period, 0),
-    ] {
-        if value < least {
-            let text = format!("must be greater than or equal to {least}, not {value}");
-            return Err((key, text));
-        }
-    }
-    let is_number = |cpus: f32| cpus.is_finite() && cpus >= 0.0;
-    if !is_number(service.cpus) {
-        let text = format!("must be greater than or equal to 0, not {}", service.cpus);
-        return Err(("cpus", text));
-    }
+    ];
+    let mut cpus = vec![("cpus", service.cpus)];
     let deployed = service.deploy.as_ref().map(|deploy| &deploy.resources);
     if let Some(limits) = deployed.and_then(|resources| resources.limits.as_ref()) {
-        if !is_number(limits.cpus) {
-            let text = format!("must be greater than or equal to 0, not {}", limits.cpus);
-            return Err(("deploy.resources.limits.cpus", text));
+        whole.push(("deploy.resources.limits.memory", limits.memory.0, 0));
+        whole.push(("deploy.resources.limits.pids", limits.pids, -1));
+        cpus.push(("deploy.resources.limits.cpus", limits.cpus));
+    }
+    let wrong = |key, least: i64, value: &dyn std::fmt::Display| {
+        let text = format!("must be greater than or equal to {least}, not {value}");
+        Err((key, text))
+    };
+    for (key, value, least) in whole {
+        if value < least {
+            return wrong(key, least, &value);
         }
-        if limits.memory.0 < 0 {
-            let text = format!(
-                "must be greater than or equal to 0, not {}",
-                limits.memory.0
-            );
-            return Err(("deploy.resources.limits.memory", text));
-        }
-        if limits.pids < -1 {
-            let text = format!("must be greater than or equal to -1, not {}", limits.pids);
-            return Err(("deploy.resources.limits.pids", text));
+    }
+    for (key, value) in cpus {
+        if !(value.is_finite() && value >= 0.0) {
+            return wrong(key, 0, &value);
         }
     }
     Ok(())

@@ -137,6 +137,7 @@ impl Engine {
         types::id::check_container_name(name)
             .map_err(|error| EngineError::invalid(error.to_string()))?;
         record.name = name.to_string();
+        self.store().mend_name(name)?;
         let created = self.store().create_container(record, durability);
         created.map_err(|error| match error {
             ContainerError::NameTaken(id) => name_taken(name, &id),

@@ -401,7 +401,6 @@ fn told_end(mut connection: Connection) -> Result<Option<i32>, EngineError> {
     Ok(None)
 }
 
-/// A monitor lives whose run directory somebody removed: it makes that again.
 /// Out of the way goes what somebody put in the place of a monitor's socket or of its run directory.
 /// Sockets stay: one that is refused for so long was left by a killed monitor, whose successor clears it.
 fn remove_strange_socket(run_directory: &std::path::Path) {
@@ -421,6 +420,7 @@ fn remove_strange_socket(run_directory: &std::path::Path) {
     }
 }
 
+/// A monitor lives whose run directory somebody removed: it makes that again.
 fn ask_for_socket(state: &types::state::ContainerState, run_directory: &std::path::Path) {
     if run_directory.join(protocol::SOCKET).exists() {
         return;

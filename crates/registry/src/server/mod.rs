@@ -259,17 +259,9 @@ impl Registry {
             .lock()
             .expect("invariant: nothing panics with this lock");
         // A second one takes no memory.
-        if !pulls.contains_key(name) {
-            pulls.insert(name.to_owned(), Pulls::default());
-        }
-        if let Some(pulls) = pulls.get_mut(name) {
-            pulls.count += 1;
-            match pulls.last.get_mut(reference) {
-                Some(last) => *last = database::now(),
-                None => {
-                    pulls.last.insert(reference.to_owned(), database::now());
-                }
-            }
+        match pulls.get_mut(name) {
+            Some(known) => known.add(reference),
+            None => pulls.entry(name.to_owned()).or_default().add(reference),
         }
     }
 

@@ -601,7 +601,6 @@ impl Source<'_> {
     }
 }
 
-/// Reads into a small buffer, and into the largest if that is not enough.
 /// Whether a file may hold other than its size says: those that the kernel makes up while they are read
 /// have no blocks, and a size of nothing (/proc) or of a page (/sys).
 fn may_be_made_up(stat: &Stat) -> bool {
@@ -626,6 +625,7 @@ fn read_made_up(fd: &OwnedFd, path: &[u8]) -> Result<Vec<u8>, PackError> {
     }
 }
 
+/// Reads into a small buffer, and into the largest if that is not enough.
 fn sized(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     let mut small = [0; XATTR_BYTES];
     match read(&mut small) {

@@ -217,10 +217,10 @@ fn build_arguments(given: &[String]) -> BTreeMap<String, String> {
     all
 }
 
-/// Whether a build argument says yes, in one of the words of Go's `strconv.ParseBool`.
+/// Whether a build argument says yes; what is no word of Go's for it says no.
 fn is_set(build: &BuildRequest, name: &str) -> bool {
     let given = build.wishes.build_arguments.get(name);
-    given.is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    given.is_some_and(|value| types::go_syntax::parse_bool(value).unwrap_or(false))
 }
 
 /// Where the Dockerfile and its context are.

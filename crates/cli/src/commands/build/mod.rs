@@ -56,7 +56,7 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
     match answer {
         Ok(report) => finish(invocation, &request.build, &progress, &report),
         Err(error) => {
-            fail(&progress, &request.build, &error);
+            fail(&progress, &error);
             if let EngineError::Build(failure) = &error
                 && let Some(image) = &failure.image
             {
@@ -102,7 +102,7 @@ pub(crate) fn build_part(
             }
         }
         Err(error) => {
-            fail(&progress, &request.build, &error);
+            fail(&progress, &error);
             Err(ExitCode::from(FAILED))
         }
     }
@@ -274,7 +274,7 @@ fn checked(file: &str, source: &[u8], report: &BuildReport) -> String {
 }
 
 /// What failed, with the last output and the lines of the instruction, as BuildKit shows it.
-fn fail(progress: &Progress, request: &BuildRequest, error: &EngineError) {
+fn fail(progress: &Progress, error: &EngineError) {
     let EngineError::Build(failure) = error else {
         progress.tell(&format!("ERROR: failed to solve: {}", errors::chain(error)));
         return;
@@ -297,6 +297,5 @@ fn fail(progress: &Progress, request: &BuildRequest, error: &EngineError) {
     if !excerpt.is_empty() {
         progress.tell(excerpt.trim_end_matches('\n'));
     }
-    let _ = request;
     progress.tell(&format!("ERROR: failed to solve: {text}"));
 }

@@ -239,25 +239,7 @@ impl Progress {
     fn step(&self, step: usize, name: &str, outcome: Outcome<'_>) {
         let mut state = self.lock();
         if let Some(screen) = &self.board.screen {
-            let key = Key::Step(state.number(step, &self.board));
-            return match outcome {
-                Outcome::Begun => {
-                    // Steps begin when all that they stand on was pulled.
-                    screen.end_pulls();
-                    state.begun.insert(step, Instant::now());
-                    screen.begin(key, &self.title(name));
-                }
-                Outcome::Missed(cause) => screen.cause(&key, cause),
-                Outcome::Cached => screen.end(&key, "CACHED "),
-                Outcome::Done | Outcome::Failed => {
-                    self.rest_of_output(&mut state, step);
-                    let is_failed = outcome == Outcome::Failed;
-                    screen.end(&key, if is_failed { "ERROR " } else { "" });
-                    if !is_failed {
-                        state.tail.remove(&step);
-                    }
-                }
-            };
+            return self.step_on(screen, &mut state, step, name, outcome);
         }
         if outcome == Outcome::Begun {
             state.begun.insert(step, Instant::now());
@@ -279,6 +261,36 @@ impl Progress {
                 self.rest_of_output(&mut state, step);
                 state.tail.remove(&step);
                 self.line(&format!("#{number} DONE {seconds:.1}s\n"));
+            }
+        }
+    }
+
+    fn step_on(
+        &self,
+        screen: &Screen,
+        state: &mut State,
+        step: usize,
+        name: &str,
+        outcome: Outcome<'_>,
+    ) {
+        let key = Key::Step(state.number(step, &self.board));
+        match outcome {
+            Outcome::Begun => {
+                // Steps begin when all that they stand on was pulled.
+                screen.end_pulls();
+                state.begun.insert(step, Instant::now());
+                screen.begin(key, &self.title(name));
+            }
+            Outcome::Missed(cause) => screen.cause(&key, cause),
+            Outcome::Cached => screen.end(&key, "CACHED "),
+            Outcome::Failed => {
+                self.rest_of_output(state, step);
+                screen.end(&key, "ERROR ");
+            }
+            Outcome::Done => {
+                self.rest_of_output(state, step);
+                state.tail.remove(&step);
+                screen.end(&key, "");
             }
         }
     }

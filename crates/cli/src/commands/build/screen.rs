@@ -41,11 +41,11 @@ pub(super) struct Screen(Arc<Ticker>);
 
 /// Shows the lines anew until the last build is done.
 struct Ticker {
-    board: Arc<Board>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Board {
+struct Shared {
     region: Mutex<Region>,
     ended: Condvar,
 }
@@ -70,7 +70,7 @@ struct Row {
 
 impl Screen {
     pub(super) fn new() -> Self {
-        let board = Arc::new(Board {
+        let shared = Arc::new(Shared {
             region: Mutex::new(Region {
                 began: Instant::now(),
                 rows: BTreeMap::new(),
@@ -81,18 +81,18 @@ impl Screen {
             }),
             ended: Condvar::new(),
         });
-        let shown = board.clone();
+        let ticking = shared.clone();
         // Without a thread, only what is done is shown.
         let thread = std::thread::Builder::new()
             .name("screen".into())
-            .spawn(move || shown.tick())
+            .spawn(move || ticking.tick())
             .ok();
-        Self(Arc::new(Ticker { board, thread }))
+        Self(Arc::new(Ticker { shared, thread }))
     }
 
     /// A line that stays, above what moves.
     pub(super) fn say(&self, text: &str) {
-        self.0.board.lock().say(text);
+        self.0.shared.lock().say(text);
     }
 
     /// Something runs.
@@ -103,19 +103,19 @@ impl Screen {
             cause: None,
             tail: VecDeque::new(),
         };
-        self.0.board.lock().rows.insert(key, row);
+        self.0.shared.lock().rows.insert(key, row);
     }
 
     /// Why it runs.
     pub(super) fn cause(&self, key: &Key, cause: &str) {
-        if let Some(row) = self.0.board.lock().rows.get_mut(key) {
+        if let Some(row) = self.0.shared.lock().rows.get_mut(key) {
             row.cause = Some(cause.to_owned());
         }
     }
 
     /// A line of its output.
     pub(super) fn output(&self, key: &Key, line: &str) {
-        if let Some(row) = self.0.board.lock().rows.get_mut(key) {
+        if let Some(row) = self.0.shared.lock().rows.get_mut(key) {
             row.tail.push_back(line.to_owned());
             if row.tail.len() > TAIL_LINES {
                 row.tail.pop_front();
@@ -125,7 +125,7 @@ impl Screen {
 
     /// It is done: its line stays, after `mark` (`CACHED `, `ERROR `, or nothing).
     pub(super) fn end(&self, key: &Key, mark: &str) {
-        let mut region = self.0.board.lock();
+        let mut region = self.0.shared.lock();
         if let Some(row) = region.rows.remove(key) {
             region.done += 1;
             let title = format!("{mark}{}", row.title);
@@ -139,7 +139,7 @@ impl Screen {
 
     /// All that was pulled is there.
     pub(super) fn end_pulls(&self) {
-        let region = self.0.board.lock();
+        let region = self.0.shared.lock();
         let is_pull = |key: &&Key| matches!(key, Key::Pull(_));
         let pulls: Vec<Key> = region.rows.keys().filter(is_pull).cloned().collect();
         drop(region);
@@ -148,7 +148,7 @@ impl Screen {
 
     /// The last line of a build.
     pub(super) fn finished(&self) {
-        let mut region = self.0.board.lock();
+        let mut region = self.0.shared.lock();
         let line = region.header(" FINISHED");
         region.say(&line);
     }
@@ -165,7 +165,7 @@ impl Observer for Screen {
                 Key::Pull(repository.clone()),
                 &format!("pull {repository}:{selector}"),
             ),
-            Event::Layer { id, progress } => self.0.board.lock().layer(id, progress),
+            Event::Layer { id, progress } => self.0.shared.lock().layer(id, progress),
             Event::Resolved { .. } | Event::Push { .. } | Event::Archive { .. } => {}
         }
     }
@@ -173,20 +173,20 @@ impl Observer for Screen {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        let mut region = self.board.lock();
+        let mut region = self.shared.lock();
         region.has_ended = true;
         // What was cut off leaves no lines.
         region.rows.clear();
         region.draw("");
         drop(region);
-        self.board.ended.notify_all();
+        self.shared.ended.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl Board {
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, Region> {
         self.region.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -251,7 +251,7 @@ impl Region {
         }
         let lines = self.lines(size());
         for line in &lines {
-            out.push_str(&escape_control(line));
+            out.push_str(line);
             out.push('\n');
         }
         self.shown = lines.len();
@@ -260,7 +260,7 @@ impl Region {
         }
     }
 
-    /// What moves, on a terminal of so many rows and columns.
+    /// What moves, on a terminal of so many rows and columns; without what would move its cursor.
     fn lines(&self, (rows, columns): (usize, usize)) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();
@@ -340,8 +340,8 @@ mod tests {
             let lines = region(rows).lines(size);
             assert!(lines.len() < size.0.max(2), "{lines:#?}");
             for line in lines {
-                let shown = escape_control(&line);
-                assert!(text::width(&shown) < size.1, "{shown:?} on {size:?}");
+                assert!(!line.contains(char::is_control), "{line:?}");
+                assert!(text::width(&line) < size.1, "{line:?} on {size:?}");
             }
         }
     }

@@ -25,6 +25,19 @@ pub(crate) struct Pulls {
     pub(crate) last: HashMap<String, i64>,
 }
 
+impl Pulls {
+    /// One more, now.
+    pub(crate) fn add(&mut self, reference: &str) {
+        self.count += 1;
+        match self.last.get_mut(reference) {
+            Some(last) => *last = now(),
+            None => {
+                self.last.insert(reference.to_owned(), now());
+            }
+        }
+    }
+}
+
 /// What decides who may do what in a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
