@@ -17,17 +17,15 @@ mod run_flags;
 mod streams;
 mod terminal;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use flags::Outcome;
 
 fn main() -> ExitCode {
-    let argv: Vec<OsString> = std::env::args_os().collect();
     // Our own processes first: a monitor parses no flags.
-    if let Some(code) = commands::internal::monitor(&argv) {
-        return code;
-    }
+    let Some(argv) = commands::internal::monitor(std::env::args_os().collect()) else {
+        return ExitCode::SUCCESS;
+    };
     engine::outlive_file_size_limit();
     let code = match flags::parse(&argv) {
         Outcome::Run(invocation) => commands::dispatch(&invocation),

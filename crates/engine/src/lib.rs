@@ -260,31 +260,6 @@ pub mod signals {
     }
 }
 
-/// Replaces this process by another command of our own binary, from the executable that runs now.
-/// Returns only on failure.
-///
-/// # Errors
-/// Why the command could not be executed.
-pub fn continue_as(arguments: &[String]) -> Result<std::convert::Infallible, EngineError> {
-    let program = sys::mount::read_only_executable().or_else(|_| own_file())?;
-    sys::fail::point("engine.continue.begun");
-    let list = sys::process::CStrings::new(arguments)?;
-    let environment = sys::process::CStrings::new(sys::fail::environment())?;
-    let errno = sys::process::execute_fd(program, &list, &environment);
-    Err(sys::SysError::new("execute", "our own executable", errno).into())
-}
-
-fn own_file() -> Result<std::os::fd::OwnedFd, sys::SysError> {
-    use rustix::fs::{CWD, Mode, OFlags};
-    rustix::fs::openat(
-        CWD,
-        "/proc/self/exe",
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .on("open", "our executable")
-}
-
 /// A connection before there is a monitor: our end, and the one that the monitor gets.
 ///
 /// # Errors

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::protocol::{Attach, CHUNK_BYTES_MAX, Kind, packet};
+use crate::protocol::{Attach, CHUNK_BYTES_MAX, Kind, PACKET_BYTES_MAX, packet};
 
 /// A client that is this far behind is let go.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
@@ -104,7 +105,6 @@ impl Client {
 
     /// Sends all that waits, for at most the given time: the monitor is about to end.
     pub(crate) fn flush_for(&mut self, timeout_ms: i64) {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let deadline = sys::journal::now_ns() + timeout_ms * 1_000_000;
         while self.has_queue() && !self.gone {
             self.flush();
@@ -112,15 +112,59 @@ impl Client {
             if !self.has_queue() || left_ns <= 0 {
                 return;
             }
-            let timeout = Timespec {
-                tv_sec: left_ns / 1_000_000_000,
-                tv_nsec: left_ns % 1_000_000_000,
-            };
-            let mut fds = [PollFd::from_borrowed_fd(
-                self.socket.as_fd(),
-                PollFlags::OUT,
-            )];
-            let _ = poll(&mut fds, Some(&timeout));
+            self.poll_for(PollFlags::OUT, left_ns);
         }
+    }
+
+    /// Waits until it has closed its end, for at most the given time. What it still sends is dropped.
+    pub(crate) fn wait_until_gone(&self, timeout_ms: i64) {
+        let deadline = sys::journal::now_ns() + timeout_ms * 1_000_000;
+        let mut buffer = vec![0u8; PACKET_BYTES_MAX];
+        while !self.gone {
+            let left_ns = deadline - sys::journal::now_ns();
+            if left_ns <= 0 {
+                return;
+            }
+            self.poll_for(PollFlags::IN, left_ns);
+            match sys::socket::receive(&self.socket, &mut buffer) {
+                Ok((0, _)) => return,
+                Ok(_) | Err(Errno::AGAIN) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn poll_for(&self, flags: PollFlags, time_ns: i64) {
+        let timeout = Timespec {
+            tv_sec: time_ns / 1_000_000_000,
+            tv_nsec: time_ns % 1_000_000_000,
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.socket.as_fd(), flags)];
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_waited_for_until_it_closes_its_end() {
+        let (ours, theirs) = sys::socket::pair().unwrap();
+        let client = Client::new(ours);
+        let begun = std::time::Instant::now();
+        client.wait_until_gone(20);
+        assert!(begun.elapsed().as_millis() >= 20, "its end is still open");
+        let sleeper = std::thread::spawn(move || {
+            // A late word is not the end.
+            sys::socket::send(&theirs, b"late", &[]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            drop(theirs);
+        });
+        let begun = std::time::Instant::now();
+        client.wait_until_gone(60_000);
+        let passed = begun.elapsed().as_millis();
+        assert!((15..30_000).contains(&passed), "{passed} ms");
+        sleeper.join().unwrap();
     }
 }

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use runtime::cgroup::{ContainerCgroup, Layout};
-use runtime::{Failure, Stdio};
+use runtime::cgroup::ContainerCgroup;
+use runtime::{Ahead, Failure, Stdio};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use sys::{Context, SysError};
 
@@ -48,19 +48,15 @@ const PIPES: [&str; 3] = ["stdin", "stdout", "stderr"];
 
 impl Container {
     /// Starts the container of a job.
-    pub(crate) fn start(
-        job: &Job,
-        layout: Option<Layout>,
-        network: Option<&OwnedFd>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(job: &Job, ahead: Ahead<'_>) -> Result<Self, Failure> {
         let (stdio, streams) = if job.tty {
             (Stdio::Terminal, None)
         } else {
             let (theirs, ours) = make_pipes(job)?;
-            (Stdio::Streams(theirs), Some(ours))
+            (theirs, Some(ours))
         };
         sys::fail::point("monitor.pipes.made");
-        let started = runtime::start(&job.launch, stdio, layout, network)?;
+        let started = runtime::start(&job.launch, stdio, ahead)?;
         let streams = match (streams, started.terminal) {
             (Some(streams), _) => streams,
             (None, Some(master)) => {
@@ -176,11 +172,9 @@ fn hold_namespaces(pid: i32) -> Vec<OwnedFd> {
     ["mnt", "ipc"].into_iter().filter_map(open).collect()
 }
 
-type TheirEnds = [OwnedFd; 3];
-
 /// Named pipes in the run directory, so that a later monitor can go on reading. The container's
 /// ends of the outputs are open read-write: they never break, whatever happens to us.
-fn make_pipes(job: &Job) -> Result<(TheirEnds, Streams), Failure> {
+fn make_pipes(job: &Job) -> Result<(Stdio, Streams), Failure> {
     // By a mount of its own: /proc/self/fd in the container shows `/stdout`, and no path of the host.
     let directory =
         sys::mount::clone_tree(sys::atomic::open_directory(&job.run_directory)?, false)?;
@@ -229,7 +223,7 @@ fn make_pipes(job: &Job) -> Result<(TheirEnds, Streams), Failure> {
     let output = open("stdout", OFlags::RDONLY | OFlags::NONBLOCK)?;
     let error = open("stderr", OFlags::RDONLY | OFlags::NONBLOCK)?;
     Ok((
-        [their_input, their_output, their_error],
+        Stdio::Mounted([their_input, their_output, their_error], directory),
         Streams::Pipes {
             input,
             output,

@@ -29,7 +29,6 @@ impl Monitor {
             client.flush_for(FAREWELL_MS);
         }
         sys::fail::point("monitor.farewell.told");
-        let owner_listens = self.owner_listens();
         // Only now, with everybody told: this takes longer than the container's own end.
         if let Some(mut container) = self.ended.take() {
             let _ = container.cgroup.remove();
@@ -41,9 +40,16 @@ impl Monitor {
             }
         }
         sys::fail::point("monitor.farewell.released");
+        if !self.job.auto_remove {
+            return None;
+        }
+        // The command that started the container removes it, if it is still there; its bytes are left to us.
+        for owner in self.clients.iter().filter(|client| client.attach.owner) {
+            owner.wait_until_gone(FAREWELL_MS);
+        }
         let mut next = self.job.reap_arguments.clone();
         next.push(self.job.id.clone());
-        (self.job.auto_remove && !owner_listens).then_some(next)
+        Some(next)
     }
 
     /// Whether the command that started the container is still there, to remove it.

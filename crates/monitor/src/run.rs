@@ -7,9 +7,9 @@ pub use begin::run;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use runtime::Failure;
 use runtime::cgroup::Layout;
 use runtime::spec::NamespaceKind;
+use runtime::{Ahead, Failure};
 use sys::SysError;
 use sys::lock::Lock;
 use types::restart::RestartBackoff;
@@ -64,6 +64,8 @@ pub(crate) struct Monitor {
     pub(crate) left: Option<Networks>,
     /// Control groups as they were found before the job came.
     layout: Option<Layout>,
+    /// The root as it was mounted for the first start.
+    root: Option<OwnedFd>,
     /// Held until the end is told: a dead monitor is known by its lock.
     pub(crate) lock: Option<OwnedFd>,
     // Held until the root is unmounted: the same upper directory is never mounted twice.
@@ -170,7 +172,12 @@ impl Monitor {
         if let (Some(attachment), Some(namespace)) = (self.job.attachment.take(), &self.network) {
             self.networks = Some(Networks::connect(&self.job, attachment, namespace)?);
         }
-        Container::start(&self.job, self.layout.take(), self.network.as_ref())
+        let ahead = Ahead {
+            layout: self.layout.take(),
+            network: self.network.as_ref(),
+            root: self.root.take(),
+        };
+        Container::start(&self.job, ahead)
     }
 
     fn begin_health(&mut self) {

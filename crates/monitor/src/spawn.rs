@@ -11,6 +11,7 @@
 //! | `J` | the job, a memory file |
 //! | `L` | the lock that it holds for life |
 //! | `C` | the first client's end of a socket pair, where a command attaches from the start |
+//! | `R` | the layers of a container that was never started, mounted and attached nowhere |
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,7 @@ pub(crate) mod given {
     pub(crate) const JOB: u8 = b'J';
     pub(crate) const LOCK: u8 = b'L';
     pub(crate) const CLIENT: u8 = b'C';
+    pub(crate) const ROOT: u8 = b'R';
     pub(crate) const OUTPUT: u8 = b'O';
     pub(crate) const ERROR: u8 = b'E';
 }
@@ -66,12 +68,14 @@ impl Waiting {
         job: &Job,
         lock: &OwnedFd,
         client: Option<&OwnedFd>,
+        root: Option<&OwnedFd>,
     ) -> Result<OwnedFd, SysError> {
         let document = job_file(job)?;
         let all = [
             (given::JOB, Some(&document)),
             (given::LOCK, Some(lock)),
             (given::CLIENT, client),
+            (given::ROOT, root),
         ];
         let (names, fds): (Vec<u8>, Vec<BorrowedFd<'_>>) = all
             .iter()

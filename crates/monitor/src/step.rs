@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use runtime::cgroup::{ContainerCgroup, Layout};
 use runtime::spec::NamespaceKind;
-use runtime::{Failure, Stdio};
+use runtime::{Ahead, Failure, Stdio};
 use rustix::fs::{CWD, Mode, OFlags};
 use sys::{Context, SysError};
 
@@ -169,16 +169,20 @@ impl Step {
     /// Runs a program to its end; `None` where the build went before.
     fn program(&mut self, job: &Job, streams: [OwnedFd; 2]) -> Result<Option<i32>, Failure> {
         self.connect(job)?;
-        let network = match job.attachment {
-            Some(_) => self.network.as_ref(),
-            None => None,
+        let ahead = Ahead {
+            layout: self.layout.take(),
+            network: match job.attachment {
+                Some(_) => self.network.as_ref(),
+                None => None,
+            },
+            root: None,
         };
         let [output, error] = streams;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let input =
             rustix::fs::openat(CWD, "/dev/null", flags, Mode::empty()).on("open", "/dev/null")?;
         let stdio = Stdio::Streams([input, output, error]);
-        let started = runtime::start(&job.launch, stdio, self.layout.take(), network)?;
+        let started = runtime::start(&job.launch, stdio, ahead)?;
         sys::fail::point("monitor.step.running");
         let told = Started {
             pid: started.pid,

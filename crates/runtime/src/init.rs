@@ -47,8 +47,8 @@ pub(crate) struct Inherited<'a> {
 }
 
 /// Runs the list; returns only with the reason why the program does not run.
-pub(crate) fn run(launch: &Launch, inherited: &Inherited<'_>) -> Failure {
-    match prepare_and_execute(launch, inherited) {
+pub(crate) fn run(launch: &Launch, inherited: &Inherited<'_>, root: Option<OwnedFd>) -> Failure {
+    match prepare_and_execute(launch, inherited, root) {
         Ok(never) => match never {},
         Err(failure) => failure,
     }
@@ -56,7 +56,11 @@ pub(crate) fn run(launch: &Launch, inherited: &Inherited<'_>) -> Failure {
 
 enum Never {}
 
-fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Never, Failure> {
+fn prepare_and_execute(
+    launch: &Launch,
+    inherited: &Inherited<'_>,
+    root: Option<OwnedFd>,
+) -> Result<Never, Failure> {
     let spec = &launch.spec;
     process::set_dumpable(false)?;
     rustix::process::setsid().ok();
@@ -75,7 +79,7 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
     let mut prepared = mounts::prepare(&early)?;
     mount::isolate_namespace(false)?;
     mounts::take_images(&mut prepared, &launch.staging)?;
-    let root = rootfs::mount_root(launch)?;
+    let root = rootfs::mount_root(launch, root)?;
     let attached = attach_all(prepared, &root)?;
     limits::give_back(room)?;
     let slave = match inherited.stdio {

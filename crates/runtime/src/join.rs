@@ -230,7 +230,7 @@ fn enter(
             text: init::no_working_directory(&request.process.cwd, &error),
         })?;
     match stdio {
-        Stdio::Streams(fds) => {
+        Stdio::Streams(fds) | Stdio::Mounted(fds, _) => {
             let streams = [fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()];
             init::own_streams(&streams, user.uid)?;
             process::replace_stdio(streams)?;

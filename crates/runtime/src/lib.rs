@@ -32,4 +32,4 @@ pub use failure::{Failure, FailureKind, START_FAILED};
 pub use join::{JoinRequest, Joined, join};
 pub use launch::{CgroupRequest, Launch, Layers, RootSource, SeccompRequest, UserRequest};
 pub use rootfs::{mount_layers, mount_read_only};
-pub use start::{Started, Stdio, check, start};
+pub use start::{Ahead, Started, Stdio, check, start};

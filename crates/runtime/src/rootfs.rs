@@ -20,11 +20,16 @@ const OVERLAY_OPTIONS: [&str; 4] = [
     "nfs_export=off",
 ];
 
-/// Attaches the root at the staging directory and opens it.
+/// Attaches the root at the staging directory and opens it; `mounted` are its layers where they are
+/// mounted already.
 ///
 /// Runs in the container's mount namespace, already isolated.
-pub(crate) fn mount_root(launch: &Launch) -> Result<Dir, Failure> {
+pub(crate) fn mount_root(launch: &Launch, mounted: Option<OwnedFd>) -> Result<Dir, Failure> {
     let staging = open_path(&launch.staging)?;
+    if let Some(tree) = mounted {
+        mount::attach(&tree, &staging)?;
+        return Ok(Dir::from_fd(tree));
+    }
     match &launch.root {
         RootSource::Directory => {
             let tree = mount::clone_tree(open_path(Path::new(&launch.spec.root.path))?, true)?;

@@ -24,6 +24,9 @@ const FAILURE_BYTES_MAX: usize = 16 * 1024;
 pub enum Stdio {
     /// Its ends of three pipes.
     Streams([OwnedFd; 3]),
+    /// The same, from files of a detached mount. Closing that waits for every processor, so it is
+    /// closed while the new process works.
+    Mounted([OwnedFd; 3], OwnedFd),
     /// A terminal of its own; the master comes back in [`Started::terminal`].
     Terminal,
 }
@@ -43,26 +46,37 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
+/// What was made for a start before it, while there was time. What is missing is made by the start.
+#[derive(Debug, Default)]
+pub struct Ahead<'a> {
+    /// What is known of the control groups.
+    pub layout: Option<Layout>,
+    /// A network namespace, loopback up.
+    pub network: Option<&'a OwnedFd>,
+    /// Its layers, mounted by [`crate::mount_layers`] and attached nowhere.
+    pub root: Option<OwnedFd>,
+}
+
 /// Starts a container. On failure nothing of it is left but files beneath its upper directory.
 ///
-/// `layout` is what is known of the control groups already; `network` is a network namespace that was made for it, loopback up; without one it makes its own
-/// where the specification says so. The caller must be single-threaded.
+/// The caller must be single-threaded.
 ///
 /// # Errors
 /// Why it does not run, with the kind that decides the exit code.
-pub fn start(
-    launch: &Launch,
-    stdio: Stdio,
-    layout: Option<Layout>,
-    network: Option<&OwnedFd>,
-) -> Result<Started, Failure> {
+pub fn start(launch: &Launch, stdio: Stdio, ahead: Ahead<'_>) -> Result<Started, Failure> {
     let spec = &launch.spec;
     let program = seccomp_program(&launch.seccomp, &spec.process)?;
-    let join = open_joined(spec, network)?;
+    let join = open_joined(spec, ahead.network)?;
     kernel_parameters::check(spec, &join)?;
-    let mut groups = begin_cgroup(launch, layout)?;
+    let mut groups = begin_cgroup(launch, ahead.layout)?;
     sys::fail::point("runtime.start.prepared");
-    let child = match clone(launch, stdio, program.as_ref(), &join, &groups) {
+    let material = Material {
+        stdio,
+        seccomp: program.as_ref(),
+        join: &join,
+        root: ahead.root,
+    };
+    let child = match clone(launch, material, &groups) {
         Ok(child) => child,
         Err(failure) => return Err(give_up(groups.into_cgroup(), failure)),
     };
@@ -174,15 +188,18 @@ impl Child {
     }
 }
 
-fn clone(
-    launch: &Launch,
+/// What the new process is made of. The parent's share of it is closed once there is one.
+struct Material<'a> {
     stdio: Stdio,
-    seccomp: Option<&Program>,
-    join: &[(NamespaceKind, OwnedFd)],
-    cgroup: &Begun,
-) -> Result<Child, Failure> {
+    seccomp: Option<&'a Program>,
+    join: &'a [(NamespaceKind, OwnedFd)],
+    root: Option<OwnedFd>,
+}
+
+fn clone(launch: &Launch, material: Material<'_>, cgroup: &Begun) -> Result<Child, Failure> {
     let (ours, theirs) = sys::socket::pair()?;
     let hierarchies = cgroup.hierarchies();
+    let join = material.join;
     let pid_namespace = join.iter().find(|(kind, _)| *kind == NamespaceKind::Pid);
     let home = match pid_namespace {
         Some((_, namespace)) => Some(enter_pid_namespace(namespace)?),
@@ -198,8 +215,10 @@ fn clone(
     match side? {
         Side::Child => {
             drop(ours);
-            let streams = match &stdio {
-                Stdio::Streams(fds) => Some([fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()]),
+            let streams = match &material.stdio {
+                Stdio::Streams(fds) | Stdio::Mounted(fds, _) => {
+                    Some([fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()])
+                }
                 Stdio::Terminal => None,
             };
             let inherited = Inherited {
@@ -207,10 +226,10 @@ fn clone(
                 stdio: streams,
                 cgroup,
                 hierarchies: &hierarchies,
-                seccomp,
+                seccomp: material.seccomp,
                 join,
             };
-            let failure = init::run(launch, &inherited);
+            let failure = init::run(launch, &inherited, material.root);
             report(theirs.as_fd(), &failure);
             process::exit_now(failure.kind.exit_code());
         }

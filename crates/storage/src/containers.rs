@@ -151,11 +151,7 @@ impl RemovedContainer<'_> {
     /// # Errors
     /// The disk's answer; what could not be removed lies under `tmp/` and is swept later.
     pub fn erase(self) -> Result<()> {
-        remove_tree(&self.store.container_run_directory(&self.id))?;
-        sys::fail::point("storage.container.forgotten");
-        remove_tree(&self.store.root().join("tmp").join(&self.id))?;
-        sys::fail::point("storage.container.deleted");
-        Ok(())
+        self.store.erase_removed(&self.id)
     }
 }
 
@@ -168,6 +164,18 @@ impl Store {
     /// The directory of a container in the run root.
     pub fn container_run_directory(&self, id: &str) -> PathBuf {
         self.run_root().join("containers").join(id)
+    }
+
+    /// Removes the bytes of a container that was taken out by [`Store::take_container`].
+    ///
+    /// # Errors
+    /// As [`RemovedContainer::erase`].
+    pub fn erase_removed(&self, id: &str) -> Result<()> {
+        remove_tree(&self.container_run_directory(id))?;
+        sys::fail::point("storage.container.forgotten");
+        remove_tree(&self.root().join("tmp").join(id))?;
+        sys::fail::point("storage.container.deleted");
+        Ok(())
     }
 
     /// Makes a container: record, upper and work directories, and its name. It comes locked.

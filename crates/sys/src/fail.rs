@@ -32,7 +32,6 @@ pub const NAMES: &[&str] = &[
     "engine.build.squashed",
     "engine.commit.layer",
     "engine.commit.recorded",
-    "engine.continue.begun",
     "engine.create.checked",
     "engine.create.recorded",
     "engine.import.recorded",

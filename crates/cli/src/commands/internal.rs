@@ -9,37 +9,32 @@ use super::print;
 use crate::errors;
 use crate::flags::{Invocation, generate};
 
-/// Becomes a monitor if that is what the arguments ask for. When the container has ended, this
-/// process goes on as the command that removes it, from the same read-only executable.
-pub(crate) fn monitor(argv: &[OsString]) -> Option<ExitCode> {
-    if let [_, internal, step, cgroup] = argv
+/// Becomes a monitor if that is what the arguments ask for. Returns the arguments with which this
+/// process goes on; when the container has ended, as the command that removes it.
+pub(crate) fn monitor(argv: Vec<OsString>) -> Option<Vec<OsString>> {
+    if let [_, internal, step, cgroup] = argv.as_slice()
         && internal == "internal"
         && step == monitor::step::STEP
     {
         monitor::step::run(&cgroup.to_string_lossy());
-        return Some(ExitCode::SUCCESS);
-    }
-    let [_, internal, monitor, _id, cgroup, rest @ ..] = argv else {
         return None;
+    }
+    let [_, internal, monitor, _id, cgroup, rest @ ..] = argv.as_slice() else {
+        return Some(argv);
     };
     if internal != "internal" || monitor != "monitor" {
-        return None;
+        return Some(argv);
     }
     let network = rest.iter().any(|word| word == monitor::spawn::WITH_NETWORK);
-    if let Some(next) = monitor::run(&cgroup.to_string_lossy(), network) {
-        let _ = engine::continue_as(&next);
-    }
-    Some(ExitCode::SUCCESS)
+    let next = monitor::run(&cgroup.to_string_lossy(), network)?;
+    Some(next.into_iter().map(OsString::from).collect())
 }
 
 pub(crate) fn internal(engine: &Engine, invocation: &Invocation) -> ExitCode {
     let words: Vec<&str> = invocation.matches.args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["reap", id] => match engine.reap(id) {
-            Ok(()) => {
-                engine.sweep_parent();
-                ExitCode::SUCCESS
-            }
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 errors::report(invocation.program, &error);
                 ExitCode::from(1)

@@ -6,7 +6,7 @@ use monitor::client::Connection;
 use monitor::protocol::{self, Kind, Stop};
 use runtime::cgroup::{ContainerCgroup, Layout};
 use rustix::io::Errno;
-use storage::containers::{ContainerError, ContainerRecord, RemovedContainer, StoredContainer};
+use storage::containers::{ContainerError, ContainerRecord, StoredContainer};
 use storage::trash::Fate;
 use sys::lock::Lock;
 use types::state::{ContainerState, Status};
@@ -31,7 +31,8 @@ const PARENT_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Erase {
     Now,
-    InBackground,
+    /// Its monitor erases them, which goes on as `internal reap`.
+    ByMonitor,
     /// It may come back for a while, unless it was to be removed at its end anyway.
     Later,
 }
@@ -225,8 +226,7 @@ impl Engine {
             self.drop_anonymous(&stored.record, fate);
         }
         match (removed, erase) {
-            (None, _) => {}
-            (Some(removed), Erase::InBackground) => self.erase_in_background(removed)?,
+            (None, _) | (Some(_), Erase::ByMonitor) => {}
             (Some(removed), _) => removed.erase()?,
         }
         Ok(true)
@@ -288,25 +288,37 @@ impl Engine {
         Ok(removed.erase()?)
     }
 
-    /// Removes a container that ended and was to be removed, whoever comes first.
+    /// Removes a container that ended and was to be removed, whoever comes first, and the bytes of one
+    /// that a command has removed already.
     ///
     /// # Errors
     /// The disk's answer.
     pub fn reap(&self, id: &str) -> Result<(), EngineError> {
-        self.remove_ended(id, Erase::Now, true, |record| record.spec.auto_remove)
-            .map(drop)
+        let is_there = || self.store().container_directory(id).exists();
+        let was_there = is_there();
+        if was_there {
+            self.remove_ended(id, Erase::Now, true, |record| record.spec.auto_remove)?;
+        }
+        if !is_there() {
+            self.store().erase_removed(id)?;
+        }
+        match was_there {
+            true => self.sweep_parent(),
+            // Whoever starts one container after the other need not wait for a parent that goes and comes:
+            // the next sweep has it.
+            false => self.store().sweep().map(drop)?,
+        }
+        Ok(())
     }
 
-    /// Like [`Engine::reap`], and returns when the container and its name are gone: its bytes go
-    /// in a process of their own.
+    /// Like [`Engine::reap`], by the command that was told of the end: container and name are gone then,
+    /// and the bytes go with its monitor.
     ///
     /// # Errors
     /// The disk's answer.
     pub fn reap_ahead(&self, id: &str) -> Result<(), EngineError> {
-        self.remove_ended(id, Erase::InBackground, true, |record| {
-            record.spec.auto_remove
-        })
-        .map(drop)
+        self.remove_ended(id, Erase::ByMonitor, true, |record| record.spec.auto_remove)
+            .map(drop)
     }
 
     /// Removes what killed processes left of containers that are gone. What cannot go now goes later.
@@ -337,18 +349,6 @@ impl Engine {
                 pause *= 2;
             }
         });
-    }
-
-    fn erase_in_background(&self, removed: RemovedContainer<'_>) -> Result<(), EngineError> {
-        let mut removed = Some(removed);
-        let erased = sys::process::in_background(|| {
-            let _ = removed.take().map(RemovedContainer::erase);
-            let _ = self.store().sweep();
-        });
-        match removed {
-            Some(removed) if !erased => Ok(removed.erase()?),
-            _ => Ok(()),
-        }
     }
 
     /// Removes control groups whose container is gone: its monitor was killed at the very end.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use monitor::job::{Job, VolumeMount};
 use monitor::protocol;
 use monitor::spawn::Waiting;
+use runtime::RootSource;
 use storage::containers::{ContainerRecord, StoredContainer, make_run_directory};
 use sys::lock::Lock;
 use types::container::{ContainerSpec, Healthcheck};
@@ -24,6 +25,17 @@ const SECOND_NS: i64 = 1_000_000_000;
 const STOP_TIMEOUT_S: i64 = 10;
 /// So many containers in a row may have joined each other's network.
 const JOINED_MAX: usize = 16;
+
+/// What a monitor is given its container for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// This command has just made the container and still has its lock: nobody has ever mounted it.
+    First,
+    /// It may have run before.
+    Again,
+    /// It runs.
+    Adoption,
+}
 
 impl Engine {
     /// Starts a container. `client` is the far end of a socket pair on which the caller has
@@ -93,7 +105,13 @@ impl Engine {
             Some(waiting) => waiting,
             None => self.new_monitor(&made.record, false)?,
         };
-        self.give_job(&made.record, made.lowers.clone(), waiting, false, client)
+        self.give_job(
+            &made.record,
+            made.lowers.clone(),
+            waiting,
+            Beginning::First,
+            client,
+        )
     }
 
     /// Makes a container's monitor and waits for its word. The container is locked by the caller.
@@ -104,14 +122,14 @@ impl Engine {
     ) -> Result<protocol::Started, EngineError> {
         let lowers = self.container_lowers(&record.image_id)?;
         let waiting = self.new_monitor(record, false)?;
-        self.give_job(record, lowers, waiting, false, client)
+        self.give_job(record, lowers, waiting, Beginning::Again, client)
     }
 
     /// Gives a running container whose monitor was killed a new one.
     pub(crate) fn adopt(&self, record: &ContainerRecord) -> Result<protocol::Started, EngineError> {
         let lowers = self.container_lowers(&record.image_id)?;
         let waiting = self.new_monitor(record, true)?;
-        self.give_job(record, lowers, waiting, true, None)
+        self.give_job(record, lowers, waiting, Beginning::Adoption, None)
     }
 
     fn new_monitor(&self, record: &ContainerRecord, adopt: bool) -> Result<Waiting, EngineError> {
@@ -129,10 +147,10 @@ impl Engine {
         record: &ContainerRecord,
         lowers: Vec<PathBuf>,
         waiting: Waiting,
-        adopt: bool,
+        beginning: Beginning,
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
-        let given = self.begin_give(record, lowers, waiting, adopt, client)?;
+        let given = self.begin_give(record, lowers, waiting, beginning, client)?;
         self.finish_give(&record.id, &record.name, given)
     }
 
@@ -150,7 +168,8 @@ impl Engine {
             Some(waiting) => waiting,
             None => self.new_monitor(&made.record, false)?,
         };
-        let given = self.begin_give(&made.record, made.lowers.clone(), waiting, false, None)?;
+        let lowers = made.lowers.clone();
+        let given = self.begin_give(&made.record, lowers, waiting, Beginning::First, None)?;
         let (id, name) = (made.record.id.clone(), made.record.name.clone());
         let lock = Holder::Made(Box::new(made));
         Ok(Starting {
@@ -173,7 +192,7 @@ impl Engine {
         let record = stored.record;
         let lowers = self.container_lowers(&record.image_id)?;
         let waiting = self.new_monitor(&record, false)?;
-        let given = self.begin_give(&record, lowers, waiting, false, None)?;
+        let given = self.begin_give(&record, lowers, waiting, Beginning::Again, None)?;
         Ok(Some(Starting {
             id: record.id,
             name: record.name,
@@ -195,11 +214,13 @@ impl Engine {
         record: &ContainerRecord,
         lowers: Vec<PathBuf>,
         waiting: Waiting,
-        adopt: bool,
+        beginning: Beginning,
         client: Option<&OwnedFd>,
     ) -> Result<Given, EngineError> {
-        let given = self.prepare_and_give(record, lowers, waiting, adopt, client);
-        if let (Err(error), false) = (&given, adopt) {
+        let given = self.prepare_and_give(record, lowers, waiting, beginning, client);
+        if let Err(error) = &given
+            && beginning != Beginning::Adoption
+        {
             self.note_failed_start(&record.id, error);
         }
         given
@@ -228,9 +249,10 @@ impl Engine {
         record: &ContainerRecord,
         lowers: Vec<PathBuf>,
         waiting: Waiting,
-        adopt: bool,
+        beginning: Beginning,
         client: Option<&OwnedFd>,
     ) -> Result<Given, EngineError> {
+        let adopt = beginning == Beginning::Adoption;
         let run_directory = make_run_directory(self.store(), &record.id)?;
         // An ending monitor still holds its lock for a moment; the new one waits for the unmount.
         let directory = self.store().container_directory(&record.id);
@@ -256,10 +278,14 @@ impl Engine {
             let places = self.places(&record.id);
             files::write(&job.directory, record, &job.launch, &places, &links)?;
         }
+        let root = match beginning {
+            Beginning::First => mount_ahead(&job.launch.root),
+            _ => None,
+        };
         sys::fail::point("engine.start.prepared");
-        let channel = waiting.give(&job, &alive, client);
+        let channel = waiting.give(&job, &alive, client, root.as_ref());
         sys::fail::point("engine.start.given");
-        drop(alive);
+        drop((alive, root));
         match channel {
             Ok(channel) => Ok(Given {
                 channel,
@@ -456,6 +482,15 @@ struct Given {
     attachment: Option<network::attachment::Attachment>,
     adopt: bool,
     warnings: Vec<String>,
+}
+
+/// Mounts the root of a container that was never started, while its monitor still starts up. Where that
+/// fails the start itself tries, and says why not.
+fn mount_ahead(root: &RootSource) -> Option<OwnedFd> {
+    match root {
+        RootSource::Layers(layers) => runtime::mount_layers(layers).ok(),
+        RootSource::Directory => None,
+    }
 }
 
 /// Lowering the score needs CAP_SYS_RESOURCE; the kernel is asked on ourselves, and the start goes on

@@ -62,7 +62,12 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
     let Some(given) = receive_job(channel)? else {
         return Ok(None);
     };
-    let Given { job, lock, client } = given;
+    let Given {
+        job,
+        lock,
+        client,
+        root,
+    } = given;
     sys::fail::point("monitor.start.received");
     // An earlier monitor of this container may still be unmounting.
     let mounted = Lock::acquire_directory(&protocol::mounted_lock(&job.directory))?;
@@ -100,6 +105,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         networks: None,
         left: None,
         layout,
+        root,
         lock: Some(lock),
         _mounted: mounted,
         job,
@@ -122,6 +128,7 @@ struct Given {
     job: Job,
     lock: OwnedFd,
     client: Option<OwnedFd>,
+    root: Option<OwnedFd>,
 }
 
 fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
@@ -142,5 +149,6 @@ fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
         job,
         lock,
         client: given.remove(&given::CLIENT),
+        root: given.remove(&given::ROOT),
     }))
 }
