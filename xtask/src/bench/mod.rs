@@ -9,7 +9,7 @@ mod tools;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -37,6 +37,7 @@ pub(crate) enum Extent {
 const ROUNDS: usize = 25;
 /// Peers that need a tenth of a second and more are asked less often.
 const SLOW_ROUNDS: usize = 5;
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 const MANY: usize = 50;
 const THOUSAND: usize = 1000;
 
@@ -74,6 +75,13 @@ pub(crate) fn command(extent: Extent) -> anyhow::Result<()> {
     }
     std::fs::write(root().join("docs/benchmarks.md"), page)
         .context("cannot write docs/benchmarks.md")
+}
+
+/// Waits until what was imported is on the disk: writing it slows whoever makes files, and of those that
+/// take turns only some do.
+fn settle() {
+    let _ = Command::new("sync").status();
+    std::thread::sleep(SETTLE_TIME);
 }
 
 impl Bench {
@@ -146,6 +154,7 @@ impl Bench {
             Extent::Compose => return composing::measure(self),
             Extent::Quick | Extent::Full => {}
         }
+        settle();
         self.run(&tree)?;
         self.bridged()?;
         self.exec()?;
