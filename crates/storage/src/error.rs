@@ -48,6 +48,20 @@ pub enum StorageError {
         /// Our form.
         wanted: &'static str,
     },
+    /// The file that says what kind of store this is does not say it.
+    #[error(
+        "cannot read {path}: it is damaged; nothing else of the store depends on what it said: put it back with \
+         `echo '{expected}' > {path}`", path = path.display()
+    )]
+    DamagedMarker {
+        /// The file.
+        path: PathBuf,
+        /// What it says in every store that this release has made.
+        expected: String,
+        /// Why.
+        #[source]
+        source: Fault,
+    },
     /// One of our own files does not say what it should.
     #[error("cannot read {path}: it is damaged")]
     Damaged {

@@ -81,6 +81,15 @@ struct Marker {
     form: String,
 }
 
+impl Marker {
+    fn ours() -> Self {
+        Self {
+            format: FORMAT,
+            form: FORM.to_owned(),
+        }
+    }
+}
+
 /// An opened store.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -105,7 +114,7 @@ impl Store {
         match atomic::read_limited(&store.root.join(MARKER), MARKER_BYTES_MAX) {
             Ok(bytes) => {
                 store.check(&bytes)?;
-                store.close_to_others();
+                store.mend_directories();
             }
             Err(error) if error.errno == Errno::NOENT => store.create()?,
             Err(error) => return Err(error.into()),
@@ -230,9 +239,12 @@ impl Store {
     }
 
     fn check(&self, bytes: &[u8]) -> Result<()> {
-        let path = self.root.join(MARKER);
         let marker: Marker =
-            types::json::read(bytes).map_err(|source| StorageError::Damaged { path, source })?;
+            types::json::read(bytes).map_err(|source| StorageError::DamagedMarker {
+                path: self.root.join(MARKER),
+                expected: serde_json::to_string(&Marker::ours()).unwrap_or_default(),
+                source,
+            })?;
         if marker.format > FORMAT {
             return Err(StorageError::NewerFormat {
                 root: self.root.clone(),
@@ -250,13 +262,19 @@ impl Store {
         check_filesystem(&self.root)
     }
 
-    /// On a read-only disk they stay as they are.
-    fn close_to_others(&self) {
+    /// Closes to others what once was open to them, and makes anew what somebody removed. On a read-only disk
+    /// all stays as it is.
+    fn mend_directories(&self) {
         for name in ONCE_OPEN {
             let path = self.root.join(name);
-            let stat = rustix::fs::stat(&path);
-            if stat.is_ok_and(|stat| stat.st_mode & OTHERS != 0) {
-                let _ = rustix::fs::chmod(&path, Mode::from_raw_mode(MODE));
+            match rustix::fs::stat(&path) {
+                Ok(stat) if stat.st_mode & OTHERS != 0 => {
+                    let _ = rustix::fs::chmod(&path, Mode::from_raw_mode(MODE));
+                }
+                Err(Errno::NOENT) => {
+                    let _ = make_directory(&path, MODE);
+                }
+                _ => {}
             }
         }
     }
@@ -269,11 +287,7 @@ impl Store {
             make_directory(&self.root.join(name), MODE)?;
         }
         sys::fail::point("storage.marker.write");
-        let marker = Marker {
-            format: FORMAT,
-            form: FORM.to_owned(),
-        };
-        let bytes = encode("the store's marker", &marker)?;
+        let bytes = encode("the store's marker", &Marker::ours())?;
         Ok(atomic::write(
             &self.root.join(MARKER),
             &bytes,
@@ -493,6 +507,23 @@ pub(crate) mod tests {
         fn drop(&mut self) {
             let _ = remove_tree(&self.base);
         }
+    }
+
+    #[test]
+    fn a_damaged_marker_tells_how_to_put_it_back_and_a_lost_directory_comes_back() {
+        let scratch = Scratch::new();
+        let (root, run_root) = (scratch.store.root(), scratch.store.run_root());
+        std::fs::remove_dir(root.join("containers")).unwrap();
+        Store::open(root, run_root).unwrap();
+        assert!(root.join("containers").is_dir());
+        std::fs::write(root.join(MARKER), "{").unwrap();
+        let error = Store::open(root, run_root).unwrap_err().to_string();
+        let remedy = error.split('`').nth(1).unwrap();
+        let status = std::process::Command::new("sh")
+            .args(["-c", remedy])
+            .status();
+        assert!(status.unwrap().success(), "{remedy}");
+        Store::open(root, run_root).unwrap();
     }
 
     #[test]
