@@ -40,6 +40,11 @@ damages! {
             caisson start web >/dev/null; works caisson rm -f web; [ -z "$(caisson ps -aq)" ] || die "$how: still there"
         done"#;
 
+    the_marker_of_the_store_a_directory_of_it_and_another_image_s_name: r#"
+        caisson tag busybox other; : > $CAISSON_ROOT/refs/*other*; soon caisson history busybox || die "history: $(cat err)"; grep -q IMAGE out || die "$(cat out)"
+        echo '!!' > $CAISSON_ROOT/store.json; soon caisson ps && die 'a damaged marker'; remedy=$(sed 's/[^`]*`\([^`]*\)`.*/\1/' err); echo "$remedy" | grep -q '^echo ' || die "no remedy: $(cat err)"
+        sh -c "$remedy"; rmdir $CAISSON_ROOT/containers; soon caisson run --rm $N busybox true || die "$(cat err)""#;
+
     the_state_of_a_container_that_has_ended: r#"
         caisson run $N --name over busybox true; file=$(echo $CAISSON_ROOT/containers/*/state); echo '!!' > $file
         soon caisson ps -a; grep -q 'Exited (' out || die "$(cat out)"; [ "$(state over)" = 'exited 255' ] || die "$(state over)"

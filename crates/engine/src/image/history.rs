@@ -63,9 +63,12 @@ pub fn history(context: &ImageContext<'_>, name: &str) -> Result<Vec<HistoryRow>
     }));
     rows.reverse();
     if let Some(newest) = rows.first_mut() {
-        let names = context.store().names_of(&id)?;
-        newest.tags = names
+        // A damaged reference of another image is no reason to tell nothing of this one.
+        let (records, _) = context.store().references_and_damage()?;
+        newest.tags = records
             .iter()
+            .filter(|record| record.image == id)
+            .filter_map(|record| record.reference.as_ref())
             .filter(|name| name.tag().is_some())
             .map(|name| name.familiar())
             .collect();
