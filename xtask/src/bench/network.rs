@@ -13,6 +13,8 @@ use crate::packages;
 /// nginx listens on 80, and with the second configuration on 18081.
 const IMAGE: &str = "/var/tmp/caisson-bench-web.tar";
 const NAME: &str = "caisson-bench-web";
+/// What a pair of interfaces has without a word.
+const MTU: &str = "com.docker.network.driver.mtu=1500";
 const PUBLISHED: &str = "127.0.0.1:18080:80";
 const PORT_URL: &str = "http://127.0.0.1:18080";
 const HOST_URL: &str = "http://127.0.0.1:18081";
@@ -47,6 +49,9 @@ pub(super) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     for tool in &tools {
         run(&mut tool.command(&["import", &image, "web:latest"]))?;
     }
+    run(&mut bench
+        .ours
+        .command(&["network", "create", "--opt", MTU, NAME]))?;
     http(bench, &tools)?;
     bulk(bench, &tools)?;
     names(bench, &tools)?;
@@ -119,11 +124,19 @@ fn or_left_out(tool: &Tool, measured: anyhow::Result<String>) -> anyhow::Result<
     }
 }
 
+/// A container on a network with [`MTU`]: the peers' have that one always, ours that of the uplink.
+fn placed(tool: &Tool) -> Command {
+    match tool.name {
+        "caisson" => tool.command(&["run", "-d", "--network", NAME]),
+        _ => tool.command(&["run", "-d"]),
+    }
+}
+
 /// With a server behind a published port and the same one on the host's network.
 fn with_servers<T>(tool: &Tool, measure: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let foreground = ["-g", "daemon off;"];
-    let published = ["run", "-d", "--name", NAME, "-p", PUBLISHED, "web", "nginx"];
-    run(tool.command(&published).args(foreground))?;
+    let published = ["--name", NAME, "-p", PUBLISHED, "web", "nginx"];
+    run(placed(tool).args(published).args(foreground))?;
     let name = format!("{NAME}-host");
     let host = [
         "run",
@@ -249,13 +262,10 @@ fn with_bulk<T>(
     measure: impl FnOnce(Measure<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let published = "127.0.0.1:18083:5201";
-    let server = [
-        "run", "-d", "--name", NAME, "-p", published, "web", "iperf3", "-s",
-    ];
-    run(&mut tool.command(&server))?;
+    let server = ["--name", NAME, "-p", published, "web", "iperf3", "-s"];
+    run(placed(tool).args(server))?;
     let client = format!("{NAME}-client");
-    let sleep = ["run", "-d", "--name", &client, "web", "sleep", "3600"];
-    run(&mut tool.command(&sleep))?;
+    run(placed(tool).args(["--name", &client, "web", "sleep", "3600"]))?;
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = tool.line(&["inspect", "-f", format, NAME])?;
     let asks = ["exec", &client, "iperf3", "-c", &address, "-t", "1", "-J"];
