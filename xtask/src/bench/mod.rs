@@ -411,6 +411,8 @@ impl Bench {
         for tool in std::iter::once(&self.ours).chain(&self.peers) {
             tool.clean();
         }
+        // The network of the measures, and its bridge.
+        let _ = self.ours.command(&["network", "prune", "-f"]).status();
         let _ = std::fs::remove_dir_all(&self.scratch);
     }
 }
