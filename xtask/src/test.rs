@@ -22,6 +22,8 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     outcome
 }
 
+/// Every build of the development profile is of the whole workspace: with one package alone, libraries get
+/// fewer features, and a hundred of them would be compiled once more.
 fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("packages", packages::install)?;
     quick_steps(steps)?;
@@ -31,7 +33,7 @@ fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     build_with_fail_points(steps)?;
     let mut tests = real_kernel_command(&[])?;
     steps.tests("real-kernel tests", &mut tests)?;
-    let network = ["test", "--package", "caisson-network", "--test", "kernel"];
+    let network = ["test", "--workspace", "--test", "kernel"];
     steps.tests(
         "real-kernel tests of the network room",
         cargo().args(network).args(["--", "--show-output"]),
@@ -86,8 +88,8 @@ fn build(steps: &mut Steps) -> anyhow::Result<()> {
 /// profile lies, so it is copied to a place of its own.
 fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
     let mut build = cargo();
-    build.args(["build", "--quiet", "--package", "caisson"]);
-    build.args(["--features", "failpoints"]);
+    build.args(["build", "--quiet", "--workspace", "--bin", "caisson"]);
+    build.args(["--features", "caisson/failpoints"]);
     steps.command("build with fail points", &mut build)?;
     steps.run("copy of the build with fail points", || {
         let (made, kept) = fail_binary()?;
@@ -104,15 +106,7 @@ fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
 
 fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
     let mut command = cargo();
-    command.args([
-        "test",
-        "--package",
-        "caisson-tests",
-        "--test",
-        "it",
-        "--",
-        "--show-output",
-    ]);
+    command.args(["test", "--workspace", "--test", "it", "--", "--show-output"]);
     command
         .args(filters)
         .env("CAISSON_BIN", release_binary()?)
