@@ -75,11 +75,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
     let listener = sys::socket::listen(&job.run_directory, protocol::SOCKET)?;
     sys::fail::point("monitor.start.listening");
     let log = Log::open(&job.directory, job.log.clone())?;
-    let mut signals = 1 << (protocol::REMAKE_SIGNAL - 1);
-    let namespaces = &job.launch.spec.linux.namespaces;
-    if !namespaces.iter().any(|one| one.kind == NamespaceKind::Pid) {
-        signals |= 1 << (libc::SIGCHLD - 1);
-    }
+    let signals = signals_of(&job);
     let mut state = state::load(&job);
     state.monitor_pid = i32::try_from(std::process::id()).unwrap_or(0);
     state.monitor_start_time = sys::host::start_time(state.monitor_pid).unwrap_or(0);
@@ -121,6 +117,17 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
     };
     sys::fail::point("monitor.start.announced");
     Ok(Some((monitor, warnings)))
+}
+
+/// The signals that a monitor reads: a command asks for its socket, and a child has ended that is nobody
+/// else's, which there are only without a pid namespace.
+fn signals_of(job: &Job) -> u64 {
+    let namespaces = &job.launch.spec.linux.namespaces;
+    let strangers = match namespaces.iter().any(|one| one.kind == NamespaceKind::Pid) {
+        true => 0,
+        false => 1 << (libc::SIGCHLD - 1),
+    };
+    1 << (protocol::REMAKE_SIGNAL - 1) | strangers
 }
 
 /// What a command hands over.
