@@ -120,16 +120,15 @@ impl Client {
     pub(crate) fn wait_until_gone(&self, timeout_ms: i64) {
         let deadline = sys::journal::now_ns() + timeout_ms * 1_000_000;
         let mut buffer = vec![0u8; PACKET_BYTES_MAX];
-        while !self.gone {
+        loop {
             let left_ns = deadline - sys::journal::now_ns();
             if left_ns <= 0 {
                 return;
             }
             self.poll_for(PollFlags::IN, left_ns);
             match sys::socket::receive(&self.socket, &mut buffer) {
-                Ok((0, _)) => return,
-                Ok(_) | Err(Errno::AGAIN) => {}
-                Err(_) => return,
+                Ok((1.., _)) | Err(Errno::AGAIN) => {}
+                Ok(_) | Err(_) => return,
             }
         }
     }
