@@ -89,6 +89,30 @@ sharing! {
         caisson tag busybox $S/all:1 && caisson tag busybox $S/all:2 && caisson push -a $S/all > out && [ $(grep -c '^[12]: digest' out) = 2 ] || { cat out; exit 10; }
         caisson rmi -f $(caisson images -q $S/all) >/dev/null; caisson pull -q -a $S/all && [ $(caisson images -q $S/all | wc -l) = 2 ] || exit 11
         caisson push -a $S/all:1 2>err; grep -q "tag can't be used" err"#;
+    each_name_is_pushed_in_the_form_in_which_it_was_pulled: r#"
+        raw() { skopeo inspect --raw --tls-verify=false docker://$1; }; copy() { skopeo copy -q --src-tls-verify=false --dest-tls-verify=false "$@"; }
+        caisson tag busybox $R/oci:1 && caisson push -q $R/oci:1 >/dev/null && copy --format v2s2 docker://$R/oci:1 docker://$R/v2:1 || exit 2
+        raw $R/oci:1 > m; printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,"platform":{"architecture":"amd64","os":"linux"}}%s]}' $(sha256sum < m | cut -d' ' -f1) $(stat -c %s m) > index
+        put() { curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.'$1'.v1+json' --data-binary @$2 http://$R/v2/oci/manifests/$3 || exit 3; }
+        put index index list
+        # An index of which one image is not here, around a manifest that nothing else leads to.
+        for a in told other; do sed 's/}$/,"annotations":{"a":"'$a'"}}/' m > $a; put manifest $a $a; done; printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,"platform":{"architecture":"amd64","os":"linux"}},{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%s","size":%s,"platform":{"architecture":"arm64","os":"linux"}}]}' $(sha256sum < told | cut -d' ' -f1) $(stat -c %s told) $(sha256sum < other | cut -d' ' -f1) $(stat -c %s other) > index; put index index part; cp told part; n=0
+        for order in 'oci:1 v2:1 oci:list oci:part' 'oci:part oci:list v2:1 oci:1'; do
+            n=$((n + 1)); caisson rmi -f $(caisson images -q | sort -u) >/dev/null
+            for name in $order; do caisson pull -q $R/$name >/dev/null && caisson tag $R/$name $S/$name && caisson tag $S/$name $S/again/$name || exit 4; caisson image prune -f >/dev/null; done
+            for name in $order; do
+                raw $R/$name > want; [ $name != oci:part ] || cp part want
+                for at in $S/$name $S/again/$name; do caisson push -q $at >/dev/null && raw $at | cmp - want || { echo "$order: $at"; exit 5; }; done
+            done
+            caisson tag $R/v2:1 $S/oci:1 && caisson push -q $S/oci:1 >/dev/null && raw $R/v2:1 > want && raw $S/oci:1 | cmp - want || exit 6
+        done
+        # Layers that were here in another compression are fetched as they were, or it is said that they could not.
+        caisson save -o b.tar $R/oci:1; copy --dest-compress --dest-compress-format zstd docker-archive:b.tar docker://$R/z:1; raw $R/z:1 > want; grep -q 'tar+zstd' want || exit 7
+        caisson pull -q $R/z:1 >/dev/null; for t in 1 2 3; do caisson tag $R/z:1 $S/z:$t; done; L=$(sed -n 's/.*tar+zstd","[^}]*digest":"sha256:\([0-9a-f]*\)".*/\1/p' want); [ -n "$L" ] || L=$(grep -o '"digest":"sha256:[0-9a-f]*"' want | tail -n 1 | grep -o '[0-9a-f]\{64\}')
+        B=first/docker/registry/v2/blobs/sha256/${L:0:2}/$L; mv $B kept; caisson push $S/z:1 >out 2>err && grep -q "^hint: $S/z:1 was not pushed as it was pulled" err && ! raw $S/z:1 | grep -q zstd || { cat out err; exit 8; }
+        mv kept $B; caisson push -q $S/z:2 2>err && raw $S/z:2 | cmp - want && [ ! -s err ] || { cat err; exit 9; }
+        # The registry has it by now, so that nothing is fetched.
+        caisson image prune -f >/dev/null; mv $B kept; caisson push -q $S/z:3 2>err && raw $S/z:3 | cmp - want && [ ! -s err ] || { cat err; exit 10; }"#;
     what_an_index_says_about_its_image_comes_and_goes_with_it: r#"
         caisson tag busybox $R/a:1 && caisson push -q $R/a:1 >/dev/null || exit 2
         skopeo inspect --raw --tls-verify=false docker://$R/a:1 > m; m=$(sha256sum < m | cut -d' ' -f1)

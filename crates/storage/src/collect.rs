@@ -4,12 +4,13 @@
 //! to, and rename layers into a temporary directory. The layers' bytes are deleted afterwards, when
 //! nobody waits any more. A crash anywhere leaves garbage that the next collection finds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sys::Context;
 use sys::lock::Lock;
 use types::digest::Digest;
+use types::image::{Document, MANIFEST_BYTES_MAX, Manifest};
 
 use crate::error::{Result, StorageError};
 use crate::layers::{LayerId, key_name};
@@ -77,10 +78,15 @@ impl Store {
             images: in_use,
             ..Live::default()
         };
+        let mut forms: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
         for record in self.references()? {
+            let came_as = record.came_as().and_then(|came| came.digest().cloned());
+            live.digests.extend(came_as.clone());
+            forms
+                .entry(record.image.clone())
+                .or_default()
+                .extend(came_as);
             live.images.insert(record.image);
-            live.digests
-                .extend(record.target.map(|target| target.digest));
         }
         for entry in self.cache_entries()? {
             live.layers.extend(self.find_layer(&entry.record.diff_id)?);
@@ -100,8 +106,15 @@ impl Store {
                 // What a damaged record leads to is not known, so nothing may go.
                 Err(error) => return Err(error),
             };
+            let manifest = image.manifest.map(|blob| blob.digest);
+            // The record knows the form that came last; other names may mean others, which pushes send.
+            for form in forms.remove(id).unwrap_or_default() {
+                if manifest.as_ref() != Some(&form) && !image.other_blobs.contains(&form) {
+                    live.digests.extend(self.named_by(&form));
+                }
+            }
             live.digests.insert(image.id);
-            live.digests.extend(image.manifest.map(|blob| blob.digest));
+            live.digests.extend(manifest);
             live.digests.extend(image.other_blobs);
             for layer in image.layers {
                 live.layers.extend(self.find_layer(&layer.diff_id)?);
@@ -115,6 +128,32 @@ impl Store {
             live.digests.extend(archive.map(|archive| archive.digest));
         }
         Ok(live)
+    }
+
+    /// A manifest or index and all that it leads to, as far as it is here.
+    pub fn named_by(&self, digest: &Digest) -> Vec<Digest> {
+        let read = |digest: &Digest| {
+            let bytes = self.read_blob(digest, MANIFEST_BYTES_MAX as u64).ok()?;
+            Document::parse(&bytes, None).ok()
+        };
+        let parts = |manifest: &Manifest| -> Vec<Digest> {
+            manifest.parts().map(|part| part.digest.clone()).collect()
+        };
+        let mut all = vec![digest.clone()];
+        match read(digest) {
+            Some(Document::Manifest(manifest)) => all.extend(parts(&manifest)),
+            Some(Document::Index(index)) => {
+                for entry in index.manifests {
+                    if let Some(Document::Manifest(manifest)) = read(&entry.digest) {
+                        all.extend(parts(&manifest));
+                    }
+                    all.push(entry.digest);
+                }
+            }
+            None => {}
+        }
+        all.retain(|digest| self.has_blob(digest));
+        all
     }
 
     /// References are written under the images lock, which we hold: a file that is not yet in its
@@ -274,6 +313,59 @@ mod tests {
         for area in ["blobs/sha256", "images", "layers", "diffids", "refs", "tmp"] {
             assert_eq!(list(&store.path(area)).unwrap(), [], "{area}");
         }
+    }
+
+    #[test]
+    fn the_form_that_another_name_means_stays_with_all_that_it_names() {
+        let scratch = Scratch::new();
+        let store = &scratch.store;
+        let lease = store.lease().unwrap();
+        let id = image(store, &lease, "formed");
+        let put = |text: String| store.put_blob(&lease, text.as_bytes()).unwrap();
+        let layer = put("a layer".into());
+        let manifest = put(format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{id}","size":1}},"layers":[{{"mediaType":"a/b","digest":"{layer}","size":7}}]}}"#
+        ));
+        let index = put(format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{manifest}","size":1}}]}}"#
+        ));
+        let stray = put("stray".into());
+        let [first, second] =
+            ["a/first:1", "b/second:1"].map(|name| Reference::parse_normalized(name).unwrap());
+        let lock = store.lock_images().unwrap();
+        let target = crate::refs::Target {
+            digest: index.clone(),
+            media_type: String::new(),
+            size: 1,
+        };
+        store
+            .set_reference(&lock, &first, &id, Some(target))
+            .unwrap();
+        let origin = store.reference(&first).unwrap().unwrap().came_as();
+        assert_eq!(origin.as_ref().unwrap().digest(), Some(&index));
+        store
+            .set_alias(&lock, &second, &id, origin.clone())
+            .unwrap();
+        store.remove_reference(&lock, &first).unwrap();
+        drop((lock, lease));
+        collect(store, &[]);
+        assert!(
+            [&layer, &manifest, &index]
+                .iter()
+                .all(|one| store.has_blob(one))
+        );
+        assert!(!store.has_blob(&stray));
+        let kept = store.reference(&second).unwrap().unwrap();
+        assert_eq!((kept.came_as(), kept.target), (origin, None));
+        let lock = store.lock_images().unwrap();
+        store.set_reference(&lock, &second, &id, None).unwrap();
+        drop(lock);
+        collect(store, &[]);
+        assert!(
+            ![&layer, &manifest, &index]
+                .iter()
+                .any(|one| store.has_blob(one))
+        );
     }
 
     #[test]

@@ -47,8 +47,26 @@ pub struct RefRecord {
     /// What was fetched, where the image came from a registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Where the image was fetched, as `name@digest`, if this name was given to what another name means: one
+    /// image may stand in several forms in registries, and a push sends the one that was meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Reference>,
     /// When the name was last set, in nanoseconds since 1970.
     pub tagged_ns: i64,
+}
+
+impl RefRecord {
+    /// What was fetched, and under which name, as `name@digest`.
+    pub fn came_as(&self) -> Option<Reference> {
+        let own = |target: &Target| {
+            let name = self.reference.clone()?.without_tag_and_digest();
+            Some(name.with_digest(target.digest.clone()))
+        };
+        self.target
+            .as_ref()
+            .and_then(own)
+            .or_else(|| self.origin.clone())
+    }
 }
 
 /// An image that a user's text led to.
@@ -127,6 +145,30 @@ impl Store {
         image: &Digest,
         target: Option<Target>,
     ) -> Result<()> {
+        self.move_reference(lock, reference, image, (target, None))
+    }
+
+    /// [`Self::set_reference`] for one more name of an image; `origin` is that of [`RefRecord`].
+    ///
+    /// # Errors
+    /// As [`Self::set_reference`].
+    pub fn set_alias(
+        &self,
+        lock: &ImagesLock,
+        reference: &Reference,
+        image: &Digest,
+        origin: Option<Reference>,
+    ) -> Result<()> {
+        self.move_reference(lock, reference, image, (None, origin))
+    }
+
+    fn move_reference(
+        &self,
+        lock: &ImagesLock,
+        reference: &Reference,
+        image: &Digest,
+        came: (Option<Target>, Option<Reference>),
+    ) -> Result<()> {
         if let Some(old) = self.replaced_reference(reference)? {
             // First the mark, then the move: a crash between them leaves both, which is harmless.
             if old.image != *image && self.names_of(&old.image)?.len() <= 1 {
@@ -136,7 +178,7 @@ impl Store {
         sys::fail::point("storage.reference.kept");
         let reference = as_kept(reference);
         let name = file_name(&reference);
-        self.write_reference(&name, Some(reference), image, target)?;
+        self.write_reference(&name, Some(reference), image, came)?;
         sys::fail::point("storage.reference.set");
         self.remove_reference_file(&untagged_name(image))
     }
@@ -146,7 +188,7 @@ impl Store {
     /// # Errors
     /// The disk's answer.
     pub fn keep_untagged(&self, _lock: &ImagesLock, image: &Digest) -> Result<()> {
-        self.write_reference(&untagged_name(image), None, image, None)
+        self.write_reference(&untagged_name(image), None, image, (None, None))
     }
 
     /// Removes a reference; one that is not there is removed already.
@@ -270,7 +312,7 @@ impl Store {
         name: &str,
         reference: Option<Reference>,
         image: &Digest,
-        target: Option<Target>,
+        (target, origin): (Option<Target>, Option<Reference>),
     ) -> Result<()> {
         let image = image.clone();
         let record = RefRecord {
@@ -278,6 +320,7 @@ impl Store {
             reference,
             image,
             target,
+            origin,
             tagged_ns: now_ns(),
         };
         sys::fail::result("storage.reference.write")?;

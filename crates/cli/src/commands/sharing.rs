@@ -99,6 +99,7 @@ pub(crate) fn push(engine: &Engine, invocation: &Invocation) -> ExitCode {
             "{tag}: digest: {} size: {}",
             report.digest, report.size
         ));
+        hint_at_form(report);
     };
     let context = engine.images();
     let pushed = if all {
@@ -115,6 +116,17 @@ pub(crate) fn push(engine: &Engine, invocation: &Invocation) -> ExitCode {
         Err(error) => return fail(invocation, reference.domain(), error),
     }
     ExitCode::SUCCESS
+}
+
+/// Says so where a digest that people may have pinned was not pushed.
+fn hint_at_form(report: &PushReport) {
+    if report.is_remade {
+        errors::complain(&format!(
+            "hint: {} was not pushed as it was pulled: some layers were here in another compression, and cannot be \
+             fetched as they were",
+            report.reference.familiar()
+        ));
+    }
 }
 
 /// How many repositories are asked for where nobody says, as Docker's registry has it.

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use storage::refs::Target;
-use storage::store::Store;
 use types::digest::Digest;
-use types::image::{Descriptor, Document, MANIFEST_BYTES_MAX, MEDIA_OCI_INDEX, MEDIA_OCI_MANIFEST};
+use types::image::{Descriptor, MEDIA_OCI_INDEX, MEDIA_OCI_MANIFEST};
 use types::platform::Platform;
 
 use super::attest::said_about;
@@ -79,7 +78,7 @@ impl Engine {
         }
         let mut seen = BTreeSet::new();
         let mut blobs: Vec<Digest> = Vec::new();
-        for digest in kept.iter().flat_map(|index| named_by(store, index)) {
+        for digest in kept.iter().flat_map(|index| store.named_by(index)) {
             if seen.insert(digest.clone()) {
                 blobs.push(digest);
             }
@@ -90,24 +89,4 @@ impl Engine {
         image.other_blobs = blobs;
         Ok(store.update_image(&worker.lease, &image)?)
     }
-}
-
-/// An index and all that it leads to, as far as it is here.
-fn named_by(store: &Store, index: &Digest) -> Vec<Digest> {
-    let read = |digest: &Digest| {
-        let bytes = store.read_blob(digest, MANIFEST_BYTES_MAX as u64).ok()?;
-        Document::parse(&bytes, None).ok()
-    };
-    let mut all = vec![index.clone()];
-    let Some(Document::Index(index)) = read(index) else {
-        return all;
-    };
-    for entry in index.manifests {
-        if let Some(Document::Manifest(manifest)) = read(&entry.digest) {
-            all.extend(manifest.parts().map(|part| part.digest.clone()));
-        }
-        all.push(entry.digest);
-    }
-    all.retain(|digest| store.has_blob(digest));
-    all
 }

@@ -1,7 +1,8 @@
 //! `push`: from an image in the store to a repository in a registry.
 //!
 //! What was pulled is sent as it came, byte for byte: its manifest, and the index that it was found in
-//! where everything that this names is here. What was made here gets a manifest; its layers are
+//! where everything that this names is here. One image may have come in several forms; the one goes that came under
+//! the name that is pushed. What was made here gets a manifest; its layers are
 //! compressed once, kept, and sent the same way ever after (see `pack`).
 //!
 //! Costs: two requests where the registry's tag means the same already. Else one per blob that is
@@ -15,8 +16,9 @@ mod send;
 pub(crate) use layout::write_layout;
 pub(crate) use pack::artifact;
 pub(crate) use plan::Plan;
-use registry::Client;
+use registry::{Client, Repository};
 use storage::compression::Compression;
+use storage::images::ImageRecord;
 use storage::lease::Lease;
 use storage::refs::Target;
 use types::digest::Digest;
@@ -46,6 +48,9 @@ pub struct PushReport {
     pub digest: Digest,
     /// Its size.
     pub size: u64,
+    /// It is not what was pulled: layers were here in another compression already, and those that it names are
+    /// not to be had.
+    pub is_remade: bool,
 }
 
 /// Pushes one reference; without a tag it means `latest`.
@@ -115,24 +120,25 @@ fn push_one(
     let lease = store.lease()?;
     lease.need(&record.image)?;
     let image = store.image(&record.image)?;
-    if let Some(wanted) = &options.platform {
-        let found = Platform::new(&image.os, &image.architecture, &image.variant);
-        if wanted.match_rank(&found).is_none() {
-            return Err(ImageError::OtherPlatform {
-                reference: reference.familiar(),
-                found: found.to_string(),
-                wanted: wanted.to_string(),
-            });
-        }
-    }
+    check_platform(&image, &reference, options)?;
     let compression = compression(context, &reference, options);
-    let mut plan = match plan::original(store, &image, record.target.as_ref(), options)? {
+    let repository = client.push_repository(&reference)?;
+    let came_as = record.came_as();
+    let digest = came_as.as_ref().and_then(Reference::digest);
+    let (mut found, mut is_remade) = (None, false);
+    for plan in plan::originals(store, &image, digest, options) {
+        if supply(context, &lease, &repository, (&plan, came_as.as_ref()))? {
+            found = Some(plan);
+            break;
+        }
+        is_remade = true;
+    }
+    let mut plan = match found {
         Some(plan) => plan,
         None => pack::make(&lease, image, compression, observer)?,
     };
     plan.about = plan::about(store, &store.image(&record.image)?, &plan);
     plan.hold(&lease)?;
-    let repository = client.push_repository(&reference)?;
     send::send(context, &repository, &reference, &plan, observer)?;
     sys::fail::point("engine.push.sent");
     let (digest, size) = (plan.top.digest.clone(), plan.top.bytes.len() as u64);
@@ -160,7 +166,56 @@ fn push_one(
         reference,
         digest,
         size,
+        is_remade,
     })
+}
+
+fn check_platform(image: &ImageRecord, reference: &Reference, options: &PushOptions) -> Result<()> {
+    let found = Platform::new(&image.os, &image.architecture, &image.variant);
+    match &options.platform {
+        Some(wanted) if wanted.match_rank(&found).is_none() => Err(ImageError::OtherPlatform {
+            reference: reference.familiar(),
+            found: found.to_string(),
+            wanted: wanted.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Sees to what is not here of a plan: the repository has it, or it is fetched where the image came from. Whether
+/// it can be had.
+fn supply(
+    context: &ImageContext<'_>,
+    lease: &Lease,
+    repository: &Repository<'_>,
+    (plan, came_as): (&Plan, Option<&Reference>),
+) -> Result<bool> {
+    for (digest, size) in &plan.missing {
+        lease.need(digest)?;
+        let is_there = repository.has_blob(digest)?;
+        let fetched = || came_as.map(|from| fetch(context, lease, from, (digest, *size)));
+        if !is_there && !matches!(fetched(), Some(Ok(()))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn fetch(
+    context: &ImageContext<'_>,
+    lease: &Lease,
+    from: &Reference,
+    (digest, size): (&Digest, u64),
+) -> Result<()> {
+    let client = context.client();
+    let repository = client.repository(from)?;
+    let mut reader = repository.blob(digest, size)?;
+    let mut writer = lease.store().blob_writer(lease, digest.algorithm())?;
+    std::io::copy(&mut reader, &mut writer).map_err(|source| ImageError::Fetch {
+        id: digest.short().to_owned(),
+        source,
+    })?;
+    Ok(writer.commit(digest, Some(size))?)
 }
 
 /// Sends what was made by [`artifact`], or by [`manifest_of`].

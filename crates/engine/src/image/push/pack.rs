@@ -124,16 +124,11 @@ fn plan(
     config_size: u64,
     layers: &[LayerRecord],
 ) -> Plan {
-    let mut plan = Plan {
-        blobs: Vec::new(),
-        below: Vec::new(),
-        top: Paper {
-            digest,
-            media_type: MEDIA_OCI_MANIFEST.to_owned(),
-            bytes,
-        },
-        about: Vec::new(),
-    };
+    let mut plan = Plan::of(Paper {
+        digest,
+        media_type: MEDIA_OCI_MANIFEST.to_owned(),
+        bytes,
+    });
     add(&mut plan, config.clone(), config_size, None);
     for layer in layers {
         if let Some(blob) = &layer.blob {

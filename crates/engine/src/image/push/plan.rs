@@ -2,7 +2,6 @@
 
 use storage::images::ImageRecord;
 use storage::lease::Lease;
-use storage::refs::Target;
 use storage::store::Store;
 use types::digest::Digest;
 use types::image::{Document, Index, MANIFEST_BYTES_MAX, Manifest};
@@ -37,9 +36,23 @@ pub(crate) struct Plan {
     pub(super) top: Paper,
     /// What is said about manifests of this: sent after them.
     pub(super) about: Vec<About>,
+    /// Those of the blobs that are not here: a layer that came in another compression first is not fetched
+    /// again.
+    pub(super) missing: Vec<(Digest, u64)>,
 }
 
 impl Plan {
+    /// With nothing in it but the document that the tag shall mean.
+    pub(super) fn of(top: Paper) -> Self {
+        Self {
+            blobs: Vec::new(),
+            below: Vec::new(),
+            top,
+            about: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
     /// Nobody removes what is sent.
     pub(super) fn hold(&self, lease: &Lease) -> Result<()> {
         let about = self.about.iter().flat_map(|about| &about.blobs);
@@ -87,51 +100,69 @@ pub(super) fn about(store: &Store, image: &ImageRecord, plan: &Plan) -> Vec<Abou
     image.other_blobs.iter().filter_map(one).collect()
 }
 
-/// The plan for an image whose manifest is here with everything that it names; `None` where one must
-/// be made. The index that it came in is sent as well, if all of that is here.
-pub(super) fn original(
-    store: &Store,
-    image: &ImageRecord,
-    target: Option<&Target>,
-    options: &PushOptions,
-) -> Result<Option<Plan>> {
-    let Some(manifest) = &image.manifest else {
-        return Ok(None);
-    };
-    // What the name was pulled with comes first, then any other index that has the image.
-    let indexes = target
-        .map(|target| &target.digest)
-        .into_iter()
-        .chain(&image.other_blobs)
-        .filter(|_| options.platform.is_none());
-    for digest in indexes.chain([&manifest.digest]) {
-        let mut plan = Plan {
-            blobs: Vec::new(),
-            below: Vec::new(),
-            top: Paper {
-                digest: digest.clone(),
-                media_type: String::new(),
-                bytes: Vec::new(),
-            },
-            about: Vec::new(),
-        };
-        let media_type = (*digest == manifest.digest).then_some(manifest.media_type.as_str());
-        let complete = match read(store, digest, media_type) {
-            Some((paper, Document::Manifest(document))) if *digest == manifest.digest => {
-                plan.top = paper;
-                add_manifest(store, &document, image, &mut plan)
+/// Plans for an image whose manifest is here, the best one first: what the name was pulled with (`came_as`), any
+/// other index that has the image, the manifest that came last. Of the first alone blobs may be [`Plan::missing`].
+/// Where all that an index names is here, it is sent as well.
+pub(super) fn originals<'a>(
+    store: &'a Store,
+    image: &'a ImageRecord,
+    came_as: Option<&'a Digest>,
+    options: &'a PushOptions,
+) -> impl Iterator<Item = Plan> + 'a {
+    let manifest = image.manifest.as_ref();
+    let known = manifest.map(|manifest| &manifest.digest);
+    let digests = came_as.into_iter().chain(&image.other_blobs).chain(known);
+    digests.filter_map(move |digest| {
+        let told = manifest.filter(|manifest| manifest.digest == *digest);
+        let told = told.map(|manifest| manifest.media_type.as_str());
+        let plan = match read(store, digest, told) {
+            Some((paper, Document::Manifest(manifest))) => alone(store, paper, &manifest, image),
+            Some((paper, Document::Index(index))) => match options.platform {
+                None => whole(store, paper, &index, image),
+                Some(_) => None,
             }
-            Some((paper, Document::Index(index))) => {
-                plan.top = paper;
-                add_index(store, &index, image, &mut plan)
-            }
-            _ => false,
+            .or_else(|| within(store, &index, image)),
+            None => None,
         };
-        if complete {
-            return Ok(Some(plan));
+        let is_usable = |plan: &Plan| plan.missing.is_empty() || came_as == Some(digest);
+        plan.filter(is_usable)
+    })
+}
+
+/// The image's own manifest; `None` for that of something else.
+fn alone(store: &Store, paper: Paper, manifest: &Manifest, image: &ImageRecord) -> Option<Plan> {
+    let mut plan = Plan::of(paper);
+    (manifest.config.digest == image.id).then(|| {
+        add_manifest(store, manifest, image, &mut plan);
+        plan
+    })
+}
+
+/// The image's manifest out of an index.
+fn within(store: &Store, index: &Index, image: &ImageRecord) -> Option<Plan> {
+    index.manifests.iter().find_map(|entry| {
+        match read(store, &entry.digest, Some(&entry.media_type))? {
+            (paper, Document::Manifest(manifest)) => alone(store, paper, &manifest, image),
+            (_, Document::Index(_)) => None,
         }
+    })
+}
+
+/// An index with all that it names, if that is here and the image is in it.
+fn whole(store: &Store, paper: Paper, index: &Index, image: &ImageRecord) -> Option<Plan> {
+    let mut plan = Plan::of(paper);
+    let mut has_image = false;
+    for entry in &index.manifests {
+        let Some((paper, Document::Manifest(manifest))) =
+            read(store, &entry.digest, Some(&entry.media_type))
+        else {
+            return None;
+        };
+        has_image |= manifest.config.digest == image.id;
+        plan.below.push(paper);
+        add_manifest(store, &manifest, image, &mut plan);
     }
-    Ok(None)
+    (has_image && plan.missing.is_empty()).then_some(plan)
 }
 
 /// A document of the store; `None` where it is not here or not understood.
@@ -147,20 +178,8 @@ fn read(store: &Store, digest: &Digest, media_type: Option<&str>) -> Option<(Pap
     Some((paper, document))
 }
 
-fn add_index(store: &Store, index: &Index, image: &ImageRecord, plan: &mut Plan) -> bool {
-    index.manifests.iter().all(|entry| {
-        let Some((paper, Document::Manifest(manifest))) =
-            read(store, &entry.digest, Some(&entry.media_type))
-        else {
-            return false;
-        };
-        plan.below.push(paper);
-        add_manifest(store, &manifest, image, plan)
-    })
-}
-
-/// Adds what a manifest names; whether all of it is here.
-fn add_manifest(store: &Store, manifest: &Manifest, image: &ImageRecord, plan: &mut Plan) -> bool {
+/// Adds what a manifest names.
+fn add_manifest(store: &Store, manifest: &Manifest, image: &ImageRecord, plan: &mut Plan) {
     let config = &manifest.config;
     let is_own = config.digest == image.id;
     let layers = manifest.layers.iter().enumerate().map(|(at, layer)| {
@@ -173,12 +192,12 @@ fn add_manifest(store: &Store, manifest: &Manifest, image: &ImageRecord, plan: &
         if !descriptor.urls.is_empty() && descriptor.media_type.contains("nondistributable") {
             continue;
         }
-        if !store.has_blob(&descriptor.digest) {
-            return false;
+        let (digest, size) = (&descriptor.digest, descriptor.size);
+        if !store.has_blob(digest) {
+            plan.missing.push((digest.clone(), size));
         }
-        add(plan, descriptor.digest.clone(), descriptor.size, shown);
+        add(plan, digest.clone(), size, shown);
     }
-    true
 }
 
 /// Adds a blob, once.
