@@ -228,6 +228,26 @@ registry! {
         for i in $(seq 12); do last=$(code -u alice:wrong$i $U/v2/); done; [ $last = 429 ] || exit 8
         [ "$(sign_up bob)" = 303 ] && is 200 -u bob:secret-of-bob $U/v2/"#;
 
+    strangers_learn_nothing_and_guess_no_faster_by_asking_at_once: r#"
+        serve || exit 99; for who in alice bob carol; do [ "$(sign_up $who)" = 303 ] || exit 2; done; printf abc >small; D=$(sum small)
+        [ "$(form alice /new -d name=secret -d visibility=private)" = 303 ] || exit 3
+        # Whether a private repository is there shows in no answer.
+        answers() { for as in '' '-u bob:secret-of-bob'; do for ask in "-X POST $U/v2/$1/blobs/uploads/" "-X POST $U/v2/$1/blobs/uploads/?digest=$D --data-binary @small" "-X PATCH -d x $U/v2/$1/blobs/uploads/x" "-X PUT -d x $U/v2/$1/manifests/1" "-X DELETE $U/v2/$1/manifests/1" "-X DELETE $U/v2/$1/blobs/$D" $U/v2/$1/tags/list $U/v2/$1/manifests/1 "-I $U/v2/$1/blobs/$D" $U/v2/$1/referrers/$D $U/r/$1 "$U/tag/$1?tag=1" "$U/token?scope=repository:$1:pull,push"; do
+            echo "$(code $as $ask) $ask $(sed 's/"[^"]*token":"[^"]*"//g; s/"issued_at":"[^"]*"//; s/name="csrf" value="[^"]*"//; /^date:/d' answer)"; done; done | sed "s#$1#NAME#g"; }
+        answers alice/secret >there; answers alice/absent >none; cmp there none || { diff there none; exit 4; }; grep -q '^403.*may not push to NAME' there && [ $(wc -l <there) -ge 26 ] || { cat there; exit 5; }
+        # A hundred guesses at once are no more than ten, and somebody else's login does not wait long for them.
+        seq 100 | xargs -P 50 -I{} curl -s -o /dev/null -w '%{http_code}\n' -u carol:guess{} $U/v2/ >codes; [ $(grep -c 401 codes) = 10 ] && [ $(grep -c 429 codes) = 90 ] || { sort codes | uniq -c; exit 6; }
+        is 200 -u bob:secret-of-bob $U/v2/
+        # What browsers send of a page changes nothing without an account, also where that page's host leads here.
+        is 403 -H 'Origin: null' -X POST --data-binary @small "$U/v2/open/x/blobs/uploads/?digest=$D"; is 403 -H 'Host: evil.example' -H 'Origin: http://evil.example' -X DELETE $U/v2/open/x/manifests/1
+        is 201 -X POST --data-binary @small "$U/v2/open/x/blobs/uploads/?digest=$D"; is 201 -u bob:secret-of-bob -H "Origin: $U" -X POST --data-binary @small "$U/v2/bob/x/blobs/uploads/?digest=$D"
+        for path in /v2/open/x/blobs/$D /v2/ /v1/search /hub.js / /token; do head_of $U$path | grep -qix 'x-content-type-options: nosniff' || { echo $path; exit 7; }; done
+        # Another password ends the logins by the old one, and no token that was made for something else.
+        login() { curl -s -u bob:secret-of-bob "$U/token?service=x&offline_token=true" | sed -n 's/.*"refresh_token":"\([^"]*\)".*/\1/p'; }; K=$(login)
+        form bob /account/token -d description=ci -d scope=read -d days=30 >/dev/null; T=$(sed -n 's|.*<code>\(cst_[0-9a-f]*\)</code>.*|\1|p' page)
+        again() { code -d grant_type=refresh_token -d refresh_token=$1 $U/token; }; [ "$(again $K) $(again $T)" = '200 200' ] || exit 8
+        [ "$(form bob /account/password -d old=secret-of-bob -d new=another-secret)" = 303 ] && [ "$(again $K) $(again $T)" = '401 200' ]"#;
+
     forms_come_from_our_pages_and_texts_stay_texts: r#"
         serve || exit 99; [ "$(sign_up alice)" = 303 ] || exit 2
         is 403 -b alice.jar -d name=x $U/new

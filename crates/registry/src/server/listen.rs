@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{Request as HttpRequest, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -178,7 +178,12 @@ impl Door {
         let peer = client(&self.registry, &request, peer);
         let method = request.method().clone();
         let uri = request.uri().clone();
-        let (response, user) = self.route(request.map(Body::new), peer).await;
+        let (mut response, user) = self.route(request.map(Body::new), peer).await;
+        // What somebody pushed is never taken for a page, a style or a script of ours.
+        let nosniff = HeaderValue::from_static("nosniff");
+        response
+            .headers_mut()
+            .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
         let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
         let status = response.status().as_u16();
         self.registry.metrics.answered(status, micros);

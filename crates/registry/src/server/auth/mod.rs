@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use sha2::Digest as _;
@@ -267,12 +267,11 @@ pub(crate) async fn authenticate(
     password: &str,
     peer: std::net::IpAddr,
 ) -> Result<Option<Principal>, ApiError> {
-    let who = if password.starts_with(ACCESS_TOKEN_PREFIX) {
-        // Nobody guesses 256 bits: a right one is never refused because others were wrong.
-        by_token(registry, user, password).await?
-    } else {
-        by_password(registry, user, password, peer).await?
-    };
+    if !password.starts_with(ACCESS_TOKEN_PREFIX) {
+        return by_password(registry, user, password, peer).await;
+    }
+    // Nobody guesses 256 bits: a right one is never refused because others were wrong.
+    let who = by_token(registry, user, password).await?;
     if who.is_none() {
         registry.logins.failed(user, peer);
     }
@@ -320,20 +319,29 @@ async fn by_password(
         .finalize()
         .into();
     if !registry.remembered.knows(&key) {
-        if let Some(wait) = registry.logins.refused(user, peer) {
-            return Err(ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "TOOMANYREQUESTS",
-                "too many wrong passwords; wait and try again",
-            )
-            .with(RETRY_AFTER, &wait.as_secs().max(1).to_string()));
-        }
-        if !password::verify(registry, password, hash).await {
+        refuse_floods(registry, user, peer)?;
+        let turn = registry.hashing.acquire().await;
+        // Those before it in the queue may have used up the attempts: asking at once gains nothing.
+        refuse_floods(registry, user, peer)?;
+        if turn.is_err() || !password::verify(password, hash).await {
+            registry.logins.failed(user, peer);
             return Ok(None);
         }
         registry.remembered.keep(key);
     }
     Ok(found.map(|user| Principal::user(user.name, user.is_admin)))
+}
+
+fn refuse_floods(registry: &Registry, user: &str, peer: std::net::IpAddr) -> Result<(), ApiError> {
+    let Some(wait) = registry.logins.refused(user, peer) else {
+        return Ok(());
+    };
+    let refused = ApiError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "TOOMANYREQUESTS",
+        "too many wrong passwords; wait and try again",
+    );
+    Err(refused.with(RETRY_AFTER, &wait.as_secs().max(1).to_string()))
 }
 
 /// Finds out what somebody may do, and refuses if it is less than `needed`.
@@ -351,6 +359,12 @@ pub(crate) async fn require(
         .grants
         .as_ref()
         .is_none_or(|grants| grants.iter().any(|grant| grant.covers(name, wanted)));
+    // Clients of registries name no page; browsers name the one that sends something, and its host name may
+    // be anybody's that leads here. So nobody's look at a page of somebody else changes anything.
+    if needed > Role::Read && who.user.is_empty() && headers.contains_key(ORIGIN) {
+        let message = "a page in a browser changes nothing here without an account";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "DENIED", message));
+    }
     if role >= needed && is_granted {
         return Ok(());
     }
@@ -370,11 +384,8 @@ pub(crate) async fn require(
             &challenge(registry, headers, &scope, error),
         ));
     }
-    if role == Role::None && facts.exists {
-        // Whoever may not see it shall not learn that it is there.
-        return Err(unknown_name(name));
-    }
-    if needed == Role::Read {
+    // Whoever may not see it shall not learn that it is there: what is not there is answered the same.
+    if needed == Role::Read || (needed == Role::Admin && role == Role::None) {
         return Err(unknown_name(name));
     }
     Err(ApiError::new(

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use super::token::{self, Claims, Grant};
 use super::{Principal, Role};
 use crate::server::api::error::ApiError;
-use crate::server::database::accounts::NewToken;
+use crate::server::database::accounts::{self, NewToken};
 use crate::server::database::now;
 use crate::server::mirror::Mirror;
 use crate::server::{Registry, names, random_hex, read_body};
@@ -157,7 +157,7 @@ async fn refresh_token(registry: &Registry, who: &Principal) -> Result<String, A
         hash: &token::hash_secret(&secret),
         id: &random_hex::<8>(),
         user: &who.user,
-        description: "docker login",
+        description: accounts::LOGIN,
         scope: who.limit.name(),
         expires_at: Some(now() + REFRESH_SECONDS),
     };

@@ -6,6 +6,9 @@
 use super::audit::{self, Deed};
 use super::{Database, DatabaseError, Doing, now};
 
+/// How an access token is described that `docker login` got for a password.
+pub(crate) const LOGIN: &str = "docker login";
+
 /// A user.
 #[derive(Clone, Debug)]
 pub(crate) struct UserRow {
@@ -130,7 +133,7 @@ impl Database {
         Ok(rows.into_iter().map(person).collect())
     }
 
-    /// Sets another password and ends all sessions.
+    /// Sets another password and ends all sessions: in browsers, and of `docker login`.
     pub(crate) async fn set_password(
         &self,
         name: &str,
@@ -146,6 +149,12 @@ impl Database {
             .doing(doing)?;
         sqlx::query("DELETE FROM sessions WHERE user_name = $1")
             .bind(name)
+            .execute(&mut *transaction)
+            .await
+            .doing(doing)?;
+        sqlx::query("DELETE FROM tokens WHERE user_name = $1 AND description = $2")
+            .bind(name)
+            .bind(LOGIN)
             .execute(&mut *transaction)
             .await
             .doing(doing)?;
