@@ -184,8 +184,11 @@ sharing! {
         cat > in.sh <<'EOI'
             mount -t tmpfs tmpfs /etc/docker 2>/dev/null || { mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker; } || exit 3
             echo '127.0.0.1 reg.test' > hosts && mount --bind hosts /etc/hosts || exit 4
+            # Plain HTTP is for this machine alone, unless somebody allows it.
+            caisson tag busybox reg.test:5000/a:1; caisson push -q reg.test:5000/a:1 2>err && exit 10; grep -qF 'server gave HTTP response to HTTPS client (to allow plain HTTP to it: insecure = true below [registries."reg.test:5000"]' err || { cat err; exit 11; }
+            printf '[registries."reg.test:5000"]\ninsecure = true\n' > c.toml; CAISSON_CONFIG=$PWD/c.toml caisson push -q reg.test:5000/a:1 || exit 12
             caisson tag busybox reg.test:5003/a:1; caisson push -q reg.test:5003/a:1 2>err && exit 5; grep -qi 'certificate\|UnknownIssuer' err || { cat err; exit 6; }
-            mkdir -p /etc/docker/certs.d/reg.test:5003; cp ca.crt /etc/docker/certs.d/reg.test:5003/; caisson push -q reg.test:5003/a:1 2>err && exit 7
+            mkdir -p /etc/docker/certs.d/reg.test:5003; cp ca.crt /etc/docker/certs.d/reg.test:5003/; caisson push -q reg.test:5003/a:1 2>err && exit 7; grep -q '/certs.d/reg.test:5003/client.cert' err || { cat err; exit 9; }
             cp client.crt /etc/docker/certs.d/reg.test:5003/client.cert; caisson push -q reg.test:5003/a:1 2>err; grep -q 'client.key' err || { cat err; exit 8; }
             cp client.key /etc/docker/certs.d/reg.test:5003/; caisson push -q reg.test:5003/a:1 && caisson rmi reg.test:5003/a:1 >/dev/null && caisson pull -q reg.test:5003/a:1
 EOI

@@ -236,14 +236,27 @@ fn is_final(error: &ureq::Error) -> bool {
     }
 }
 
-/// What to do where a certificate is not believed; nothing for any other failure.
+/// What to do where the two sides do not agree on TLS; nothing for any other failure.
 fn distrust(url: &str, source: &ureq::Error) -> String {
     let text = source.to_string();
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    if text.contains("InvalidContentType") {
+        return format!(
+            ": http: server gave HTTP response to HTTPS client (to allow plain HTTP to it: insecure = true below \
+             [registries.\"{host}\"] in /etc/caisson/config.toml)"
+        );
+    }
+    // The first is TLS 1.3's; servers say the second also where there was none.
+    if text.ends_with("CertificateRequired") || text.ends_with("BadCertificate") {
+        return format!(
+            " (it wants to know you by a certificate: {}/{host}/client.cert, and its key in client.key)",
+            crate::certificates::DIRECTORY
+        );
+    }
     let Some((_, reason)) = text.split_once("invalid peer certificate: ") else {
         return String::new();
     };
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split('/').next().unwrap_or_default();
     if reason.contains("CaUsedAsEndEntity") {
         return format!(
             " (its certificate is an authority's own, which is believed only if that very certificate is in \
