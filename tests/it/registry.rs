@@ -91,6 +91,7 @@ registry! {
         grep -q '"uri":"pkg:docker/busybox@latest?platform=linux%2F' all && grep -q '"build-arg:API_TOKEN":"\*\*\*"' all && grep -q '"secrets":\[{"id":"key"' all || { cat all; exit 10; }
         sed 's/.*"data":"\([^"]*\)".*/\1/' all | head -n1 >data; base64 -d <data >file 2>/dev/null; grep -q '^ARG API_TOKEN=\*\*\*$' file || { cat all file; exit 11; }
         ! grep -q 'tok3n-value\|hunter2' all file || exit 12
+        curl -s "$U/tag/a/b?tag=1" | grep -q '<dt>Attestations</dt><dd><code>SBOM (SPDX), provenance (SLSA)</code>' || { curl -s "$U/tag/a/b?tag=1"; exit 16; }
         # What a second build says replaces what the first one did; with less, arguments are not told.
         b -t $H/a/b:1 --attest type=provenance --attest type=sbom,disabled=true >/dev/null; caisson push -q $H/a/b:1 >/dev/null && caisson image prune -f >/dev/null && [ $(grep -rl '"_type":"https://in-toto' $CAISSON_ROOT/blobs | wc -l) = 1 ] && ! grep -q API_TOKEN $(grep -rl 'slsa.dev' $CAISSON_ROOT/blobs) || { grep -rl in-toto $CAISSON_ROOT/blobs; exit 13; }
         # It goes with the image.

@@ -2,6 +2,7 @@
 //!
 //! Manifests and configurations are strangers' JSON: whatever is missing or odd in them is left out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -21,6 +22,8 @@ const CONFIG_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Images of one index that are shown.
 const IMAGES_MAX: usize = 16;
 const STEPS_MAX: usize = 500;
+/// Artifacts about one image that are looked at.
+const PAPERS_MAX: i64 = 32;
 const TEXT_CHARACTERS_MAX: usize = 2000;
 
 /// A row of an image's history.
@@ -36,6 +39,8 @@ struct Image {
     size: String,
     config: Value,
     steps: Vec<Step>,
+    /// See [`said`].
+    said: Vec<String>,
 }
 
 impl Image {
@@ -63,6 +68,7 @@ impl Image {
             (words.user, text(&config["User"])),
             (words.ports, keys(&config["ExposedPorts"])),
             (words.volumes, keys(&config["Volumes"])),
+            (words.attestations, self.said.join(", ")),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
@@ -236,7 +242,65 @@ async fn image(
         size: words::size(content_size(manifest)),
         steps: steps(manifest, &config),
         config,
+        said: Vec::new(),
     })
+}
+
+/// What is said about an image in its repository, each kind once: what it is made of, where it comes from, who
+/// signed it.
+async fn said(
+    registry: &Registry,
+    name: &str,
+    image: &str,
+    index: &Value,
+) -> Result<Vec<String>, Refusal> {
+    let Ok(subject) = Digest::parse(image) else {
+        return Ok(Vec::new());
+    };
+    let database = &registry.database;
+    let mut papers = database
+        .referrers(name, &subject, None, ("", PAPERS_MAX))
+        .await?;
+    // As BuildKit has it: beside the image, in the index.
+    let beside = index["manifests"].as_array().into_iter().flatten();
+    for entry in beside
+        .filter(|entry| entry["annotations"]["vnd.docker.reference.digest"] == image)
+        .take(IMAGES_MAX)
+    {
+        let digest = entry["digest"].as_str().unwrap_or_default();
+        papers.extend(database.manifest(name, digest).await?);
+    }
+    let read = |body: &[u8]| serde_json::from_slice(body).unwrap_or_default();
+    let kinds = papers.iter().flat_map(|paper| kinds(&read(&paper.body)));
+    Ok(kinds.collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// The kinds of statements in an artifact; its own where it has none.
+fn kinds(paper: &Value) -> Vec<String> {
+    let layers = paper["layers"].as_array().into_iter().flatten();
+    let told = layers
+        .take(IMAGES_MAX)
+        .filter_map(|layer| layer["annotations"]["in-toto.io/predicate-type"].as_str());
+    let told: Vec<String> = told.map(in_words).collect();
+    if !told.is_empty() {
+        return told;
+    }
+    let own = [&paper["artifactType"], &paper["config"]["mediaType"]];
+    let own = own.into_iter().find_map(Value::as_str);
+    own.map(in_words).into_iter().collect()
+}
+
+fn in_words(kind: &str) -> String {
+    for (start, words) in [
+        ("https://spdx.dev/", "SBOM (SPDX)"),
+        ("https://cyclonedx.org/", "SBOM (CycloneDX)"),
+        ("https://slsa.dev/provenance/", "provenance (SLSA)"),
+    ] {
+        if kind.starts_with(start) {
+            return words.to_owned();
+        }
+    }
+    shorten(kind)
 }
 
 pub(super) async fn show(desk: Desk, Path(name): Path<String>) -> Answer {
@@ -260,6 +324,9 @@ pub(super) async fn show(desk: Desk, Path(name): Path<String>) -> Answer {
         }
     } else {
         images.push(image(registry, &name, &found.digest, &body).await?);
+    }
+    for image in &mut images {
+        image.said = said(registry, &name, &image.digest, &body).await?;
     }
     page(&Show {
         page: desk.page(),
@@ -301,6 +368,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_about_an_image_is_told_in_words() {
+        let told =
+            |kind: &str| serde_json::json!({"annotations": {"in-toto.io/predicate-type": kind}});
+        let both = serde_json::json!({"artifactType": "x/y", "layers": [
+            told("https://slsa.dev/provenance/v1"), told("https://spdx.dev/Document"), told("z"), {"size": 1},
+        ]});
+        assert_eq!(kinds(&both), ["provenance (SLSA)", "SBOM (SPDX)", "z"]);
+        let signature = serde_json::json!({"artifactType": "x/y", "layers": [{}]});
+        assert_eq!(kinds(&signature), ["x/y"]);
+        assert_eq!(
+            kinds(&serde_json::json!({"config": {"mediaType": "a/b"}})),
+            ["a/b"]
+        );
+    }
+
+    #[test]
     fn odd_documents_are_left_out_and_never_fail() {
         for odd in [
             "null",
@@ -312,6 +395,7 @@ mod tests {
             steps(&value, &value);
             content_size(&value);
             assert!(platform(&value).is_empty() && children(&value).is_empty());
+            assert!(kinds(&value).is_empty());
         }
     }
 }

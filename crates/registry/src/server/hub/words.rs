@@ -82,6 +82,7 @@ words! {
     entrypoint: "Entrypoint", "Point d’entrée";
     environment: "Environment", "Environnement";
     ports: "Ports", "Ports";
+    attestations: "Attestations", "Attestations";
     working_directory: "Working directory", "Répertoire de travail";
     volumes: "Volumes", "Volumes";
     user: "User", "Utilisateur";
