@@ -44,4 +44,17 @@ flags! {
         ok caisson network create --attachable --driver bridge --ipam-driver default --ipv4 --label own=l --ipv6 --subnet 10.66.0.0/24 --subnet fd66::/64 net; is made "$(caisson network inspect --verbose -f '{{.Driver}} {{.Attachable}} {{.IPAM.Driver}} {{.EnableIPv4}} {{.Labels.own}}' net)" 'bridge true default true l'
         ok caisson run -d --name cc busybox sleep 1000; ok caisson network connect --ip 10.66.0.7 --ip6 fd66::7 net cc; has '10.66.0.7/24' caisson exec cc ip addr; has 'fd66::7/64' caisson exec cc ip addr; ok caisson network disconnect --force net cc; caisson exec cc ip addr | grep 10.66 && exit 5
         ok caisson run --rm --network net --ip6 fd66::9 busybox ip addr; grep -q fd66::9/64 o || exit 6; ok caisson network prune --force --filter label=other; caisson network inspect net >/dev/null || exit 7; ok caisson network prune --force --filter label=own=l; caisson network inspect net 2>/dev/null && exit 8; ok caisson rm -f cc"#;
+    what_few_kernels_and_few_people_have: r#"
+        # Time for programs of real-time classes is the parent group's to give: kept, and refused by name at the start or had.
+        ok caisson container create --name rt $N --cpu-rt-period 1000000 --cpu-rt-runtime 1000 --isolation default busybox sh -c 'grep -h . /sys/fs/cgroup/cpu/cpu.rt_runtime_us'; is kept "$(caisson inspect -f '{{.HostConfig.CpuRealtimePeriod}} {{.HostConfig.CpuRealtimeRuntime}}' rt)" '1000000 1000'
+        ok caisson container update --cpu-rt-period 500000 --cpu-rt-runtime 2000 rt; is changed "$(caisson inspect -f '{{.HostConfig.CpuRealtimePeriod}} {{.HostConfig.CpuRealtimeRuntime}}' rt)" '500000 2000'
+        caisson container start -a rt > o 2> e || grep -q -- '--cpu-rt-' e || { cat o e; exit 4; }; ok caisson rm rt
+        caisson container run --rm $N --cpu-rt-period 1000000 --cpu-rt-runtime 1000 --isolation hyperv busybox true 2> e; [ $? = 125 ] && grep -q "only supports 'default'" e || { cat e; exit 5; }
+        ok caisson container run --rm $N --isolation default busybox true; caisson container create --help | grep -q -- '--isolation' && caisson container run --help | grep -q -- '--cpu-rt-period' || exit 6
+        ok caisson container create --name drv $N --volume-driver local -v drv:/v busybox true; is driver "$(caisson inspect -f '{{.HostConfig.VolumeDriver}}' drv)" local; ok caisson rm drv; ok caisson volume rm drv
+        mkdir cfg; printf '{"psFormat": "{{.Names}}-mine"}' > cfg/config.json; ok caisson create --name one $N busybox true; is format "$(caisson --config cfg ps -a)" one-mine; is context "$(caisson --context default ps -aq | wc -l)" 1; caisson -c other ps 2>&1 | grep -q 'context "other" is refused' || exit 7; ok caisson rm one
+        # Nobody answers for the base here: asking for it fails, not asking does not.
+        mkdir b; printf 'FROM busybox\nRUN --mount=type=ssh,required=true test -S $SSH_AUTH_SOCK\n' > b/Dockerfile; eval "$(ssh-agent)" >/dev/null; trap 'kill $SSH_AGENT_PID' EXIT
+        caisson buildx build --ssh default $N b 2> e || { cat e; exit 8; }; caisson buildx build --no-cache $N b 2> e && exit 9; grep -qi ssh e || { cat e; exit 10; }
+        for build in builder buildx; do caisson $build build --pull --ssh default $N b > o 2>&1 && exit 11; grep -q registry-1.docker.io o || { cat o; exit 12; }; done; caisson builder build --pull $N b >/dev/null 2>&1 && exit 13; caisson buildx build --pull $N b > /dev/null 2>&1 && exit 14; true"#;
 }

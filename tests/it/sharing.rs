@@ -148,6 +148,7 @@ sharing! {
         [ "$(stat -c %a docker/config.json)" = 600 ] && grep -q psFormat docker/config.json && grep -q $P docker/config.json || exit 6
         caisson push -q $P/me/app:1 && caisson rmi $P/me/app:1 >/dev/null && caisson pull -q $P/me/app:1 && [ "$(caisson tags $P/me/app)" = 1 ] && caisson search $P/app | grep -q "^$P/me/app " || exit 7
         caisson login $P < /dev/null | grep -q 'existing credentials' || exit 8
+        caisson login --username me --password wrong $P 2>err && exit 12; grep -q '401 Unauthorized' err && caisson login -u me -p s3cret $P 2>err >/dev/null && grep -q 'Using --password via the CLI is insecure' err || { cat err; exit 13; }
         [ "$(caisson logout $P)" = "Removing login credentials for $P" ] && ! grep -q 5002 docker/config.json && [ "$(caisson logout $P)" = "Removing login credentials for $P" ] || exit 9
         caisson pull -q $P/me/app:1 2>err && exit 10; grep -q 'pull access denied' err || exit 11
         caisson --config $PWD/other login -u me -p s3cret $P 2>err >/dev/null && grep -q insecure err && [ -e other/config.json ]"#;
@@ -166,6 +167,7 @@ sharing! {
         [ "$(caisson manifest create $R/app:1 $R/parts/amd64:1 $R/parts/arm64:1)" = "Created manifest list $R/app:1" ] || exit 4
         caisson manifest create $R/app:1 $R/parts/amd64:1 2>err; grep -q 'no --amend flag' err && caisson manifest create -a $R/app:1 $R/parts/amd64:1 >/dev/null || exit 5
         caisson manifest annotate --variant v8 $R/app:1 $R/parts/arm64:1 && caisson manifest inspect $R/app:1 | grep -q '"variant": "v8"' || exit 6
+        caisson manifest create $R/odd:1 $R/parts/amd64:1 >/dev/null; caisson manifest annotate --arch s390x --os odd --os-features one,two --os-version 10.1 $R/odd:1 $R/parts/amd64:1; caisson manifest inspect $R/odd:1 > odd; for word in '"architecture": "s390x"' '"os": "odd"' '"os.version": "10.1"' '"one"' '"two"'; do grep -q "$word" odd || { echo "no $word"; cat odd; exit 10; }; done; caisson manifest rm $R/odd:1
         caisson manifest push -p $R/app:1 > out && [ $(grep -c '^Pushed ref' out) = 2 ] && [ "$(tail -1 out)" = "$(skopeo inspect --tls-verify=false --raw docker://$R/app:1 | sha256sum | sed 's/\([0-9a-f]*\).*/sha256:\1/')" ] || { cat out; exit 7; }
         caisson manifest rm $R/app:1 2>err; grep -q 'No such manifest' err || exit 8
         caisson pull -q --platform linux/arm64 $R/app:1 && [ "$(caisson image inspect -f '{{.Architecture}}' $R/app:1)" = arm64 ] && caisson pull -q $R/app:1 && [ "$(caisson image inspect -f '{{.Architecture}}' $R/app:1)" = amd64 ] || exit 9

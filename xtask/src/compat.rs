@@ -423,6 +423,11 @@ fn read_call(words: &[&str], test: &str, ours: &Ours, found: &mut Proofs) {
     let one = words.first().copied().unwrap_or_default();
     let two = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
     let (at, used) = match (ours.spellings.get(&two), ours.spellings.get(one)) {
+        // Flags before the command are those of the program.
+        _ if one.starts_with('-') => match ours.spellings.get("") {
+            Some(at) => (*at, 0),
+            None => return,
+        },
         (Some(at), _) => (*at, 2),
         (None, Some(at)) if !one.is_empty() => (*at, 1),
         _ => return,
@@ -455,6 +460,8 @@ fn read_call(words: &[&str], test: &str, ours: &Ours, found: &mut Proofs) {
             }
         } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
             is_value = read_letters(letters, command, &mut note);
+        } else if used == 0 {
+            return read_call(&words[index..], test, ours, found);
         } else if command.stops {
             if one == "compose" && index > used {
                 // What follows `compose -f FILE` is one of its commands.

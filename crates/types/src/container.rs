@@ -66,6 +66,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<MountSpec>,
     /// `--tmpfs`: target to mount options.
     pub tmpfs: BTreeMap<String, String>,
+    /// `--volume-driver`; `local`, or nothing.
+    pub volume_driver: String,
     /// `--volumes-from`.
     pub volumes_from: Vec<String>,
     /// `--rm`.

@@ -25,7 +25,7 @@ pub fn host_config(spec: &ContainerSpec, host: &HostView, name: &str) -> Value {
         .add("PortBindings", published(spec))
         .add("RestartPolicy", restart_policy(spec))
         .add("AutoRemove", spec.auto_remove)
-        .add("VolumeDriver", "")
+        .add("VolumeDriver", spec.volume_driver.as_str())
         .add("VolumesFrom", list_or_null(&spec.volumes_from))
         .add("ConsoleSize", spec.console_size.to_vec())
         .add_filled("Annotations", string_map(&spec.annotations))

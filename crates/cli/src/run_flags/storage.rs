@@ -26,6 +26,7 @@ pub(super) fn volumes(
             "error looking up volume plugin {driver}: plugin {driver:?} not found; Caisson has local"
         )));
     }
+    driver.clone_into(&mut spec.volume_driver);
     for text in matches.get_list("volume") {
         ShortVolume::parse(text).map_err(FlagError::usage)?;
         // The same text twice is one volume, as in Docker, which keeps a set.
