@@ -22,6 +22,7 @@ mod interop;
 mod isolation;
 mod names;
 mod networks;
+mod projects;
 mod registry;
 mod replicas;
 mod services;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use engine::container::watch::{ProcessRow, Usage};
-use engine::{Engine, StoredContainer};
+use engine::{Engine, EngineError, StoredContainer};
 use types::filter::Filters;
 use types::timestamp::Timestamp;
 
@@ -52,6 +52,22 @@ pub(crate) fn top(engine: &Engine, invocation: &Invocation) -> ExitCode {
         }
         Err(error) => fail(invocation, &error),
     }
+}
+
+/// Titles and cells of a container's processes, as `ps -ef` has them.
+pub(crate) fn processes(
+    engine: &Engine,
+    key: &str,
+) -> Result<(Vec<&'static str>, Vec<Vec<String>>), EngineError> {
+    let columns = columns(&[]).map_err(EngineError::invalid)?;
+    let rows = engine.top(key)?;
+    let cells = rows
+        .iter()
+        .map(|row| columns.iter().map(|column| (column.1)(row)).collect());
+    Ok((
+        columns.iter().map(|column| column.0).collect(),
+        cells.collect(),
+    ))
 }
 
 type Column = (&'static str, fn(&ProcessRow) -> String);

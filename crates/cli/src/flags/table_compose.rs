@@ -188,7 +188,8 @@ pub(super) static COMMANDS: &[Command] = &[
         ComposeAction::Pause,
         "Freeze containers",
     )
-    .usage(&["[SERVICE...]"])
+    .usage(SERVICES)
+    .flags(PAUSE_FLAGS)
     .args_from(0)
     .example("  {} compose pause web"),
     compose(
@@ -288,7 +289,8 @@ pub(super) static COMMANDS: &[Command] = &[
         ComposeAction::Top,
         "Show the processes of containers",
     )
-    .usage(&["[SERVICE...]"])
+    .usage(SERVICES)
+    .flags(TOP_FLAGS)
     .args_from(0)
     .example("  {} compose top web"),
     compose(
@@ -296,7 +298,8 @@ pub(super) static COMMANDS: &[Command] = &[
         ComposeAction::Unpause,
         "Thaw containers",
     )
-    .usage(&["[SERVICE...]"])
+    .usage(SERVICES)
+    .flags(PAUSE_FLAGS)
     .args_from(0)
     .example("  {} compose unpause web"),
     compose(

@@ -16,6 +16,8 @@ const DRY_RUN: Flag = flag(
     Kind::Bool,
     "Show what would be done, with the reasons",
 );
+/// On commands that only read.
+const NOT_DRY: Flag = DRY_RUN.accepted("nothing is changed");
 const BUILD: Flag = flag("build", Kind::Bool, "Build images first");
 const NO_BUILD: Flag = flag("no-build", Kind::Bool, "Do not build, even what is missing");
 const PULL: Flag = flag(
@@ -55,6 +57,7 @@ const NO_DEPS: Flag = flag(
 );
 
 pub(super) static CONFIG_FLAGS: &[Flag] = &[
+    NOT_DRY,
     flag(
         "environment",
         Kind::Bool,
@@ -248,6 +251,7 @@ pub(super) static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("compress", Kind::Bool, "Compress the context")
         .accepted("the context is read where it is"),
+    DRY_RUN,
     flag("force-rm", Kind::Bool, "Remove containers of steps").accepted(OLD),
     flag("memory", Kind::Bytes, "Limit memory of RUN").short('m'),
     flag("no-cache", Kind::Bool, "Do every step anew"),
@@ -292,6 +296,7 @@ pub(super) static PS_FLAGS: &[Flag] = &[
         "Show all containers (default the running ones)",
     )
     .short('a'),
+    NOT_DRY,
     flag("filter", Kind::Filter, "Show only what matches (status=…)"),
     FORMAT,
     NO_TRUNC,
@@ -317,12 +322,14 @@ pub(super) static LS_FLAGS: &[Flag] = &[
         "Show all projects (default those that run)",
     )
     .short('a'),
+    NOT_DRY,
     flag("filter", Kind::Filter, "Show only what matches (name=…)"),
     FORMAT,
     flag("quiet", Kind::Bool, "Show names only").short('q'),
 ];
 
 pub(super) static LOGS_FLAGS: &[Flag] = &[
+    NOT_DRY,
     flag("follow", Kind::Bool, "Go on as output comes").short('f'),
     INDEX,
     flag("no-color", Kind::Bool, "Print without colours").accepted("there are no colours"),
@@ -352,6 +359,7 @@ pub(super) static LOGS_FLAGS: &[Flag] = &[
 ];
 
 pub(super) static PULL_FLAGS: &[Flag] = &[
+    DRY_RUN,
     flag(
         "ignore-buildable",
         Kind::Bool,
@@ -371,6 +379,7 @@ pub(super) static PULL_FLAGS: &[Flag] = &[
 ];
 
 pub(super) static PUSH_FLAGS: &[Flag] = &[
+    DRY_RUN,
     flag(
         "ignore-push-failures",
         Kind::Bool,
@@ -387,9 +396,10 @@ pub(super) static RUN_FLAGS: &[Flag] = &[
     flag(
         "detach",
         Kind::Bool,
-        "Do not wait; print the container's name",
+        "Do not wait; print the container's id",
     )
     .short('d'),
+    DRY_RUN,
     flag(
         "entrypoint",
         Kind::Text,
@@ -438,6 +448,7 @@ pub(super) static RUN_FLAGS: &[Flag] = &[
 
 pub(super) static EXEC_FLAGS: &[Flag] = &[
     flag("detach", Kind::Bool, "Do not wait").short('d'),
+    DRY_RUN,
     flag("env", Kind::Env, "Set a variable").short('e'),
     INDEX,
     flag("interactive", Kind::Bool, "Keep standard input open")
@@ -454,13 +465,15 @@ pub(super) static EXEC_FLAGS: &[Flag] = &[
     flag("workdir", Kind::Text, "Run in this directory").short('w'),
 ];
 
-pub(super) static TIMEOUT_FLAGS: &[Flag] = &[TIMEOUT];
-pub(super) static RESTART_FLAGS: &[Flag] = &[NO_DEPS, TIMEOUT];
+pub(super) static TIMEOUT_FLAGS: &[Flag] = &[DRY_RUN, TIMEOUT];
+pub(super) static RESTART_FLAGS: &[Flag] = &[DRY_RUN, NO_DEPS, TIMEOUT];
 pub(super) static START_FLAGS: &[Flag] = &[
+    DRY_RUN,
     flag("wait", Kind::Bool, "Wait until services run or are healthy"),
     flag("wait-timeout", Kind::Int, "Seconds to wait at most"),
 ];
 pub(super) static KILL_FLAGS: &[Flag] = &[
+    DRY_RUN,
     REMOVE_ORPHANS,
     flag("signal", Kind::Text, "Send this signal")
         .short('s')
@@ -470,20 +483,24 @@ pub(super) static RM_FLAGS: &[Flag] = &[
     flag("all", Kind::Bool, "Remove those that run made too")
         .short('a')
         .accepted("they are removed too since Compose 2"),
+    DRY_RUN,
     flag("force", Kind::Bool, "Do not ask first").short('f'),
     flag("stop", Kind::Bool, "Stop containers first").short('s'),
     flag("volumes", Kind::Bool, "Remove anonymous volumes too").short('v'),
 ];
-pub(super) static IMAGES_FLAGS: &[Flag] = &[FORMAT, QUIET];
+pub(super) static IMAGES_FLAGS: &[Flag] = &[NOT_DRY, FORMAT, QUIET];
 pub(super) static VOLUMES_FLAGS: &[Flag] = &[
+    NOT_DRY,
     FORMAT,
     flag("quiet", Kind::Bool, "Show names only").short('q'),
 ];
 pub(super) static PORT_FLAGS: &[Flag] = &[
+    NOT_DRY,
     INDEX,
     flag("protocol", Kind::Text, "tcp or udp").default("tcp"),
 ];
 pub(super) static EVENTS_FLAGS: &[Flag] = &[
+    NOT_DRY,
     flag("json", Kind::Bool, "Print JSON"),
     flag("since", Kind::Text, "Show events from this time on"),
     flag("until", Kind::Text, "Show events before this time"),
@@ -491,6 +508,7 @@ pub(super) static EVENTS_FLAGS: &[Flag] = &[
 pub(super) static CP_FLAGS: &[Flag] = &[
     flag("all", Kind::Bool, "Copy to containers that run made too"),
     flag("archive", Kind::Bool, "Keep owners and groups").short('a'),
+    DRY_RUN,
     flag(
         "follow-link",
         Kind::Bool,
@@ -501,6 +519,7 @@ pub(super) static CP_FLAGS: &[Flag] = &[
 ];
 pub(super) static ATTACH_FLAGS: &[Flag] = &[
     flag("detach-keys", Kind::Text, "Keys that detach"),
+    DRY_RUN,
     INDEX,
     flag("no-stdin", Kind::Bool, "Do not attach standard input"),
     flag("sig-proxy", Kind::Bool, "Pass signals on").default("true"),
@@ -512,17 +531,22 @@ pub(super) static STATS_FLAGS: &[Flag] = &[
         "Show all containers (default the running ones)",
     )
     .short('a'),
+    NOT_DRY,
     FORMAT,
     flag("no-stream", Kind::Bool, "Show one measurement and end"),
     NO_TRUNC,
 ];
-pub(super) static SCALE_FLAGS: &[Flag] = &[NO_DEPS];
-pub(super) static WAIT_FLAGS: &[Flag] = &[flag(
-    "down-project",
-    Kind::Bool,
-    "Take the project down when the first ends",
-)];
+pub(super) static SCALE_FLAGS: &[Flag] = &[DRY_RUN, NO_DEPS];
+pub(super) static WAIT_FLAGS: &[Flag] = &[
+    flag(
+        "down-project",
+        Kind::Bool,
+        "Take the project down when the first ends",
+    ),
+    DRY_RUN,
+];
 pub(super) static WATCH_FLAGS: &[Flag] = &[
+    DRY_RUN,
     flag("no-up", Kind::Bool, "Do not build and start first"),
     flag(
         "prune",
@@ -533,12 +557,14 @@ pub(super) static WATCH_FLAGS: &[Flag] = &[
     flag("quiet", Kind::Bool, "Do not tell how building goes"),
 ];
 pub(super) static VERSION_FLAGS: &[Flag] = &[
+    NOT_DRY,
     flag("format", Kind::Text, "Format the output: pretty or json").short('f'),
     flag("short", Kind::Bool, "Show the number only"),
 ];
 pub(super) static COMMIT_FLAGS: &[Flag] = &[
     flag("author", Kind::Text, "Say who made it").short('a'),
     flag("change", Kind::List, "Apply this Dockerfile instruction").short('c'),
+    DRY_RUN,
     INDEX,
     flag("message", Kind::Text, "Say what changed").short('m'),
     flag("pause", Kind::Bool, "Pause the container meanwhile")
@@ -546,6 +572,9 @@ pub(super) static COMMIT_FLAGS: &[Flag] = &[
         .default("true"),
 ];
 pub(super) static EXPORT_FLAGS: &[Flag] = &[
+    DRY_RUN,
     INDEX,
     flag("output", Kind::Text, "Write to this file").short('o'),
 ];
+pub(super) static PAUSE_FLAGS: &[Flag] = &[DRY_RUN];
+pub(super) static TOP_FLAGS: &[Flag] = &[NOT_DRY];

@@ -38,6 +38,19 @@ pub fn label<'a>(stored: &'a StoredContainer, key: &str) -> &'a str {
         .map_or("", String::as_str)
 }
 
+/// The project that a container was made for, or nothing. The labels of an image that Compose built name
+/// its project too, and every container of that image has them: `docker run shop-web` makes none of the
+/// project's.
+pub fn project_of(stored: &StoredContainer) -> &str {
+    let is_own = [labels::CONFIG_HASH, labels::HOOK]
+        .into_iter()
+        .any(|key| !label(stored, key).is_empty());
+    match is_own {
+        true => label(stored, labels::PROJECT),
+        false => "",
+    }
+}
+
 /// Whether a container is none of a service's own: one of `compose run`, or of a hook.
 pub fn is_oneoff(stored: &StoredContainer) -> bool {
     label(stored, labels::ONEOFF).eq_ignore_ascii_case("true")
@@ -51,7 +64,7 @@ impl Engine {
     /// Where containers cannot be listed.
     pub fn project_containers(&self, name: &str) -> Result<Vec<StoredContainer>, EngineError> {
         let mut all = self.containers()?;
-        all.retain(|stored| label(stored, labels::PROJECT) == name);
+        all.retain(|stored| project_of(stored) == name);
         let number =
             |stored: &StoredContainer| label(stored, labels::NUMBER).parse().unwrap_or(0_i64);
         all.sort_by(|a, b| {

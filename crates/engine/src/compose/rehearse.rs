@@ -20,8 +20,11 @@ use crate::container::{facts, plan};
 use crate::error::EngineError;
 
 impl Engine {
-    /// Looks at everything that a plan makes.
-    pub(super) fn rehearse(&self, request: &Request<'_>) -> Result<(), EngineError> {
+    /// Looks at everything that a plan makes. Images that are not here are not looked into.
+    ///
+    /// # Errors
+    /// What cannot be made, with its place in the files.
+    pub fn rehearse(&self, request: &Request<'_>) -> Result<(), EngineError> {
         let project = request.project;
         let mut seen = BTreeSet::new();
         for step in &request.plan.steps {
@@ -58,7 +61,8 @@ impl Engine {
             .map_err(|error| EngineError::invalid(error.text))?
             .spec;
         read_seccomp(&mut spec.security_opt, &project.working_dir)?;
-        if let Some(image) = request.images.get(&spec.image) {
+        let image = request.images.get(&spec.image);
+        if let Some(image) = image {
             merge(&mut spec, &image.defaults);
         }
         check_values(&spec)?;
@@ -74,7 +78,12 @@ impl Engine {
         let record = ContainerRecord {
             id: new_id(),
             name,
-            args: arguments(&spec)?,
+            args: match (arguments(&spec), image) {
+                (Ok(args), _) => args,
+                (Err(error), Some(_)) => return Err(error),
+                // Its image, which will say the command, is not here.
+                (Err(_), None) => vec!["/".to_owned()],
+            },
             spec,
             ..ContainerRecord::default()
         };

@@ -141,6 +141,8 @@ pub struct Together {
     readers: Vec<(usize, Reader)>,
     /// Those of containers that have ended, which may begin again.
     ended: Vec<(usize, Reader)>,
+    /// Ids of those that ended since they were last asked for.
+    fresh: Vec<String>,
 }
 
 impl Together {
@@ -151,6 +153,7 @@ impl Together {
             watch: None,
             readers: Vec::new(),
             ended: Vec::new(),
+            fresh: Vec::new(),
         }
     }
 
@@ -213,12 +216,20 @@ impl Together {
         while let Some((index, reader)) = self.readers.get_mut(at) {
             let index = *index;
             match reader.step(engine, &self.request, &mut |entry| take(index, entry))? {
-                Read::Ended => self.ended.push(self.readers.remove(at)),
+                Read::Ended => {
+                    self.fresh.push(reader.id.clone());
+                    self.ended.push(self.readers.remove(at));
+                }
                 Read::Stop => return Ok(Next::Stop),
                 Read::More => at += 1,
             }
         }
         Ok(Next::More)
+    }
+
+    /// Ids of the containers that ended since this was asked last.
+    pub fn take_ended(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// Whether no container is left that could write.

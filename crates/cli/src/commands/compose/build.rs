@@ -65,7 +65,7 @@ pub(super) fn build(engine: &Engine, invocation: &Invocation) -> Done {
         print_line(&bake_file(&project, &names, &options)?);
         return Ok(ExitCode::SUCCESS);
     }
-    if invocation.globals.compose.dry_run {
+    if super::is_dry(invocation) {
         for name in &names {
             print_line(&format!(
                 "Build Image {}: asked for",

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use engine::compose::apply::Audience;
-use engine::compose::container::{image_name, labels};
+use engine::compose::container::labels;
 use engine::compose::model::{Dependency, Service};
 use engine::compose::plan::{Action, Observed, Plan, Step, plan_down};
 use engine::compose::{Project, label};
 use engine::container::stop::WaitFor;
-use engine::{Engine, EngineError, StoredContainer};
+use engine::{Engine, StoredContainer};
 use types::state::Status;
 
+use super::remains::Remains;
 use super::up::{Lines, carry_out_for, request, show_plan};
 use super::{Done, Failure, OneOff, containers, plain, project_or_name};
 use crate::commands::print_line;
 use crate::commands::prune::confirmed;
 use crate::errors;
-use crate::flags::Invocation;
+use crate::flags::{ComposeAction, Invocation};
 
 pub(super) fn down(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
@@ -36,93 +37,34 @@ pub(super) fn down(engine: &Engine, invocation: &Invocation) -> Done {
         &observed,
         has_files && !matches.get_bool("remove-orphans"),
     );
-    if !matches.args.is_empty() {
-        project
-            .services
-            .retain(|name, _| matches.args.contains(name));
-    }
+    let others = match matches.args.is_empty() {
+        true => BTreeMap::new(),
+        false => {
+            let all = std::mem::take(&mut project.services).into_iter();
+            let (meant, others) = all.partition(|(name, _)| matches.args.contains(name));
+            project.services = meant;
+            others
+        }
+    };
     let plan = plan_down(&project, &observed, false);
-    let is_whole = matches.args.is_empty();
-    let networks = if is_whole {
-        own_networks(engine, &project)?
-    } else {
-        Vec::new()
-    };
-    let volumes = match matches.get_bool("volumes") && is_whole {
-        true => own_volumes(engine, &project)?,
-        false => Vec::new(),
-    };
-    let images = own_images(&project, &observed, matches.get_str("rmi"))?;
-    if invocation.globals.compose.dry_run || matches.get_bool("dry-run") {
+    let remains = Remains::of(engine, invocation, &project, &others, &observed)?;
+    if super::is_dry(invocation) {
         show_plan(&plan);
-        networks
-            .iter()
-            .for_each(|name| print_line(&format!("Remove Network {name}: down")));
-        volumes
-            .iter()
-            .for_each(|name| print_line(&format!("Remove Volume {name}: -v")));
-        images
-            .iter()
-            .for_each(|name| print_line(&format!("Remove Image {name}: --rmi")));
+        remains.show();
         return Ok(ExitCode::SUCCESS);
     }
-    if plan.steps.is_empty() && networks.is_empty() && volumes.is_empty() && images.is_empty() {
+    if plan.steps.is_empty() && remains.are_none() {
         errors::complain(&format!(
             "WARNING: No resource found to remove for project {:?}.",
             project.name
         ));
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = with_networks(plan, &networks);
     let removes = matches.get_bool("volumes");
     let none = BTreeMap::new();
     let request = request(invocation, &project, &plan, &observed, &none, removes);
     carry_out_for(engine, request, &mut Lines)?;
-    Ok(remove_rest(engine, invocation, &volumes, &images))
-}
-
-/// Volumes and images, after what uses them.
-fn remove_rest(
-    engine: &Engine,
-    invocation: &Invocation,
-    volumes: &[String],
-    images: &[String],
-) -> ExitCode {
-    let mut failed = false;
-    // Each waits for the disk a few times.
-    let removed: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = volumes
-            .iter()
-            .map(|name| scope.spawn(move || engine.remove_volume(name)))
-            .collect();
-        let gone = || Err(EngineError::conflict("a removal failed"));
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| gone()))
-            .collect()
-    });
-    for (name, removed) in volumes.iter().zip(removed) {
-        failed |= told("Volume", name, removed, invocation);
-    }
-    for name in images {
-        let code = plain(engine, invocation, &["rmi".to_owned(), name.clone()]);
-        failed |= code != ExitCode::SUCCESS;
-    }
-    engine.sweep();
-    ExitCode::from(u8::from(failed))
-}
-
-fn told(what: &str, name: &str, result: Result<(), EngineError>, invocation: &Invocation) -> bool {
-    match result {
-        Ok(()) => {
-            errors::complain(&format!(" {what} {name}  Removed"));
-            false
-        }
-        Err(error) => {
-            errors::report(invocation.program, &error);
-            true
-        }
-    }
+    Ok(remains.remove(engine, invocation))
 }
 
 /// Without files, and for what is not in them, the labels of containers tell the services.
@@ -156,51 +98,6 @@ fn everything_there(project: &mut Project, observed: &Observed, only_known: bool
     }
 }
 
-fn own_networks(engine: &Engine, project: &Project) -> Result<Vec<String>, Failure> {
-    Ok(engine.project_networks(&project.name)?)
-}
-
-fn own_volumes(engine: &Engine, project: &Project) -> Result<Vec<String>, Failure> {
-    Ok(engine.project_volumes(&project.name)?)
-}
-
-/// `--rmi local` is what has no name of its own, `all` is every service's image.
-fn own_images(project: &Project, observed: &Observed, which: &str) -> Result<Vec<String>, Failure> {
-    let is_wanted: fn(&Service) -> bool = match which {
-        "" => return Ok(Vec::new()),
-        "local" => |service| service.image.is_empty(),
-        "all" => |_| true,
-        other => {
-            return Err(Failure::text(format!(
-                "invalid value for --rmi: {other:?}: it is local or all"
-            )));
-        }
-    };
-    let names = project
-        .services
-        .iter()
-        .filter(|(_, service)| is_wanted(service));
-    let images: BTreeSet<String> = names.map(|(name, _)| image_name(project, name)).collect();
-    Ok(images
-        .into_iter()
-        .filter(|image| observed.images.contains_key(image))
-        .collect())
-}
-
-fn with_networks(mut plan: Plan, networks: &[String]) -> Plan {
-    let all: Vec<usize> = (0..plan.steps.len()).collect();
-    for name in networks {
-        plan.steps.push(Step {
-            action: Action::RemoveNetwork { name: name.clone() },
-            subject: format!("Network {name}"),
-            reason: "down".to_owned(),
-            after: all.clone(),
-            conditions: Vec::new(),
-        });
-    }
-    plan
-}
-
 /// The containers meant, dependents first.
 fn meant(
     engine: &Engine,
@@ -211,6 +108,24 @@ fn meant(
     let mut found = containers(engine, &project, &invocation.matches.args, oneoff)?;
     dependents_first(&project, &mut found);
     Ok((project, found))
+}
+
+/// The containers that a command means, dependents first.
+pub(super) fn meant_by(
+    engine: &Engine,
+    invocation: &Invocation,
+    action: ComposeAction,
+) -> Result<Vec<StoredContainer>, Failure> {
+    let oneoff = match action {
+        ComposeAction::Rm => OneOff::With,
+        _ => OneOff::Without,
+    };
+    let (project, mut found) = meant(engine, invocation, oneoff)?;
+    if action == ComposeAction::Restart {
+        found.extend(dependents_to_restart(engine, invocation, &project)?);
+        dependents_first(&project, &mut found);
+    }
+    Ok(found)
 }
 
 /// Sorts containers so that those of dependents come before those of what they depend on.
@@ -279,13 +194,22 @@ pub(super) fn stop_these(
 
 pub(super) fn restart(engine: &Engine, invocation: &Invocation) -> Done {
     let (project, found) = meant(engine, invocation, OneOff::Without)?;
-    let matches = &invocation.matches;
-    let more = match matches.args.is_empty() || matches.get_bool("no-deps") {
-        true => Vec::new(),
-        false => dependents(engine, &project, &matches.args)?,
-    };
+    let more = dependents_to_restart(engine, invocation, &project)?;
     restart_these(engine, invocation, &project, more, found)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those that start again with the services asked for.
+fn dependents_to_restart(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &Project,
+) -> Result<Vec<StoredContainer>, Failure> {
+    let matches = &invocation.matches;
+    match matches.args.is_empty() || matches.get_bool("no-deps") {
+        true => Ok(Vec::new()),
+        false => dependents(engine, project, &matches.args),
+    }
 }
 
 /// Restarts services, and those that want to start again with them.
@@ -374,7 +298,14 @@ pub(super) fn kill(engine: &Engine, invocation: &Invocation) -> Done {
     let text = invocation.matches.get_str("signal");
     let signal =
         types::signal::Signal::parse(text).map_err(|error| Failure::text(error.to_string()))?;
-    for stored in found.iter().filter(|stored| stored.state.status.is_live()) {
+    let mut live = found
+        .iter()
+        .filter(|stored| stored.state.status.is_live())
+        .peekable();
+    if live.peek().is_none() {
+        errors::complain("No container to kill");
+    }
+    for stored in live {
         engine.kill(&stored.record.id, signal.number())?;
         errors::complain(&format!(" Container {}  Killed", stored.record.name));
     }
@@ -471,6 +402,9 @@ pub(super) fn wait(engine: &Engine, invocation: &Invocation) -> Done {
             );
         }
         words.push("down".to_owned());
+        if super::is_dry(invocation) {
+            words.push("--dry-run".to_owned());
+        }
         plain(engine, invocation, &words);
     }
     Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(255)))

@@ -1,5 +1,6 @@
 //! Waiting for services, and showing their output until all have ended.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use types::timestamp::Timestamp;
 use super::logs::Printer;
 use super::watch::Watcher;
 use super::{Done, Failure, OneOff, containers, down, up};
+use crate::commands::is_printed;
 use crate::errors;
 use crate::flags::Invocation;
 use crate::streams;
@@ -41,10 +43,18 @@ pub(super) fn wait_for(
     timeout_s: i64,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
+    let mut told: BTreeMap<String, bool> = BTreeMap::new();
     loop {
         let mut is_ready = true;
         for stored in containers(engine, project, services, OneOff::Without)? {
-            is_ready &= is_settled(&stored)?;
+            let completes = is_to_complete(project, label(&stored, labels::SERVICE));
+            let settled = is_settled(&stored, completes)?;
+            is_ready &= settled.is_some();
+            let word = settled.unwrap_or("Waiting");
+            if told.insert(stored.record.name.clone(), settled.is_some()) != Some(settled.is_some())
+            {
+                errors::complain(&format!(" Container {}  {word}", stored.record.name));
+            }
         }
         if is_ready {
             return Ok(());
@@ -58,25 +68,34 @@ pub(super) fn wait_for(
     }
 }
 
-fn is_settled(stored: &StoredContainer) -> Result<bool, Failure> {
+/// Whether another service waits until this one has done its work, and with it who waits for all.
+fn is_to_complete(project: &Project, service: &str) -> bool {
+    let mut conditions = project.services.values().filter_map(|other| {
+        let on = other.depends_on.get(service)?;
+        Some(on.condition.as_str())
+    });
+    conditions.any(|condition| condition == "service_completed_successfully")
+}
+
+/// The word for a container that is as it is waited for.
+fn is_settled(stored: &StoredContainer, completes: bool) -> Result<Option<&'static str>, Failure> {
     let name = &stored.record.name;
-    let health = stored
-        .state
-        .health
-        .as_ref()
-        .map(|health| health.status.as_str());
-    match (stored.state.status, health) {
-        (Status::Running, None | Some("healthy")) => Ok(true),
+    let code = stored.state.exit_code;
+    let health = stored.state.health.as_ref();
+    match (
+        stored.state.status,
+        health.map(|health| health.status.as_str()),
+    ) {
+        (Status::Exited, _) if completes && code == 0 => Ok(Some("Exited")),
+        (Status::Exited, _) => {
+            Err(EngineError::conflict(format!("container {name} exited ({code})")).into())
+        }
+        _ if completes => Ok(None),
+        (Status::Running, None | Some("healthy")) => Ok(Some("Healthy")),
         (Status::Running, Some("unhealthy")) => {
             Err(EngineError::conflict(format!("container {name} is unhealthy")).into())
         }
-        (Status::Exited, _) if stored.state.exit_code != 0 => Err(EngineError::conflict(format!(
-            "container {name} exited ({})",
-            stored.state.exit_code
-        ))
-        .into()),
-        (Status::Exited, _) => Ok(true),
-        _ => Ok(false),
+        _ => Ok(None),
     }
 }
 
@@ -91,6 +110,8 @@ pub(super) struct Output<'a> {
     /// Whose output is shown, by place; hooks within a container have no id.
     ids: Vec<String>,
     hooks: Vec<HookOutput>,
+    /// Ends that were told, by id and time: one may begin again.
+    told: BTreeSet<(String, String)>,
     signals: Option<OwnedFd>,
     stopping: Stopping,
     /// Nobody reads our output any more.
@@ -131,17 +152,32 @@ impl<'a> Output<'a> {
                 follow: true,
                 ..LogRequest::default()
             }),
-            printer: Printer::new(project, &names, has_prefix, timestamps),
+            printer: Printer::new(project, &names, has_prefix, timestamps).with_errors_apart(),
             ids: Vec::new(),
             hooks: Vec::new(),
+            told: BTreeSet::new(),
             signals: None,
             stopping: Stopping::Not,
             is_lost: false,
         })
     }
 
-    /// From here on Ctrl-C stops the containers.
+    /// From here on Ctrl-C stops the containers. Tells whose output is shown.
     pub(super) fn listen(&mut self) {
+        let shown = self
+            .project
+            .services
+            .iter()
+            .filter(|(name, _)| is_shown(self.invocation, self.project, name));
+        let names: Vec<String> = shown
+            .flat_map(|(name, service)| {
+                (1..=service.replicas()).map(|number| container_name(self.project, name, number))
+            })
+            .map(|name| self.printer.own(&name).to_owned())
+            .collect();
+        if !names.is_empty() {
+            is_printed(&format!("Attaching to {}\n", names.join(", ")));
+        }
         self.signals = streams::take_signals();
     }
 
@@ -158,7 +194,11 @@ impl<'a> Output<'a> {
     }
 
     fn add(&mut self, stored: &StoredContainer) -> Result<(), Failure> {
-        if !is_shown(self.invocation, self.project, stored) {
+        if !is_shown(
+            self.invocation,
+            self.project,
+            label(stored, labels::SERVICE),
+        ) {
             return Ok(());
         }
         let id = &stored.record.id;
@@ -187,10 +227,26 @@ impl<'a> Output<'a> {
         if !self.is_lost {
             self.is_lost = self.together.step(engine, &mut take)? == Next::Stop;
         }
+        for id in self.together.take_ended() {
+            self.tell_end(&id);
+        }
         let mut hooks = std::mem::take(&mut self.hooks);
         hooks.retain_mut(|hook| hook.show(&self.printer));
         self.hooks = hooks;
         Ok(())
+    }
+
+    /// Tells with which code a container ended; one that is gone was replaced.
+    fn tell_end(&mut self, id: &str) {
+        let Ok(stored) = self.engine.observe(id) else {
+            return;
+        };
+        let (name, state) = (self.printer.own(&stored.record.name), &stored.state);
+        let is_one = label(&stored, labels::HOOK).is_empty() && state.status == Status::Exited;
+        let at = (id.to_owned(), state.finished_at.clone());
+        if is_one && self.told.insert(at) {
+            is_printed(&format!("{name} exited with code {}\n", state.exit_code));
+        }
     }
 
     /// Whether somebody asks for the end.
@@ -231,6 +287,7 @@ impl<'a> Output<'a> {
             if let Some(ended) = end.look(engine) {
                 drop(keys);
                 self.show()?;
+                errors::complain("Aborting on container exit...");
                 self.stop()?;
                 let code = u8::try_from(ended.state.exit_code & 0xff).unwrap_or(255);
                 return Ok(ExitCode::from(code));
@@ -285,7 +342,11 @@ impl Audience for Output<'_> {
 
     fn hook_output(&mut self, id: &str) -> Option<OwnedFd> {
         let stored = self.engine.container(id).ok()?;
-        if !is_shown(self.invocation, self.project, &stored) {
+        if !is_shown(
+            self.invocation,
+            self.project,
+            label(&stored, labels::SERVICE),
+        ) {
             return None;
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).ok()?;
@@ -450,9 +511,8 @@ fn changes(
 }
 
 /// Whether a container's output is wanted.
-fn is_shown(invocation: &Invocation, project: &Project, stored: &StoredContainer) -> bool {
+fn is_shown(invocation: &Invocation, project: &Project, service: &str) -> bool {
     let matches = &invocation.matches;
-    let service = label(stored, labels::SERVICE);
     let named = |flag: &str| matches.get_list(flag).iter().any(|name| name == service);
     let said = project.services.get(service);
     let attaches = said.is_none_or(|service| service.attach != Some(false));

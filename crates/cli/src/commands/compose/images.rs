@@ -276,6 +276,21 @@ pub(super) fn here(
     Ok(all)
 }
 
+/// The images of all services, as far as they are here.
+pub(super) fn that_are_here(
+    engine: &Engine,
+    project: &Project,
+) -> Result<BTreeMap<String, ServiceImage>, Failure> {
+    let mut all = BTreeMap::new();
+    for (image, platform) in wanted(project)? {
+        if engine.image_id(&image).is_ok() {
+            // One for another platform is pulled anew.
+            let _ = find(engine, BTreeMap::from([(image, platform)]), &mut all);
+        }
+    }
+    Ok(all)
+}
+
 fn find(
     engine: &Engine,
     wanted: BTreeMap<String, Option<Platform>>,

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use engine::compose::container::labels;
-use engine::compose::label;
+use engine::compose::{label, project_of};
 use engine::{Engine, StoredContainer};
 use serde_json::{Value, json};
 use types::reference::Reference;
 use types::timestamp::Timestamp;
 use types::units::human_size_with_precision;
 
-use super::{Done, Failure, OneOff, containers, is_oneoff, plain, project_or_name};
+use super::{Done, Failure, OneOff, containers, is_oneoff, project_or_name};
 use crate::commands::list::row;
+use crate::commands::look::processes;
 use crate::commands::{print, print_line, print_list};
 use crate::flags::Invocation;
 use crate::output::rows::Clock;
@@ -26,8 +27,13 @@ fn clock() -> Clock {
     Clock::local(Timestamp::now().unix_ns() as i64)
 }
 
-/// Prints a table whose cells end in tabs, with three spaces between columns as Docker Compose.
-fn table(titles: &[&str], rows: &[Vec<String>]) {
+/// Columns of lists that look as those of Docker's own commands.
+const NARROW: (usize, usize) = (10, 3);
+/// Columns of Compose's own lists.
+const WIDE: (usize, usize) = (20, 3);
+
+/// Prints a table with columns of at least so many characters, and so many spaces after the longest.
+fn table((width_min, padding): (usize, usize), titles: &[&str], rows: &[Vec<String>]) {
     let mut text = titles.join("\t") + "\n";
     for row in rows {
         let cells: Vec<String> = row
@@ -37,7 +43,7 @@ fn table(titles: &[&str], rows: &[Vec<String>]) {
         text.push_str(&cells.join("\t"));
         text.push('\n');
     }
-    let aligned = align(&text, 4, 3);
+    let aligned = align(&text, width_min, padding);
     print(&aligned);
 }
 
@@ -138,6 +144,7 @@ pub(super) fn ps(engine: &Engine, invocation: &Invocation) -> Done {
             && (!is_oneoff(stored) || matches.get_bool("all"))
     };
     found.retain(is_wanted);
+    found.sort_by(|one, other| one.record.name.cmp(&other.record.name));
     if matches.get_bool("quiet") {
         found
             .iter()
@@ -187,6 +194,7 @@ fn ps_table(found: &[StoredContainer], rows: &[ContainerRow], is_whole: bool) {
     };
     let rows: Vec<Vec<String>> = found.iter().zip(rows).map(cells).collect();
     table(
+        NARROW,
         &[
             "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
         ],
@@ -289,7 +297,7 @@ pub(super) fn ls(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
     let mut projects: BTreeMap<String, Vec<StoredContainer>> = BTreeMap::new();
     for stored in engine.containers()? {
-        let name = label(&stored, labels::PROJECT).to_owned();
+        let name = project_of(&stored).to_owned();
         if !name.is_empty() && !is_oneoff(&stored) {
             projects.entry(name).or_default().push(stored);
         }
@@ -342,7 +350,7 @@ pub(super) fn ls(engine: &Engine, invocation: &Invocation) -> Done {
         .iter()
         .map(|(name, containers)| vec![name.clone(), status(containers), files(containers)])
         .collect();
-    table(&["NAME", "STATUS", "CONFIG FILES"], &rows);
+    table(WIDE, &["NAME", "STATUS", "CONFIG FILES"], &rows);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -382,7 +390,7 @@ pub(super) fn images(engine: &Engine, invocation: &Invocation) -> Done {
         "CREATED",
     ];
     let rows: Vec<Vec<String>> = seen.into_iter().map(SeenImage::cells).collect();
-    table(&titles, &rows);
+    table(WIDE, &titles, &rows);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -481,19 +489,33 @@ pub(super) fn volumes(engine: &Engine, invocation: &Invocation) -> Done {
         .into_iter()
         .map(|name| vec!["local".to_owned(), name])
         .collect();
-    table(&["DRIVER", "VOLUME NAME"], &rows);
+    table(NARROW, &["DRIVER", "VOLUME NAME"], &rows);
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn top(engine: &Engine, invocation: &Invocation) -> Done {
     let project = project_or_name(invocation)?;
-    let found = containers(engine, &project, &invocation.matches.args, OneOff::Without)?;
-    let mut failed = false;
-    for stored in found.iter().filter(|stored| stored.state.status.is_live()) {
-        print_line(&stored.record.name);
-        let words = ["top".to_owned(), stored.record.id.clone()];
-        failed |= plain(engine, invocation, &words) != ExitCode::SUCCESS;
-        print_line("");
+    let mut found = containers(engine, &project, &invocation.matches.args, OneOff::With)?;
+    found.retain(|stored| stored.state.status.is_live());
+    found.sort_by(|one, other| one.record.name.cmp(&other.record.name));
+    let mut titles = vec!["SERVICE", "#"];
+    let mut rows = Vec::new();
+    for stored in &found {
+        let (columns, processes) = processes(engine, &stored.record.id)?;
+        if titles.len() == 2 {
+            titles.extend(columns);
+        }
+        for cells in processes {
+            let mut row = vec![
+                label(stored, labels::SERVICE).to_owned(),
+                label(stored, labels::NUMBER).to_owned(),
+            ];
+            row.extend(cells);
+            rows.push(row);
+        }
     }
-    Ok(ExitCode::from(u8::from(failed)))
+    if !rows.is_empty() {
+        table((4, 2), &titles, &rows);
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -23,6 +23,8 @@ pub(super) struct Printer {
     width: usize,
     has_prefix: bool,
     timestamps: bool,
+    /// What was written to standard error goes to ours.
+    errors_apart: bool,
 }
 
 impl Printer {
@@ -39,13 +41,23 @@ impl Printer {
             width: 0,
             has_prefix,
             timestamps,
+            errors_apart: false,
         };
         let widths = names.iter().map(|name| printer.own(name).chars().count());
         printer.width = widths.max().unwrap_or_default();
         printer
     }
 
-    fn own<'a>(&self, name: &'a str) -> &'a str {
+    /// What was written to standard error goes there too, as `up` has it; `logs` has one stream.
+    pub(super) fn with_errors_apart(self) -> Self {
+        Self {
+            errors_apart: true,
+            ..self
+        }
+    }
+
+    /// A container's name without that of its project.
+    pub(super) fn own<'a>(&self, name: &'a str) -> &'a str {
         name.strip_prefix(&self.project).unwrap_or(name)
     }
 
@@ -66,7 +78,7 @@ impl Printer {
         };
         let text = entry.log.trim_end_matches('\n');
         let line = format!("{}{stamp}{text}\n", self.prefixes[index]);
-        if entry.stream == "stderr" && self.prefixes[index].is_empty() {
+        if entry.stream == "stderr" && self.errors_apart {
             let _ = std::io::stderr().write_all(line.as_bytes());
             return Next::More;
         }
@@ -154,6 +166,9 @@ pub(super) fn events(engine: &Engine, invocation: &Invocation) -> Done {
         let is_wanted = event.kind == "container"
             && event.time_ns >= since
             && get(labels::PROJECT) == project.name
+            && [labels::CONFIG_HASH, labels::HOOK]
+                .iter()
+                .any(|key| !get(key).is_empty())
             && (matches.args.is_empty() || matches.args.iter().any(|name| name == service));
         if !is_wanted {
             return std::ops::ControlFlow::Continue(());

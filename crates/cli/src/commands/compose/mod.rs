@@ -6,11 +6,13 @@
 mod build;
 mod config;
 mod down;
+mod dry;
 mod follow;
 mod images;
 mod list;
 mod logs;
 mod one;
+mod remains;
 mod run;
 mod up;
 mod watch;
@@ -30,6 +32,11 @@ use crate::flags::parse::Program;
 use crate::flags::{ComposeAction, Invocation, Outcome};
 
 pub(crate) fn compose(engine: &Engine, invocation: &Invocation, action: ComposeAction) -> ExitCode {
+    if is_dry(invocation)
+        && let Some(told) = dry::dry(engine, invocation, action)
+    {
+        return told.unwrap_or_else(|failure| failure.tell(invocation.program));
+    }
     let result = match action {
         ComposeAction::Attach => one::attach(engine, invocation),
         ComposeAction::Build => build::build(engine, invocation),
@@ -66,6 +73,12 @@ pub(crate) fn compose(engine: &Engine, invocation: &Invocation, action: ComposeA
         ComposeAction::Wait => down::wait(engine, invocation),
     };
     result.unwrap_or_else(|failure| failure.tell(invocation.program))
+}
+
+/// Whether a command only tells what it would do.
+pub(super) fn is_dry(invocation: &Invocation) -> bool {
+    let matches = &invocation.matches;
+    invocation.globals.compose.dry_run || matches.has("dry-run") && matches.get_bool("dry-run")
 }
 
 /// Why a command failed.

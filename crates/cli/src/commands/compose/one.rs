@@ -40,6 +40,13 @@ fn chosen(
     })
 }
 
+/// The name of the container that a command on one is about.
+pub(super) fn name_of_chosen(engine: &Engine, invocation: &Invocation) -> Result<String, Failure> {
+    let project = project_or_name(invocation)?;
+    let service = invocation.matches.args.first().map_or("", String::as_str);
+    Ok(chosen(engine, invocation, &project, service)?.record.name)
+}
+
 fn id(stored: &StoredContainer) -> String {
     stored.record.id.clone()
 }

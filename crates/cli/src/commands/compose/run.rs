@@ -15,6 +15,7 @@ use types::platform::Platform;
 use types::reference::Reference;
 use types::volume_flag::VolumeFlag;
 
+use super::dry::tell;
 use super::{Done, Failure, images, plain, project, project_with_all, up};
 use crate::commands::print_line;
 use crate::commands::progress::Stream;
@@ -34,12 +35,16 @@ fn chosen(invocation: &Invocation) -> Result<Project, Failure> {
     Ok(project)
 }
 
-pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
-    let matches = &invocation.matches;
-    let project = chosen(invocation)?;
+/// What is pulled: the service that asks first, the image and its platform.
+type Pulled<'a> = (&'a String, &'a Service, (String, Option<Platform>));
+
+fn pulled<'a>(
+    engine: &Engine,
+    invocation: &Invocation,
+    project: &'a Project,
+) -> Result<Vec<Pulled<'a>>, Failure> {
     let mut seen = BTreeSet::new();
-    let mut meant = Vec::new();
-    let mut pulled = Vec::new();
+    let mut all = Vec::new();
     for (name, service) in &project.services {
         if !is_pulled(engine, invocation, service) || !seen.insert(service.image.clone()) {
             continue;
@@ -51,9 +56,53 @@ pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
                     .map_err(|error| Failure::text(format!("services.{name}.platform: {error}")))?,
             ),
         };
-        meant.push((service.image.clone(), platform));
-        pulled.push((name, service));
+        all.push((name, service, (service.image.clone(), platform)));
     }
+    Ok(all)
+}
+
+/// What `pull` would fetch.
+pub(super) fn pull_dry(engine: &Engine, invocation: &Invocation) -> Done {
+    let project = chosen(invocation)?;
+    for (_, service, _) in pulled(engine, invocation, &project)? {
+        tell("Pull", &format!("Image {}", service.image), "asked for");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `push` would send.
+pub(super) fn push_dry(invocation: &Invocation) -> Done {
+    let project = chosen(invocation)?;
+    for image in project.services.values().flat_map(pushed) {
+        tell("Push", &format!("Image {image}"), "asked for");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `run` would make.
+pub(super) fn run_dry(engine: &Engine, invocation: &Invocation) -> Done {
+    let (project, service) = project_for_run(invocation)?;
+    let observed = engine.observe_project(&project)?;
+    let (_, plan) = up::plan_for_run(invocation, &project, &service, &observed)?;
+    images::show(&images::plan(engine, invocation, &project)?);
+    if !plan.steps.is_empty() {
+        up::show_plan(&plan);
+    }
+    let command = invocation.matches.args.get(1..).unwrap_or_default();
+    let subject = format!("Container of {service}");
+    tell(
+        "Run",
+        &subject,
+        format!("asked for {}", command.join(" ")).trim_end(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
+    let matches = &invocation.matches;
+    let project = chosen(invocation)?;
+    let pulled = pulled(engine, invocation, &project)?;
+    let meant: Vec<_> = pulled.iter().map(|(_, _, image)| image.clone()).collect();
     let at_once = match matches.get_bool("no-parallel") {
         true => 1,
         false => images::at_once(invocation, &project)?,
@@ -62,7 +111,7 @@ pub(super) fn pull(engine: &Engine, invocation: &Invocation) -> Done {
     let results = images::fetch_together(engine, &meant, at_once, told);
     let mut must_build = Vec::new();
     let mut failed = false;
-    for ((name, service), result) in pulled.into_iter().zip(results) {
+    for ((name, service, _), result) in pulled.into_iter().zip(results) {
         let Err(error) = result else { continue };
         images::tell_failed("Error", &project, &service.image, name, &error);
         failed = true;
@@ -122,11 +171,8 @@ pub(super) fn push_services(
     let matches = &invocation.matches;
     let ignores = matches.has("ignore-push-failures") && matches.get_bool("ignore-push-failures");
     let services = names.iter().filter_map(|name| project.any_service(name));
-    for service in services.filter(|service| !service.image.is_empty()) {
-        let Some(build) = &service.build else {
-            continue;
-        };
-        for image in std::iter::once(&service.image).chain(&build.tags) {
+    for service in services {
+        for image in pushed(service) {
             let words = [
                 "push".to_owned(),
                 format!("--quiet={}", matches.get_bool("quiet")),
@@ -141,22 +187,37 @@ pub(super) fn push_services(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A container of its own for one command: dependencies first, then the plain `run` with the
-/// service's settings beneath the flags.
-pub(super) fn run(engine: &Engine, invocation: &Invocation) -> Done {
-    let matches = &invocation.matches;
-    let service = matches.args.first().cloned().unwrap_or_default();
+/// The images of a service that is built and has a name of its own.
+fn pushed(service: &Service) -> Vec<&String> {
+    match &service.build {
+        Some(build) if !service.image.is_empty() => {
+            std::iter::once(&service.image).chain(&build.tags).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The project and the service that `run` is about.
+fn project_for_run(invocation: &Invocation) -> Result<(Project, String), Failure> {
+    let service = invocation.matches.args.first().cloned().unwrap_or_default();
     // `-v` may name a volume that only another service uses.
     let mut project = project_with_all(invocation, std::slice::from_ref(&service))?;
     if !project.services.contains_key(&service) {
         return Err(super::no_such_service(&project, &service));
     }
-    if matches.get_bool("no-deps") {
+    if invocation.matches.get_bool("no-deps") {
         up::keep_only(&mut project, std::slice::from_ref(&service));
     }
+    Ok((project, service))
+}
+
+/// A container of its own for one command: dependencies first, then the plain `run` with the
+/// service's settings beneath the flags.
+pub(super) fn run(engine: &Engine, invocation: &Invocation) -> Done {
+    let (project, service) = project_for_run(invocation)?;
     let found = images::images(engine, invocation, &project, || {
         let observed = engine.observe_project(&project)?;
-        up::plan_for_run(&project, &service, &observed)?;
+        up::plan_for_run(invocation, &project, &service, &observed)?;
         Ok(())
     })?;
     up::prepare_for_run(engine, invocation, &project, &service, &found)?;
@@ -328,7 +389,7 @@ fn attach(engine: &Engine, invocation: &Invocation, id: String) -> Done {
     let matches = &invocation.matches;
     if matches.get_bool("detach") {
         engine.start(&id, None)?;
-        print_line(&engine.container(&id)?.record.name);
+        print_line(&id);
         return Ok(ExitCode::SUCCESS);
     }
     let mut words = vec!["start".to_owned(), "--attach".to_owned()];

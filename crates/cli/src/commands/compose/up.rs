@@ -21,22 +21,13 @@ use crate::output::template::escape_control;
 
 pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
     let matches = &invocation.matches;
+    check_together(invocation)?;
     let mut project = prepare(invocation)?;
     let options = plan_options(invocation);
     let is_set = |flag: &str| matches.get_bool(flag);
-    if is_set("watch") && (is_set("detach") || is_set("wait") || is_set("no-start")) {
-        return Err(Failure::text(
-            "--watch shows output and goes on: it cannot be combined with --detach, --wait or --no-start",
-        ));
-    }
     let waits = is_set("wait") || matches.is_set("wait-timeout");
     if !(waits || is_set("detach") || is_set("no-start")) {
         return in_foreground(engine, invocation, &mut project, &options);
-    }
-    if matches.is_set("menu") && is_set("menu") {
-        return Err(Failure::text(
-            "--menu is about output: it cannot be combined with --detach, --wait or --no-start",
-        ));
     }
     if !converge(engine, invocation, &mut project, &options, None)? {
         return Ok(ExitCode::SUCCESS);
@@ -51,6 +42,56 @@ pub(super) fn up(engine: &Engine, invocation: &Invocation) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Flags that contradict each other.
+fn check_together(invocation: &Invocation) -> Result<(), Failure> {
+    let matches = &invocation.matches;
+    let is_given = |flag: &str| {
+        matches.has(flag)
+            && match flag {
+                "attach" => !matches.get_list(flag).is_empty(),
+                "exit-code-from" => matches.is_set(flag),
+                "menu" => matches.is_set(flag) && matches.get_bool(flag),
+                flag => matches.get_bool(flag),
+            }
+    };
+    // What is about output, which is not shown then.
+    const OUTPUT: &[&str] = &[
+        "abort-on-container-exit",
+        "abort-on-container-failure",
+        "attach",
+        "attach-dependencies",
+        "exit-code-from",
+        "menu",
+        "watch",
+    ];
+    for (flag, others) in [
+        ("wait", OUTPUT),
+        ("detach", OUTPUT),
+        ("no-start", &["menu", "watch"]),
+        ("abort-on-container-failure", &["abort-on-container-exit"]),
+        ("build", &["no-build"]),
+        ("watch", &["no-build"]),
+        ("force-recreate", &["no-recreate"]),
+        ("always-recreate-deps", &["no-recreate"]),
+        ("renew-anon-volumes", &["no-recreate"]),
+    ] {
+        if !is_given(flag) {
+            continue;
+        }
+        if let Some(other) = others.iter().find(|other| is_given(other)) {
+            return Err(Failure::text(format!(
+                "--{other} cannot be combined with --{flag}"
+            )));
+        }
+    }
+    if matches.has("wait-timeout") && matches.get_int("wait-timeout") < 0 {
+        return Err(Failure::text(
+            "--wait-timeout must be a non-negative integer",
+        ));
+    }
+    Ok(())
 }
 
 /// Shows the output of each container from the moment that it runs, until all have ended.
@@ -71,6 +112,7 @@ fn in_foreground(
 }
 
 pub(super) fn create(engine: &Engine, invocation: &Invocation) -> Done {
+    check_together(invocation)?;
     let mut project = prepare(invocation)?;
     let options = PlanOptions {
         no_start: true,
@@ -109,12 +151,16 @@ pub(super) fn start(engine: &Engine, invocation: &Invocation) -> Done {
             .filter(|stored| !super::is_oneoff(stored) && label(stored, labels::SERVICE) == name)
             .count()
     };
-    for name in &matches.args {
-        if has(name) == 0 {
-            return Err(Failure::text(format!(
-                "service {name:?} has no container to start"
-            )));
-        }
+    // Nothing of the project is there, or not of what is asked for.
+    let is_none = there.iter().all(super::is_oneoff);
+    let services = project.services.iter();
+    let mut wanted = services.filter(|(name, service)| {
+        service.replicas() > 0 && (is_none || matches.args.contains(name))
+    });
+    if let Some((name, _)) = wanted.find(|(name, _)| has(name) == 0) {
+        return Err(Failure::text(format!(
+            "service {name:?} has no container to start"
+        )));
     }
     // Nothing is made and nothing goes: as many as there are.
     let names: Vec<String> = project.services.keys().cloned().collect();
@@ -221,9 +267,14 @@ pub(super) fn converge(
 ) -> Result<bool, Failure> {
     // What is there starts as it is.
     let is_start = invocation.command.verb == Verb::Compose(ComposeAction::Start);
-    if is_dry(invocation) {
+    if super::is_dry(invocation) {
         let observed = engine.observe_project(project)?;
         let plan = make_plan(project, &observed, options)?;
+        let images = images::that_are_here(engine, project)?;
+        // What would be refused is refused now.
+        engine.rehearse(&request(
+            invocation, project, &plan, &observed, &images, false,
+        ))?;
         if !is_start {
             show_images(&images::plan(engine, invocation, project)?);
         }
@@ -239,11 +290,6 @@ pub(super) fn converge(
     };
     settle(engine, invocation, project, options, &images, output)?;
     Ok(true)
-}
-
-fn is_dry(invocation: &Invocation) -> bool {
-    let matches = &invocation.matches;
-    invocation.globals.compose.dry_run || matches.has("dry-run") && matches.get_bool("dry-run")
 }
 
 /// A plan with the warnings told that belong to it.
@@ -302,7 +348,7 @@ pub(super) fn prepare_for_run(
     images: &BTreeMap<String, ServiceImage>,
 ) -> Result<(), Failure> {
     let observed = engine.observe_project(project)?;
-    let (without, mut plan) = plan_for_run(project, service, &observed)?;
+    let (without, mut plan) = plan_for_run(invocation, project, service, &observed)?;
     // Nothing of the service goes because of this.
     let own: BTreeSet<&str> = observed
         .containers
@@ -324,6 +370,7 @@ pub(super) fn prepare_for_run(
 /// The plan for all but the service itself, which waits as a container of `up` would, but of which
 /// none is made; and the project that it is for.
 pub(super) fn plan_for_run(
+    invocation: &Invocation,
     project: &Project,
     service: &str,
     observed: &Observed,
@@ -336,6 +383,7 @@ pub(super) fn plan_for_run(
     let options = PlanOptions {
         recreate: Recreate::Never,
         recreate_dependencies: Recreate::Never,
+        remove_orphans: invocation.matches.get_bool("remove-orphans"),
         ..PlanOptions::default()
     };
     let plan = plan(&without, observed, &options)?;
