@@ -571,7 +571,7 @@ pub(crate) mod tests {
         std::fs::write(&marker, "{").unwrap();
         assert!(matches!(
             Store::open(&root, &run),
-            Err(StorageError::Damaged { .. })
+            Err(StorageError::DamagedMarker { .. })
         ));
     }
 
