@@ -10,6 +10,7 @@ mod attacks;
 mod browser;
 mod build;
 mod builds;
+mod buildx;
 mod compose;
 mod confirmations;
 mod crash;

@@ -24,6 +24,7 @@ pub mod words;
 
 pub use error::DockerfileError;
 pub use glob::PatternError;
+pub(crate) use parse::description;
 pub use parse::{parse, parse_trigger};
 
 pub use reader::{Directive, Directives};

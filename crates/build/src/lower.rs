@@ -22,6 +22,7 @@ mod dispatch;
 mod environment;
 mod lints;
 mod mounts;
+mod outline;
 mod ports;
 mod run;
 mod stages;
@@ -32,6 +33,7 @@ pub(crate) use arguments::PREDEFINED;
 pub use chmod::ChmodError;
 pub use copy::split_pivot;
 pub use lints::is_secret_name;
+pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
 pub use ports::ExposeError;
 
 use environment::Environment;

@@ -239,7 +239,7 @@ fn arguments(statement: &Statement) -> Result<Vec<Argument>, DockerfileError> {
 }
 
 /// What a comment says of a name: `# name …`.
-pub(super) fn description(comments: &[String], name: &str) -> Option<String> {
+pub(crate) fn description(comments: &[String], name: &str) -> Option<String> {
     let of_name = |comment: &String| {
         let rest = comment.strip_prefix(name)?.strip_prefix(' ')?;
         Some(rest.to_owned())

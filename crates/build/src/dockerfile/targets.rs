@@ -2,6 +2,7 @@
 
 use super::command::Dockerfile;
 use super::parse::description;
+use super::place::Lines;
 
 /// A stage that can be a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,12 @@ pub struct Target {
     pub description: String,
     /// It is built where no target is given.
     pub is_default: bool,
+    /// What it builds on, as written.
+    pub base: String,
+    /// `--platform` of its FROM, as written.
+    pub platform: Option<String>,
+    /// Where its FROM stands.
+    pub lines: Lines,
 }
 
 /// The stages in their order.
@@ -26,6 +33,9 @@ pub fn targets(dockerfile: &Dockerfile) -> Vec<Target> {
                 name: stage.name.clone(),
                 description: said.unwrap_or_default(),
                 is_default: number == last,
+                base: stage.base.clone(),
+                platform: stage.platform.clone(),
+                lines: stage.origin.lines,
             }
         })
         .collect()

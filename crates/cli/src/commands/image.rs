@@ -456,7 +456,10 @@ pub(crate) fn save(engine: &Engine, invocation: &Invocation) -> ExitCode {
         return ExitCode::from(1);
     }
     let options = match platform(invocation) {
-        Ok(platform) => image::save::SaveOptions { platform },
+        Ok(platform) => image::save::SaveOptions {
+            platform,
+            ..image::save::SaveOptions::default()
+        },
         Err(code) => return code,
     };
     if let Err(text) = check_output(path) {

@@ -88,6 +88,7 @@ pub(crate) fn dispatch(invocation: &Invocation) -> ExitCode {
         Verb::RegistryServe => return registry::serve(invocation),
         // It needs no store, and everybody may ask.
         Verb::Version => return system::version(invocation),
+        Verb::Builder(action) => return build::builders(invocation, action),
         _ => {}
     }
     if let Some(directory) = &invocation.globals.config {

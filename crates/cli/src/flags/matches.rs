@@ -52,6 +52,14 @@ impl Matches {
         }
     }
 
+    /// The same with a value for a flag; the error is what is wrong with the value.
+    pub(crate) fn with(mut self, long: &str, value: &str) -> Result<Self, String> {
+        let index = self.index(long);
+        values::check(self.command.flags[index].kind, value)?;
+        self.set(index, value.to_owned());
+        Ok(self)
+    }
+
     fn index(&self, long: &str) -> usize {
         self.command
             .flag_index(long)

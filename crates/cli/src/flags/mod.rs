@@ -18,6 +18,7 @@ mod refused;
 mod structured;
 mod suggest;
 mod table_build;
+mod table_buildx;
 mod table_compose;
 mod table_compose_flags;
 mod table_container;
@@ -265,6 +266,7 @@ impl Flag {
 pub(crate) enum Verb {
     Attach,
     Build,
+    Builder(BuilderAction),
     BuilderPrune,
     BuildxDu,
     Compose(ComposeAction),
@@ -341,6 +343,18 @@ pub(crate) enum Verb {
     VolumeSnapshot,
     Volumes,
     Wait,
+}
+
+/// A command of `buildx` that looks after builders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BuilderAction {
+    Create,
+    Inspect,
+    List,
+    Remove,
+    Stop,
+    Use,
+    Version,
 }
 
 /// A command of the group `compose`.
@@ -568,6 +582,7 @@ static TABLES: &[&[Command]] = &[
     table_container::COMMANDS,
     table_image::COMMANDS,
     table_build::COMMANDS,
+    table_buildx::COMMANDS,
     table_manifest::COMMANDS,
     table_network::COMMANDS,
     table_registry::COMMANDS,

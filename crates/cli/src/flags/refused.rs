@@ -12,13 +12,11 @@ pub(super) enum Missing {
 }
 
 const BAKING: &str = "describe the images in a Compose file and use compose build";
-const BUILDERS: &str = "there is one builder, this machine, and it needs no setting up: use build";
 
 /// Command words, in full, and why they are missing. A group's word covers its commands.
 pub(super) static MISSING: &[(&str, Missing)] = &[
     ("bake", Missing::Never(BAKING)),
     ("buildx bake", Missing::Never(BAKING)),
-    ("buildx create", Missing::Never(BUILDERS)),
     (
         "buildx history",
         Missing::Never("builds are not recorded: --metadata-file and build --explain tell of one"),
@@ -27,11 +25,6 @@ pub(super) static MISSING: &[(&str, Missing)] = &[
         "buildx imagetools",
         Missing::Never("use manifest inspect, manifest create and manifest push"),
     ),
-    ("buildx inspect", Missing::Never(BUILDERS)),
-    ("buildx ls", Missing::Never(BUILDERS)),
-    ("buildx rm", Missing::Never(BUILDERS)),
-    ("buildx stop", Missing::Never(BUILDERS)),
-    ("buildx use", Missing::Never(BUILDERS)),
     (
         "checkpoint",
         Missing::Never("checkpoints are not supported; pause keeps a container in memory"),

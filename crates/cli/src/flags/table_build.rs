@@ -1,5 +1,6 @@
 //! Commands that build images and look after what builds leave.
 
+use super::table_buildx::DEBUG;
 use super::table_container::{FILTER, FILTER_PRUNE, FORCE_PRUNE, FORMAT};
 use super::{Command, Flag, Kind, Verb, command, flag};
 
@@ -17,7 +18,11 @@ static BUILD_FLAGS: &[Flag] = &[
         Kind::List,
         "Allow an entitlement (network.host, security.insecure, device)",
     ),
-    flag("annotation", Kind::List, "Add an annotation to the image").refused(NOT_YET),
+    flag(
+        "annotation",
+        Kind::List,
+        "Add an annotation (key=value, index:key=value)",
+    ),
     flag(
         "attest",
         Kind::List,
@@ -50,10 +55,9 @@ static BUILD_FLAGS: &[Flag] = &[
     flag(
         "call",
         Kind::Text,
-        "Do something else than build: check or targets",
+        "Do something else than build: check, outline or targets (,format=json)",
     )
-    .default("build")
-    .partly("build, check and targets, as text; not outline"),
+    .default("build"),
     flag(
         "cgroup-parent",
         Kind::Text,
@@ -71,9 +75,7 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("cpu-shares", Kind::Int, "Weigh CPU time of RUN").short('c'),
     flag("cpuset-cpus", Kind::Text, "Choose CPUs for RUN"),
     flag("cpuset-mems", Kind::Text, "Choose memory nodes for RUN"),
-    flag("debug", Kind::Bool, "Show what the builder says of itself")
-        .short('D')
-        .accepted("there is no daemon that would have more to say"),
+    DEBUG,
     flag(
         "debug-on-failure",
         Kind::Bool,
@@ -132,7 +134,7 @@ static BUILD_FLAGS: &[Flag] = &[
     flag("output", Kind::List, "Put the result elsewhere")
         .short('o')
         .partly(
-            "type=image, registry, docker, oci, local and tar; dest=, name=, push= and tar= alone",
+            "type=image, registry, docker, oci, local and tar; dest=, name=, push=, tar= and annotation= alone",
         ),
     flag(
         "platform",
@@ -159,7 +161,11 @@ static BUILD_FLAGS: &[Flag] = &[
     ),
     flag("push", Kind::Bool, "Push the image"),
     flag("quiet", Kind::Bool, "Print the image's id and nothing else").short('q'),
-    flag("resource", Kind::List, "Limit resources of RUN").refused(NOT_YET),
+    flag(
+        "resource",
+        Kind::List,
+        "Limit a resource of RUN (memory=2g, cpu-quota=50000)",
+    ),
     flag("rm", Kind::Bool, "Remove containers of steps")
         .default("true")
         .accepted("nothing of a step stays"),
@@ -200,6 +206,7 @@ static BUILD_FLAGS: &[Flag] = &[
 static PRUNE_FLAGS: &[Flag] = &[
     flag("all", Kind::Bool, "Remove also what images still have").short('a'),
     flag("builder", Kind::Text, "Use another builder").accepted(BUILDER_ACCEPTED),
+    DEBUG,
     FILTER_PRUNE,
     FORCE_PRUNE,
     flag("keep-storage", Kind::Bytes, "Keep so many bytes"),
@@ -244,6 +251,7 @@ pub(super) static COMMANDS: &[Command] = &[
     .example("{} buildx du")
     .flags(&[
         flag("builder", Kind::Text, "Use another builder").accepted(BUILDER_ACCEPTED),
+        DEBUG,
         FILTER,
         FORMAT,
         flag("timeout", Kind::Duration, "Wait so long for the builder").accepted(BUILDER_ACCEPTED),

@@ -6,13 +6,16 @@ use storage::lease::Lease;
 use storage::refs::Target;
 use sys::Context as _;
 use types::digest::Digest;
-use types::image::{Document, HistoryEntry, ImageConfig, MANIFEST_BYTES_MAX};
+use types::image::{Document, HistoryEntry, ImageConfig, MANIFEST_BYTES_MAX, MEDIA_OCI_INDEX};
 use types::timestamp::Timestamp;
 
 use super::attest::Done;
 use super::caches::{CacheExport, CachePlace, inline};
+use super::together::Together;
 use super::worker::BuildWorker;
-use super::{BuildEvent, BuildReport, BuildRequest, Export, layer, stack};
+use super::{
+    AnnotationLevel, BuildEvent, BuildReport, BuildRequest, Export, annotate, layer, stack,
+};
 use crate::Engine;
 use crate::container::filesystem::{through_pipe, unpack_host};
 use crate::error::EngineError;
@@ -58,8 +61,12 @@ impl Engine {
             images.push((record(lease, &config, layers)?, result.platform.clone()));
         }
         sys::fail::point("engine.build.recorded");
-        let (id, target) = self.together(&images, worker)?;
-        done.attest(&images, &id)?;
+        let Together {
+            id,
+            target,
+            manifests,
+        } = self.together(&images, request, worker)?;
+        done.attest(&images, &manifests, &id)?;
         match request.tags.as_slice() {
             [] => self.keep_unnamed(&id)?,
             tags => {
@@ -112,20 +119,24 @@ impl Engine {
         let tags: Vec<_> = tags.map(|tag| tag.clone().with_default_tag()).collect();
         let sink = std::io::BufWriter::new(sink);
         let silent = crate::observer::Silent;
-        if let Some(target) = target {
-            return Ok(save::save_index(
-                &worker.lease,
+        if let Some(target) = target.filter(|target| target.media_type == MEDIA_OCI_INDEX) {
+            let level = AnnotationLevel::IndexDescriptor;
+            let annotations = annotate::of(&request.annotations, level, None);
+            let index = save::SavedIndex {
                 target,
-                &tags,
-                sink,
-                &silent,
-            )?);
+                names: &tags,
+                annotations: &annotations,
+            };
+            return Ok(save::save_index(&worker.lease, &index, sink, &silent)?);
         }
         let names: Vec<String> = match tags.as_slice() {
             [] => vec![id.to_string()],
             tags => tags.iter().map(|tag| tag.familiar()).collect(),
         };
-        let options = save::SaveOptions::default();
+        let options = save::SaveOptions {
+            manifest: target.cloned(),
+            ..save::SaveOptions::default()
+        };
         Ok(save::save(&self.images(), &names, &options, sink, &silent)?)
     }
 
@@ -216,20 +227,21 @@ impl Engine {
         Ok(name(self.store(), id, Some(&tag))?)
     }
 
-    /// What a name for an image means that is in an index of other builds as well: its manifest alone.
+    /// What a name for an image means that is in an index of other builds as well, or annotated there: its
+    /// manifest alone.
     fn alone(&self, id: &Digest) -> Result<Option<Target>, EngineError> {
         let store = self.store();
         let image = store.image(id)?;
-        let is_index = |digest: &Digest| {
+        let is_paper = |digest: &Digest| {
             let bytes = store.read_blob(digest, MANIFEST_BYTES_MAX as u64).ok()?;
-            let document = Document::parse(&bytes, None).ok()?;
-            matches!(document, Document::Index(_)).then_some(())
+            Some(match Document::parse(&bytes, None).ok()? {
+                Document::Index(_) => true,
+                Document::Manifest(manifest) => manifest.config.digest == *id,
+            })
         };
-        let is_in_index = image
-            .other_blobs
-            .iter()
-            .any(|digest| is_index(digest).is_some());
-        let manifest = image.manifest.filter(|_| is_in_index);
+        let mut others = image.other_blobs.iter();
+        let has_others = others.any(|digest| is_paper(digest) == Some(true));
+        let manifest = image.manifest.filter(|_| has_others);
         Ok(manifest.map(|manifest| Target {
             digest: manifest.digest,
             media_type: manifest.media_type,

@@ -8,6 +8,7 @@
 //! place: the upper directory of its overlay. See `layer` for how that is hashed and published while
 //! the next step runs, `files` for what a selection's digest is, and `docs/concepts/build-cache.md`.
 
+mod annotate;
 mod archive;
 mod attest;
 mod caches;
@@ -23,6 +24,7 @@ mod listing;
 mod memo;
 mod mounts;
 mod output;
+mod platforms;
 mod request;
 mod resolve;
 mod run;
@@ -42,7 +44,6 @@ use std::sync::Arc;
 
 use build::dockerfile;
 use build::graph::{Graph, StepId};
-use build::key::digest_of_parts;
 use build::lower::{self, Epoch, Lowered};
 use build::solve::{self, Mode, Options, Solved};
 use build::why::Trace;
@@ -50,6 +51,7 @@ use storage::lease::Lease;
 use sys::atomic::Durability;
 use types::excerpt::excerpt;
 
+pub use annotate::{Annotation, AnnotationLevel};
 pub(crate) use attest::rpm;
 pub use attest::{Attestations, ProvenanceMode};
 pub use build::dockerfile::place::Lines;
@@ -58,11 +60,14 @@ pub use build::dockerfile::vocabulary::vocabulary;
 pub use build::graph::Surroundings;
 pub use build::graph::{NamedContext, Network};
 pub use build::ignore::{misspelt as misspelt_ignore, parse_checked as parse_ignore};
+pub use build::key::digest_of_parts;
 pub use build::lint::Warning as LintWarning;
 pub use build::lower::{Allowed, NoCache, Wishes};
+pub use build::lower::{Outline, OutlineArgument, OutlineMount};
 pub use caches::{CacheExport, CacheMode, CachePlace};
 pub use context::{Fetched, FetchedContext};
 pub use output::Export;
+pub use platforms::platforms;
 pub use request::{
     AllowedDevices, BuildReport, BuildRequest, ContextDirectory, Inputs, SecretSource, Wanted,
     read_any_limited, read_beneath, read_limited,
@@ -188,13 +193,45 @@ impl Engine {
         request: &BuildRequest,
         observer: &dyn BuildObserver,
     ) -> Result<BuildReport, EngineError> {
-        if request.wanted == Wanted::Targets {
-            return Ok(BuildReport {
+        match request.wanted {
+            Wanted::Targets => Ok(BuildReport {
                 targets: dockerfile::targets::targets(&parsed(request)?),
                 ..BuildReport::default()
-            });
+            }),
+            Wanted::Outline => self.outline(request, observer),
+            _ => self.build_graph(request, observer),
         }
-        self.build_graph(request, observer)
+    }
+
+    fn outline(
+        &self,
+        request: &BuildRequest,
+        observer: &dyn BuildObserver,
+    ) -> Result<BuildReport, EngineError> {
+        let lease = self.store().lease()?;
+        let parsed = parsed(request)?;
+        let asked = request.lowering(&parsed, request.platforms.first().cloned());
+        let mut resolver = self.resolver(request, &lease, observer);
+        let outline = lower::outline(&asked, &mut resolver);
+        Ok(BuildReport {
+            outline: outline.map_err(|error| unlowered(request, &error))?,
+            ..BuildReport::default()
+        })
+    }
+
+    fn resolver<'a>(
+        &'a self,
+        request: &BuildRequest,
+        lease: &'a Lease,
+        observer: &'a dyn BuildObserver,
+    ) -> resolve::ImageResolver<'a> {
+        resolve::ImageResolver {
+            engine: self,
+            lease,
+            observer,
+            pulls_always: request.pulls_always,
+            known: std::collections::BTreeMap::new(),
+        }
     }
 
     fn build_graph(
@@ -306,19 +343,9 @@ impl Engine {
         };
         for platform in platforms {
             let asked = request.lowering(&parsed, platform);
-            let mut resolver = resolve::ImageResolver {
-                engine: self,
-                lease,
-                observer,
-                pulls_always: request.pulls_always,
-                known: std::collections::BTreeMap::new(),
-            };
-            let lowered = lower::lower(&asked, &mut resolver, &mut graph).map_err(|error| {
-                match error.in_file() {
-                    Some(error) => located(request, error),
-                    None => EngineError::invalid(error.to_string()),
-                }
-            })?;
+            let mut resolver = self.resolver(request, lease, observer);
+            let lowered = lower::lower(&asked, &mut resolver, &mut graph)
+                .map_err(|error| unlowered(request, &error))?;
             all.get_or_insert(lowered);
         }
         Ok((graph, all.unwrap_or_default()))
@@ -341,6 +368,13 @@ impl Engine {
 
 fn parsed(request: &BuildRequest) -> Result<dockerfile::command::Dockerfile, EngineError> {
     dockerfile::parse(&request.dockerfile).map_err(|error| located(request, &error))
+}
+
+fn unlowered(request: &BuildRequest, error: &lower::LowerError) -> EngineError {
+    match error.in_file() {
+        Some(error) => located(request, error),
+        None => EngineError::invalid(error.to_string()),
+    }
 }
 
 /// An error in the file, with its place and the lines around it.
@@ -380,19 +414,7 @@ fn emulated(graph: &Graph) -> Result<(), EngineError> {
         let build::graph::Op::Run(run) = &step.op else {
             continue;
         };
-        let processor = run.platform.architecture.as_str();
-        let is_own = processor.is_empty()
-            || processor == host.architecture
-            || (host.architecture == "amd64" && processor == "386")
-            || (host.architecture == "arm64" && processor == "arm");
-        let name = match processor {
-            "amd64" => "x86_64",
-            "386" => "i386",
-            "arm64" => "aarch64",
-            other => other,
-        };
-        let handler = format!("/proc/sys/fs/binfmt_misc/qemu-{name}");
-        if !is_own && !std::path::Path::new(&handler).exists() {
+        if !platforms::runs(&run.platform.architecture) {
             return Err(EngineError::invalid(format!(
                 "{}: this machine cannot run programs for {}: it is {}, and no emulator is registered \
                  with binfmt_misc (Debian has one in qemu-user-static). What only copies files can be \
@@ -412,7 +434,13 @@ fn failure(
     image: Option<types::digest::Digest>,
 ) -> EngineError {
     let step = graph.step(id);
-    let excerpt = step.place.as_ref().map(|place| {
+    // A source has no lines of its own: those of who needs it first.
+    let user = graph
+        .steps
+        .iter()
+        .find(|other| other.op.inputs().contains(&id));
+    let place = step.place.as_ref().or_else(|| user?.place.as_ref());
+    let excerpt = place.map(|place| {
         let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
         let lines = Lines {
             start: number(place.first_line),

@@ -28,6 +28,8 @@ pub enum Wanted {
     Check,
     /// Which targets the Dockerfile has.
     Targets,
+    /// What the target can be given.
+    Outline,
 }
 
 /// A directory of files for a build.
@@ -122,6 +124,8 @@ pub struct BuildRequest {
     pub verifies: bool,
     /// `--provenance`, `--sbom`: what is said about the image, beside it.
     pub attestations: super::Attestations,
+    /// `--annotation`.
+    pub annotations: Vec<super::Annotation>,
     /// The address that the context is from; empty for files of this machine.
     pub source: String,
     /// `--cache-from`.
@@ -146,12 +150,16 @@ impl BuildRequest {
 
     /// When the build began. Attestations are kept with an image of the store, and nowhere else.
     pub(crate) fn begin(&self) -> Result<Timestamp, EngineError> {
-        match self.attestations.is_any() && !self.wants_image() {
-            true => Err(EngineError::invalid(
-                "--provenance and --sbom are kept with an image, and this --output makes none; add \
-                 --output type=image",
-            )),
-            false => Ok(Timestamp::now()),
+        let what = match (self.attestations.is_any(), self.annotations.is_empty()) {
+            (true, _) => "--provenance and --sbom",
+            (false, false) => "annotations",
+            (false, true) => return Ok(Timestamp::now()),
+        };
+        match self.wants_image() {
+            true => Ok(Timestamp::now()),
+            false => Err(EngineError::invalid(format!(
+                "{what} are kept with an image, and this --output makes none; add --output type=image"
+            ))),
         }
     }
 
@@ -185,6 +193,8 @@ pub struct BuildReport {
     pub unequal: Option<super::Unequal>,
     /// With [`Wanted::Targets`]: the targets.
     pub targets: Vec<super::Target>,
+    /// With [`Wanted::Outline`]: what the target can be given.
+    pub outline: super::Outline,
     /// Steps that were done, and why.
     pub causes: Vec<(String, String)>,
 }

@@ -20,6 +20,7 @@ use storage::images::{BlobRecord, ImageRecord};
 use storage::layer::pack::{Mounts, PackMode, PackOptions, pack_tree};
 use storage::lease::Lease;
 use storage::refs::Target;
+use storage::store::Store;
 use storage::tar::{Entry, Kind, TarWriter};
 use sys::rootfs::Dir;
 use types::digest::{Algorithm, Digest};
@@ -43,6 +44,8 @@ const DIRECTORY_MODE: u32 = 0o755;
 pub struct SaveOptions {
     /// `--platform`: the images must be for it.
     pub platform: Option<Platform>,
+    /// The manifest to write of the one image, where it is not the one that names of it mean.
+    pub manifest: Option<Target>,
 }
 
 /// Writes the images that `names` mean. A name without a tag means all tags of its repository.
@@ -64,7 +67,10 @@ pub fn save(
     };
     let mut entries = Vec::with_capacity(images.len());
     let ids: Vec<Digest> = images.iter().map(|(image, _)| image.id.clone()).collect();
-    for (image, names) in images {
+    for (mut image, names) in images {
+        if let Some(target) = &options.manifest {
+            mean(context.store(), &mut image, target);
+        }
         entries.push(archive.add(image, names)?);
     }
     let documents = [
@@ -80,15 +86,22 @@ pub fn save(
     Ok(())
 }
 
+/// An index to write, what names it, and what is said where it is named.
+pub(crate) struct SavedIndex<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) names: &'a [Reference],
+    pub(crate) annotations: &'a BTreeMap<String, String>,
+}
+
 /// Writes an OCI layout of an index whose images are all here, and what they consist of: as it would stand in
 /// a registry. There is no old index beside it, which has no word for platforms.
 pub(crate) fn save_index(
     lease: &Lease,
-    target: &Target,
-    names: &[Reference],
+    index: &SavedIndex<'_>,
     sink: impl Write,
     observer: &dyn Observer,
 ) -> Result<()> {
+    let SavedIndex { target, names, .. } = *index;
     let store = lease.store();
     let read = |digest: &Digest| {
         let bytes = store.read_blob(digest, MANIFEST_BYTES_MAX as u64)?;
@@ -114,8 +127,11 @@ pub(crate) fn save_index(
         let size = store.blob_size(&digest)?;
         archive.blobs.insert(digest, Content::Stored(size));
     }
-    let entry =
+    let mut entry =
         json!({ "mediaType": target.media_type, "digest": target.digest, "size": target.size });
+    if !index.annotations.is_empty() {
+        entry["annotations"] = json!(index.annotations);
+    }
     let documents = [
         ("index.json", layout_index(named(&entry, names))),
         oci_layout(),
@@ -130,6 +146,23 @@ pub(crate) fn pack_options() -> PackOptions {
         include_root: true,
         nanoseconds: true,
         mounts: Mounts::Enter,
+    }
+}
+
+/// Makes a manifest that a name means the image's own, if it is one of this image: with annotations.
+fn mean(store: &Store, image: &mut ImageRecord, target: &Target) {
+    let bytes = store.read_blob(&target.digest, MANIFEST_BYTES_MAX as u64);
+    let document = bytes
+        .ok()
+        .and_then(|bytes| Document::parse(&bytes, Some(&target.media_type)).ok());
+    if let Some(Document::Manifest(manifest)) = document
+        && manifest.config.digest == image.id
+    {
+        image.manifest = Some(BlobRecord {
+            digest: target.digest.clone(),
+            size: target.size,
+            media_type: target.media_type.clone(),
+        });
     }
 }
 
@@ -150,7 +183,12 @@ fn choose(
             names.extend(name);
             return Ok(());
         }
-        let image = store.image(id)?;
+        let mut image = store.image(id)?;
+        if let Some(name) = &name
+            && let Some(target) = store.reference(name)?.and_then(|record| record.target)
+        {
+            mean(store, &mut image, &target);
+        }
         let found = Platform::new(&image.os, &image.architecture, &image.variant);
         if let Some(wanted) = &options.platform
             && wanted.match_rank(&found).is_none()
@@ -437,10 +475,8 @@ fn index(images: &[Saved]) -> Value {
 fn named<'n>(entry: &Value, names: impl IntoIterator<Item = &'n Reference>) -> Vec<Value> {
     let with_name = |name: &Reference| {
         let mut named = entry.clone();
-        named["annotations"] = json!({
-            "io.containerd.image.name": name.canonical(),
-            "org.opencontainers.image.ref.name": name.tag(),
-        });
+        named["annotations"]["io.containerd.image.name"] = name.canonical().into();
+        named["annotations"]["org.opencontainers.image.ref.name"] = name.tag().into();
         named
     };
     let named: Vec<Value> = names.into_iter().map(with_name).collect();

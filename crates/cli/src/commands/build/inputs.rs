@@ -69,7 +69,10 @@ pub(crate) fn request(engine: &Engine, matches: &Matches, given: Given) -> Resul
     let source = Source {
         context: matches.args.first().map_or("", String::as_str),
         file: matches.get_str("file"),
-        dockerfile: given.dockerfile,
+        dockerfile: match given.dockerfile {
+            None => dockerfile_of_address(engine, matches.get_str("file"))?,
+            given => given,
+        },
     };
     main_context(engine, source, &mut build, &mut warnings, &mut fetched)?;
     for text in matches.get_list("build-context") {
@@ -101,8 +104,9 @@ pub(super) fn tag(text: &str) -> Result<Reference, String> {
 
 /// What is said of steps and result.
 fn wishes(matches: &Matches, allowed: Allowed) -> Result<Wishes, String> {
+    let limited = super::resources::as_flags(matches)?;
     let (resources, security_options) =
-        with_caller(|caller| run_flags::for_build(matches, caller))?;
+        with_caller(|caller| run_flags::for_build(&limited, caller))?;
     let mut surroundings = Surroundings {
         hosts: Vec::new(),
         resources,
@@ -152,22 +156,56 @@ fn allowed(entitlements: &[String]) -> Result<(Allowed, AllowedDevices), String>
     Ok((allowed, devices))
 }
 
+/// `--call`.
+pub(super) struct Call<'a> {
+    name: &'a str,
+    /// The answer is a document.
+    pub(super) is_json: bool,
+    /// What a check finds does not fail the command.
+    pub(super) ignores_status: bool,
+    /// What is none of this.
+    unknown: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn of(given: &'a str) -> Self {
+        let mut words = given.split(',');
+        let mut call = Self {
+            name: words.next().unwrap_or_default(),
+            is_json: false,
+            ignores_status: false,
+            unknown: None,
+        };
+        for word in words {
+            match word {
+                "format=text" | "format=default" => call.is_json = false,
+                "format=json" => call.is_json = true,
+                "ignorestatus" | "ignorestatus=true" => call.ignores_status = true,
+                "ignorestatus=false" => call.ignores_status = false,
+                other => call.unknown = Some(other),
+            }
+        }
+        call
+    }
+}
+
 fn wanted(matches: &Matches) -> Result<Wanted, String> {
     let given = matches.get_str("call");
-    let (call, options) = given.split_once(',').unwrap_or((given, ""));
-    if !matches!(options, "" | "format=text" | "format=default") {
+    let call = Call::of(given);
+    if let Some(word) = call.unknown {
         return Err(format!(
-            "--call={given}: {options} is not built yet: the answer is text"
+            "--call={given}: {word} is neither format=json, format=text nor ignorestatus"
         ));
     }
-    match call {
+    match call.name {
         "check" | "lint" => Ok(Wanted::Check),
+        "outline" => Ok(Wanted::Outline),
         "targets" => Ok(Wanted::Targets),
         "build" | "" if matches.get_bool("check") => Ok(Wanted::Check),
         "build" | "" if matches.get_bool("explain") => Ok(Wanted::Explanation),
         "build" | "" => Ok(Wanted::Image),
         other => Err(format!(
-            "--call={other} is not built yet: it is build, check or targets"
+            "--call={other} is unknown: it is build, check, outline or targets"
         )),
     }
 }
@@ -228,6 +266,21 @@ struct Source<'a> {
     context: &'a str,
     file: &'a str,
     dockerfile: Option<Vec<u8>>,
+}
+
+/// `-f https://…`: a Dockerfile from the network; none for a path.
+fn dockerfile_of_address(engine: &Engine, file: &str) -> Result<Option<Vec<u8>>, String> {
+    if !["http://", "https://"]
+        .iter()
+        .any(|start| file.starts_with(start))
+    {
+        return Ok(None);
+    }
+    let answer = engine.context_of_address(file, false);
+    match answer.map_err(|error| errors::chain(&error))? {
+        Fetched::Dockerfile(bytes) => Ok(Some(bytes)),
+        Fetched::Context(_) => Err(format!("--file {file}: it is no Dockerfile")),
+    }
 }
 
 /// The context, its Dockerfile and its ignore file.

@@ -1,27 +1,30 @@
-//! `build`, `builder prune`, `buildx du`.
+//! `build`, `builder prune`, and the commands of `buildx`.
 
+mod annotations;
+mod builders;
 mod cache;
+mod calls;
 mod debug;
 mod inputs;
 mod outputs;
 mod progress;
+mod rawjson;
+mod resources;
 mod screen;
 mod secrets;
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use engine::build::{BuildFailure, BuildReport, BuildRequest, Target, Wanted};
+use engine::build::{BuildFailure, BuildReport, BuildRequest, Wanted};
 use engine::{Engine, EngineError};
 
 use super::{print, print_line};
 use crate::errors;
 use crate::flags::Invocation;
-use crate::output::template::escape_control;
-use crate::output::text;
 use progress::{Progress, Style};
 
+pub(crate) use builders::builders;
 pub(crate) use cache::{builder_prune, buildx_du};
 pub(crate) use inputs::Given;
 pub(crate) use progress::{Board, Style as ProgressStyle};
@@ -43,9 +46,8 @@ pub(crate) fn build(engine: &Engine, invocation: &Invocation) -> ExitCode {
     };
     let style = match request.build.wanted {
         // What is told of such a build are lines alone.
-        Wanted::Explanation | Wanted::Check | Wanted::Targets if style == Style::Tty => {
-            Style::Plain
-        }
+        Wanted::Image => style,
+        _ if style == Style::Tty => Style::Plain,
         _ => style,
     };
     let progress = Progress::new("", &Board::new(style));
@@ -120,10 +122,23 @@ fn finish(
     report: &BuildReport,
 ) -> ExitCode {
     let matches = &invocation.matches;
-    if request.wanted == Wanted::Targets {
-        print(&targets_table(&report.targets));
-        return ExitCode::SUCCESS;
+    let call = inputs::Call::of(matches.get_str("call"));
+    match request.wanted {
+        Wanted::Targets => print(&calls::targets(request, &report.targets, call.is_json)),
+        Wanted::Outline => print(&calls::outline(request, &report.outline, call.is_json)),
+        _ => return finish_build(invocation, request, progress, report),
     }
+    ExitCode::SUCCESS
+}
+
+/// A build, an explanation or a check.
+fn finish_build(
+    invocation: &Invocation,
+    request: &BuildRequest,
+    progress: &Progress,
+    report: &BuildReport,
+) -> ExitCode {
+    let matches = &invocation.matches;
     if let Some(image) = &report.image {
         let id = image.to_string();
         progress.exported(&id, &request.tags);
@@ -139,15 +154,30 @@ fn finish(
         }
     }
     let is_check = request.wanted == Wanted::Check;
-    show_warnings(progress, request, report, is_check);
+    if !report.unused_arguments.is_empty() {
+        let names = report.unused_arguments.join(" ");
+        progress.warn(&format!(
+            "[Warning] One or more build-args [{names}] were not consumed"
+        ));
+    }
+    if !is_check {
+        progress.lint(request, &report.warnings);
+    }
     if request.wanted == Wanted::Explanation && report.causes.is_empty() {
         progress.note("every step is in the cache");
     }
     if let (true, Some(image)) = (matches.get_bool("quiet"), &report.image) {
         print_line(&image.to_string());
     }
-    if is_check && !report.warnings.is_empty() {
-        return ExitCode::from(FAILED);
+    let call = inputs::Call::of(matches.get_str("call"));
+    if is_check {
+        print(&calls::check(request, report, call.is_json));
+        let is_good = report.warnings.is_empty() || call.ignores_status;
+        return if is_good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(FAILED)
+        };
     }
     if let Some(unequal) = &report.unequal {
         let path = format!("{:?}", unequal.path);
@@ -161,28 +191,6 @@ fn finish(
         progress.note("verified: every step gave the same twice");
     }
     ExitCode::SUCCESS
-}
-
-/// As BuildKit's front end prints it.
-fn targets_table(targets: &[Target]) -> String {
-    let mut rows = vec![("TARGET".to_owned(), "DESCRIPTION".to_owned())];
-    for target in targets {
-        let name = match (&target.name, target.is_default) {
-            (None, true) => "(default)".to_owned(),
-            (Some(name), true) => format!("{name} (default)"),
-            (name, false) => name.clone().unwrap_or_default(),
-        };
-        let said = escape_control(&target.description).into_owned();
-        rows.push((name, said));
-    }
-    let width = rows.iter().map(|(name, _)| text::width(name)).max();
-    let width = width.unwrap_or(0) + 1;
-    let mut table = String::new();
-    for (name, said) in rows {
-        let blanks = " ".repeat(width - text::width(&name));
-        table.push_str(&format!("{name}{blanks}{said}\n"));
-    }
-    table
 }
 
 fn write_results(progress: &Progress, path: &str, text: &str) -> Result<(), ExitCode> {
@@ -217,62 +225,6 @@ fn metadata_document(request: &BuildRequest, report: &BuildReport) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_default()
 }
 
-fn show_warnings(
-    progress: &Progress,
-    request: &BuildRequest,
-    report: &BuildReport,
-    is_check: bool,
-) {
-    if !report.unused_arguments.is_empty() {
-        let names = report.unused_arguments.join(" ");
-        progress.warn(&format!(
-            "[Warning] One or more build-args [{names}] were not consumed"
-        ));
-    }
-    if is_check {
-        print(&checked(
-            &request.dockerfile_name,
-            &request.dockerfile,
-            report,
-        ));
-        return;
-    }
-    match report.warnings.len() {
-        0 => return,
-        1 => progress.warn("1 warning found:"),
-        count => progress.warn(&format!("{count} warnings found:")),
-    }
-    for warning in &report.warnings {
-        progress.warn(&format!(
-            " - {}: {} ({}:{}); {}",
-            warning.rule.name(),
-            warning.detail,
-            request.dockerfile_name,
-            warning.lines.start,
-            warning.fix
-        ));
-    }
-}
-
-/// What `--check` prints, as BuildKit does, and what to write instead.
-fn checked(file: &str, source: &[u8], report: &BuildReport) -> String {
-    let mut text = match report.warnings.len() {
-        0 => "Check complete, no warnings found.\n".to_owned(),
-        1 => "Check complete, 1 warning has been found!\n".to_owned(),
-        count => format!("Check complete, {count} warnings have been found!\n"),
-    };
-    for warning in &report.warnings {
-        let _ = write!(text, "\nWARNING: {}", warning.rule.name());
-        if let Some(url) = warning.rule.url() {
-            let _ = write!(text, " - {url}");
-        }
-        let excerpt = warning.excerpt(file, source);
-        let (detail, fix) = (&warning.detail, &warning.fix);
-        let _ = write!(text, "\n{detail}\nfix: {fix}\n{excerpt}");
-    }
-    text
-}
-
 /// What failed, with the last output and the lines of the instruction, as BuildKit shows it.
 fn fail(progress: &Progress, error: &EngineError) {
     let EngineError::Build(failure) = error else {
@@ -287,9 +239,9 @@ fn fail(progress: &Progress, error: &EngineError) {
         ..
     } = failure.as_ref();
     let text = errors::chain(error);
-    progress.failed(*step, &text);
+    progress.failed(*step, name, &text);
     let tail = progress.tail(*step);
-    if !tail.is_empty() {
+    if !tail.is_empty() || !excerpt.is_empty() {
         progress.tell(&format!("------\n{}", Progress::heading(name)));
         tail.iter().for_each(|line| progress.tell(line));
         progress.tell("------");

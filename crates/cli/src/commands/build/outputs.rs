@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use engine::build::{
-    Attestations, BuildRequest, CacheExport, CacheMode, CachePlace, Compression, Export,
-    ProvenanceMode,
+    Annotation, Attestations, BuildRequest, CacheExport, CacheMode, CachePlace, Compression,
+    Export, ProvenanceMode,
 };
 use types::digest::Digest;
 use types::reference::Reference;
 
+use super::annotations;
 use crate::flags::Matches;
 
 /// `key=value,…`; each may be taken once.
@@ -49,6 +50,20 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Takes `annotation.…=…`.
+    fn take_annotations(&mut self, into: &mut Vec<Annotation>) -> Result<(), String> {
+        let mut error = None;
+        self.all.retain(|key, value| {
+            match annotations::parse_attribute(key, value) {
+                None => return true,
+                Some(Ok(annotation)) => into.push(annotation),
+                Some(Err(text)) => error = Some(text),
+            }
+            false
+        });
+        error.map_or(Ok(()), Err)
+    }
+
     /// What was not taken is not known.
     fn end(self) -> Result<(), String> {
         match self.all.first_key_value() {
@@ -64,6 +79,9 @@ impl<'a> Fields<'a> {
 /// Reads all of them into the request.
 pub(super) fn read(matches: &Matches, build: &mut BuildRequest) -> Result<(), String> {
     build.pushes = matches.get_bool("push");
+    for text in matches.get_list("annotation") {
+        build.annotations.extend(annotations::parse(text)?);
+    }
     for text in matches.get_list("output") {
         let export = output(text, build)?;
         build.exports.push(export);
@@ -162,6 +180,11 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
         return Ok(Export::Directory(text.into()));
     }
     let mut fields = Fields::read("--output", text)?;
+    fields.take_annotations(&mut build.annotations)?;
+    let needs_index = |build: &BuildRequest| {
+        let mut all = build.annotations.iter();
+        build.platforms.len() > 1 || all.any(|one| one.level.is_of_index())
+    };
     let kind = fields.take(&["type"]).unwrap_or_default();
     let destination = fields.take(&["dest", "destination"]);
     let is_archive = match kind {
@@ -184,7 +207,7 @@ fn output(text: &str, build: &mut BuildRequest) -> Result<Export, String> {
         ("local", None) => return Err("output directory is required for local exporter".into()),
         ("tar", destination) => Export::Archive(file(destination)?),
         ("cacheonly", None) => Export::Nowhere,
-        ("docker", _) if build.platforms.len() > 1 => {
+        ("docker", _) if needs_index(build) => {
             return Err(
                 "docker exporter does not currently support exporting manifest lists: use type=oci"
                     .into(),

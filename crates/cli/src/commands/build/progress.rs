@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use engine::build::{BuildEvent, BuildObserver, Outcome, Stream};
+use engine::build::{BuildEvent, BuildObserver, BuildRequest, LintWarning, Outcome, Stream};
 use engine::observer::Observer;
 use types::excerpt::excerpt;
 use types::reference::Reference;
 
+use super::rawjson::RawJson;
 use super::screen::{Key, Screen};
 use crate::commands::progress as pulls;
 use crate::errors;
@@ -105,6 +106,7 @@ pub(crate) struct Progress {
     board: Board,
     state: Mutex<State>,
     pulls: pulls::Progress,
+    raw: Option<RawJson>,
 }
 
 #[derive(Default)]
@@ -136,6 +138,7 @@ impl Progress {
             board: board.clone(),
             state: Mutex::default(),
             pulls: pulls::Progress::new(pulls::Stream::Error, board.style != Style::Plain),
+            raw: (board.style == Style::RawJson).then(|| RawJson::new(name)),
         }
     }
 
@@ -166,12 +169,6 @@ impl Progress {
         }
     }
 
-    fn json(&self, document: &serde_json::Value) {
-        if self.board.style == Style::RawJson {
-            write_line(&document.to_string());
-        }
-    }
-
     /// A line in both forms for people.
     fn say(&self, text: &str) {
         match &self.board.screen {
@@ -182,14 +179,39 @@ impl Progress {
 
     /// Something that may be wrong.
     pub(crate) fn warn(&self, text: &str) {
-        self.say(text);
-        self.json(&serde_json::json!({ "warning": text }));
+        match &self.raw {
+            Some(raw) => raw.warn(text),
+            None => self.say(text),
+        }
+    }
+
+    /// What the rules found.
+    pub(crate) fn lint(&self, request: &BuildRequest, warnings: &[LintWarning]) {
+        let file = &request.dockerfile_name;
+        if let Some(raw) = &self.raw {
+            let source = &request.dockerfile;
+            return warnings
+                .iter()
+                .for_each(|warning| raw.lint(warning, file, source));
+        }
+        match warnings.len() {
+            0 => return,
+            1 => self.say("1 warning found:"),
+            count => self.say(&format!("{count} warnings found:")),
+        }
+        for warning in warnings {
+            let (rule, line) = (warning.rule.name(), warning.lines.start);
+            let (detail, fix) = (&warning.detail, &warning.fix);
+            self.say(&format!(" - {rule}: {detail} ({file}:{line}); {fix}"));
+        }
     }
 
     /// Something else worth a line.
     pub(crate) fn note(&self, text: &str) {
-        self.say(text);
-        self.json(&serde_json::json!({ "note": text }));
+        match &self.raw {
+            Some(raw) => raw.note(text),
+            None => self.say(text),
+        }
     }
 
     /// The image is there.
@@ -199,6 +221,9 @@ impl Progress {
         let title = self.title("exporting to image");
         let naming = names.iter().map(|name| format!("naming to {name}"));
         let done = std::iter::once(format!("writing image {id}")).chain(naming);
+        if let Some(raw) = &self.raw {
+            return raw.exported(&title, &done.collect::<Vec<_>>());
+        }
         match &self.board.screen {
             Some(screen) => {
                 screen.say(&format!(" => {title}"));
@@ -212,14 +237,15 @@ impl Progress {
                 self.line(&format!("#{number} DONE"));
             }
         }
-        self.json(&serde_json::json!({ "image": id, "names": names }));
     }
 
     /// A step failed.
-    pub(crate) fn failed(&self, step: usize, text: &str) {
+    pub(crate) fn failed(&self, step: usize, name: &str, text: &str) {
+        if let Some(raw) = &self.raw {
+            return raw.failed(step, &self.title(name), text);
+        }
         let number = self.lock().number(step, &self.board);
         self.line(&format!("#{number} ERROR: {text}"));
-        self.json(&serde_json::json!({ "vertex": number, "error": text }));
     }
 
     /// A step above the end of its output.
@@ -238,6 +264,9 @@ impl Progress {
 
     fn step(&self, step: usize, name: &str, outcome: Outcome<'_>) {
         let mut state = self.lock();
+        if let Some(raw) = &self.raw {
+            raw.step(step, &self.title(name), outcome);
+        }
         if let Some(screen) = &self.board.screen {
             return self.step_on(screen, &mut state, step, name, outcome);
         }
@@ -251,7 +280,6 @@ impl Progress {
             self.line(&format!("#{number} {}", self.title(name)));
         }
         let seconds = state.seconds(step);
-        self.json(&step_document(number, name, outcome, seconds));
         match outcome {
             Outcome::Begun => {}
             Outcome::Cached => self.line(&format!("#{number} CACHED\n")),
@@ -301,7 +329,7 @@ impl Progress {
         for is_error in [false, true] {
             let rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
             if !rest.is_empty() {
-                self.output_line(state, step, number, is_error, &rest);
+                self.output_line(state, step, number, &rest);
             }
         }
     }
@@ -310,30 +338,26 @@ impl Progress {
         let is_error = stream == Stream::Error;
         let mut state = self.lock();
         let number = state.number(step, &self.board);
+        if let Some(raw) = &self.raw {
+            raw.output(step, stream, bytes);
+        }
         let mut rest = state.partial.remove(&(step, is_error)).unwrap_or_default();
         rest.extend_from_slice(bytes);
         let mut from = 0;
         while let Some(end) = rest[from..].iter().position(|byte| *byte == b'\n') {
             let line = rest[from..from + end].to_vec();
-            self.output_line(&mut state, step, number, is_error, &line);
+            self.output_line(&mut state, step, number, &line);
             from += end + 1;
         }
         rest.drain(..from);
         if rest.len() > LINE_BYTES_MAX {
-            self.output_line(&mut state, step, number, is_error, &rest);
+            self.output_line(&mut state, step, number, &rest);
             rest.clear();
         }
         state.partial.insert((step, is_error), rest);
     }
 
-    fn output_line(
-        &self,
-        state: &mut State,
-        step: usize,
-        number: usize,
-        is_error: bool,
-        line: &[u8],
-    ) {
+    fn output_line(&self, state: &mut State, step: usize, number: usize, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         // Of a line that writes over itself the last state is of interest.
         let text = text
@@ -346,11 +370,6 @@ impl Progress {
             Some(screen) => screen.output(&Key::Step(number), text),
             None => self.line(&format!("#{number} {line}")),
         }
-        self.json(&serde_json::json!({
-            "vertex": number,
-            "stream": if is_error { 2 } else { 1 },
-            "data": text,
-        }));
         let tail = state.tail.entry(step).or_default();
         tail.push_back(excerpt(&line, SHOWN_BYTES_MAX).into_owned());
         if tail.len() > TAIL_LINES {
@@ -359,25 +378,7 @@ impl Progress {
     }
 }
 
-fn step_document(
-    number: usize,
-    name: &str,
-    outcome: Outcome<'_>,
-    seconds: f64,
-) -> serde_json::Value {
-    let name = excerpt(name, SHOWN_BYTES_MAX);
-    let mut document = serde_json::json!({ "vertex": number, "name": name });
-    match outcome {
-        Outcome::Begun => {}
-        Outcome::Cached => document["cached"] = true.into(),
-        Outcome::Missed(cause) => document["cause"] = cause.into(),
-        Outcome::Done => document["completed"] = seconds.into(),
-        Outcome::Failed => document["failed"] = true.into(),
-    }
-    document
-}
-
-fn write_line(text: &str) {
+pub(super) fn write_line(text: &str) {
     let line = format!("{text}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -401,9 +402,10 @@ impl BuildObserver for Progress {
     }
 
     fn images(&self) -> &dyn Observer {
-        match &self.board.screen {
-            Some(screen) => screen,
-            None => &self.pulls,
+        match (&self.board.screen, &self.raw) {
+            (Some(screen), _) => screen,
+            (None, Some(raw)) => raw,
+            (None, None) => &self.pulls,
         }
     }
 }

@@ -68,8 +68,9 @@ fn secret(text: &str) -> Result<(String, SecretSource), String> {
 fn agent(text: &str) -> Result<(String, PathBuf), String> {
     let (id, path) = text.split_once('=').unwrap_or((text, ""));
     let socket = match path {
-        "" => std::env::var("SSH_AUTH_SOCK")
-            .map_err(|_| "--ssh: SSH_AUTH_SOCK is not set".to_owned())?,
+        "" => std::env::var("SSH_AUTH_SOCK").map_err(|_| {
+            "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set".to_owned()
+        })?,
         given => given.to_owned(),
     };
     match std::fs::metadata(&socket) {

@@ -82,10 +82,11 @@ struct Subject<'a> {
 
 impl Done<'_> {
     /// Says what is to be said about each of the images, in the order of the results; all of it belongs to
-    /// `own`.
+    /// `own`. Their manifests are those given, else their plain ones.
     pub(crate) fn attest(
         &self,
         images: &[(Digest, Platform)],
+        given: &[Descriptor],
         own: &Digest,
     ) -> Result<(), EngineError> {
         let asked = self.request.attestations;
@@ -98,9 +99,16 @@ impl Done<'_> {
             return Ok(());
         }
         let (mut made, mut manifests) = (Vec::new(), Vec::new());
-        for ((image, platform), result) in images.iter().zip(&self.graph.results) {
-            let observer = self.worker.observer.images();
-            let (manifest, size, _) = push::manifest_of(lease, image, observer)?;
+        for (at, ((image, platform), result)) in images.iter().zip(&self.graph.results).enumerate()
+        {
+            let (manifest, size) = match given.get(at) {
+                Some(given) => (given.digest.clone(), given.size),
+                None => {
+                    let observer = self.worker.observer.images();
+                    let (manifest, size, _) = push::manifest_of(lease, image, observer)?;
+                    (manifest, size)
+                }
+            };
             manifests.push(manifest.clone());
             if asked.is_silent {
                 continue;

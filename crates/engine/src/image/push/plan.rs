@@ -116,6 +116,14 @@ pub(super) fn originals<'a>(
         let told = manifest.filter(|manifest| manifest.digest == *digest);
         let told = told.map(|manifest| manifest.media_type.as_str());
         let plan = match read(store, digest, told) {
+            // Another one with annotations is for whose name means it.
+            Some((_, Document::Manifest(manifest)))
+                if told.is_none()
+                    && came_as != Some(digest)
+                    && !manifest.annotations.is_empty() =>
+            {
+                None
+            }
             Some((paper, Document::Manifest(manifest))) => alone(store, paper, &manifest, image),
             Some((paper, Document::Index(index))) => match options.platform {
                 None => whole(store, paper, &index, image),
