@@ -33,6 +33,7 @@ Usage: cargo xtask COMMAND
   it [FILTER...]       Real-kernel tests whose names contain a filter
   crash [--kills N]    The crash tests with N kills (1000)
   bench [quick|full]   Us and the peers in one run; writes docs/benchmarks.md
+  bench containers     Containers alone, without the thousand; prints
   bench network        Networks alone; prints
   bench sharing        Pushes, pulls and registries alone; prints
   bench build          Builds alone; prints
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         },
         ["bench"] | ["bench", "quick"] => bench::command(bench::Extent::Quick),
         ["bench", "full"] => bench::command(bench::Extent::Full),
+        ["bench", "containers"] => bench::command(bench::Extent::Containers),
         ["bench", "network"] => bench::command(bench::Extent::Network),
         ["bench", "sharing"] => bench::command(bench::Extent::Sharing),
         ["bench", "build"] => bench::command(bench::Extent::Build),

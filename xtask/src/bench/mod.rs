@@ -24,6 +24,8 @@ pub(crate) enum Extent {
     Quick,
     /// With 1,000 containers at once.
     Full,
+    /// Containers alone, without the thousand, and the page is not written.
+    Containers,
     /// Networks alone, and the page is not written.
     Network,
     /// Pushes, pulls and registries alone, and the page is not written.
@@ -89,6 +91,7 @@ impl Bench {
         let argument = match extent {
             Extent::Full => " full",
             Extent::Quick => "",
+            Extent::Containers => " containers",
             Extent::Network => " network",
             Extent::Sharing => " sharing",
             Extent::Build => " build",
@@ -152,7 +155,7 @@ impl Bench {
             Extent::Sharing => return sharing::measure(self),
             Extent::Build => return building::measure(self),
             Extent::Compose => return composing::measure(self),
-            Extent::Quick | Extent::Full => {}
+            Extent::Quick | Extent::Full | Extent::Containers => {}
         }
         settle();
         self.run(&tree)?;
@@ -161,6 +164,9 @@ impl Bench {
         self.many(MANY)?;
         if extent == Extent::Full {
             self.thousand()?;
+        }
+        if extent == Extent::Containers {
+            return Ok(());
         }
         network::measure(self)?;
         building::measure(self)?;
