@@ -11,6 +11,11 @@ use sys::{Context, SysError};
 
 use crate::protocol::{self, Kind, PACKET_BYTES_MAX};
 
+/// Whether what was sent never reached a monitor: it is gone, or was killed before it took the connection.
+pub fn is_gone(error: &SysError) -> bool {
+    matches!(error.errno, Errno::PIPE | Errno::CONNRESET)
+}
+
 /// A connection to a monitor.
 #[derive(Debug)]
 pub struct Connection {
@@ -140,7 +145,7 @@ impl Connection {
     ) -> Result<bool, Failure> {
         let packet = protocol::json_packet(kind, body);
         match sys::socket::send(&self.socket, &packet, fds).on("speak to", "monitor") {
-            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(false),
+            Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(error.into()),
             Ok(()) => self.is_confirmed(),
         }

@@ -262,8 +262,8 @@ impl Store {
         check_filesystem(&self.root)
     }
 
-    /// Closes to others what once was open to them, and makes anew what somebody removed. On a read-only disk
-    /// all stays as it is.
+    /// Closes to others what once was open to them, and makes it anew where somebody removed it. On a read-only
+    /// disk all stays as it is.
     fn mend_directories(&self) {
         for name in ONCE_OPEN {
             let path = self.root.join(name);

@@ -7,7 +7,6 @@ use monitor::protocol::{self, Execute, Kind};
 use runtime::UserRequest;
 use runtime::spec::{Capabilities, ConsoleSize};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
 use super::facts;
 use super::plan::{self, set_variable};
@@ -119,8 +118,7 @@ impl Engine {
         }
         let message = self.message(&stored.record, request)?;
         match connection.execute(&message, stdio) {
-            // Reset: it was killed before it took the connection.
-            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => return Ok(None),
+            Err(error) if monitor::client::is_gone(&error) => return Ok(None),
             other => other?,
         }
         match connection.receive()? {

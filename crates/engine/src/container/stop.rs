@@ -385,7 +385,7 @@ fn end_of(connection: Connection) -> Result<Option<i32>, EngineError> {
 /// Whether the monitor lives and will tell.
 fn ask_end(connection: &Connection) -> Result<bool, EngineError> {
     match connection.send(Kind::Wait, &()) {
-        Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => Ok(false),
+        Err(error) if monitor::client::is_gone(&error) => Ok(false),
         other => Ok(other.map(|()| true)?),
     }
 }
