@@ -25,8 +25,9 @@ pub(crate) struct Container {
     silent_until_ns: [i64; 2],
     pub(crate) warnings: Vec<String>,
     // Held so that unmounting and the like happens when this is dropped, after everybody was told
-    // of the end, and not in the last moments of the container's first process (3 to 10 ms).
-    _namespaces: Vec<OwnedFd>,
+    // of the end, and not in the last moments of the container's first process (3 to 10 ms), or in the
+    // first of its program.
+    _held: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -66,6 +67,8 @@ impl Container {
             (None, None) => return Err(Failure::setup("the container gave no terminal")),
         };
         let oom = started.cgroup.oom_event_fd().ok().flatten();
+        let mut held = namespaces(started.pid);
+        held.extend(started.mount);
         Ok(Self {
             pid: started.pid,
             pidfd: started.pidfd,
@@ -75,7 +78,7 @@ impl Container {
             streams,
             silent_until_ns: [0; 2],
             warnings: started.warnings,
-            _namespaces: hold_namespaces(started.pid),
+            _held: held,
         })
     }
 
@@ -104,7 +107,7 @@ impl Container {
             streams,
             silent_until_ns: [0; 2],
             warnings: Vec::new(),
-            _namespaces: hold_namespaces(pid),
+            _held: namespaces(pid),
         })
     }
 
@@ -164,7 +167,7 @@ impl Container {
     }
 }
 
-fn hold_namespaces(pid: i32) -> Vec<OwnedFd> {
+fn namespaces(pid: i32) -> Vec<OwnedFd> {
     let open = |name: &str| {
         let path = format!("/proc/{pid}/ns/{name}");
         rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()

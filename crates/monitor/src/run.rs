@@ -5,7 +5,7 @@ mod probes;
 
 pub use begin::run;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use runtime::cgroup::Layout;
 use runtime::spec::NamespaceKind;
@@ -64,8 +64,6 @@ pub(crate) struct Monitor {
     pub(crate) left: Option<Networks>,
     /// Control groups as they were found before the job came.
     layout: Option<Layout>,
-    /// The root as it was mounted for the first start.
-    root: Option<OwnedFd>,
     /// Held until the end is told: a dead monitor is known by its lock.
     pub(crate) lock: Option<OwnedFd>,
     // Held until the root is unmounted: the same upper directory is never mounted twice.
@@ -96,12 +94,13 @@ impl Monitor {
         Ok(Vec::new())
     }
 
-    fn start(&mut self, again: bool) -> Result<Vec<String>, Failure> {
+    /// Starts the container; `root` is where its layers arrive the first time, as in [`Ahead`].
+    fn start(&mut self, root: Option<BorrowedFd<'_>>, again: bool) -> Result<Vec<String>, Failure> {
         if !again {
             self.state.restart_count = 0;
             self.state.stopped_by_user = false;
         }
-        let container = match self.start_container() {
+        let container = match self.start_container(root) {
             Ok(container) => container,
             Err(failure) => {
                 // Whoever has run once is never again one that was only created.
@@ -162,7 +161,7 @@ impl Monitor {
         error.into()
     }
 
-    fn start_container(&mut self) -> Result<Container, Failure> {
+    fn start_container(&mut self, root: Option<BorrowedFd<'_>>) -> Result<Container, Failure> {
         if !self.job.launch.spec.linux.makes(NamespaceKind::Network) {
             self.network = None;
         } else if self.network.is_none() {
@@ -175,7 +174,7 @@ impl Monitor {
         let ahead = Ahead {
             layout: self.layout.take(),
             network: self.network.as_ref(),
-            root: self.root.take(),
+            root,
         };
         Container::start(&self.job, ahead)
     }
@@ -500,7 +499,7 @@ impl Monitor {
             sys::fail::point("monitor.restart.due");
             self.restart_at_ns = None;
             self.state.restart_count += 1;
-            if self.start(true).is_err() {
+            if self.start(None, true).is_err() {
                 let code = self.state.exit_code;
                 self.plan_restart(code);
             }

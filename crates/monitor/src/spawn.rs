@@ -2,8 +2,8 @@
 //!
 //! It can be made before its job is known, so that it starts up on another processor, and makes the
 //! container's network namespace, while the command still finds the image and writes the record.
-//! All that it finds is descriptor 3, a packet socket: it hears one packet there and answers
-//! `Started` or `Failed`, then goes on without the socket. The packet names its descriptors, a byte
+//! All that it finds is descriptor 3, a packet socket: it hears one packet there, or two, and answers
+//! `Started` or `Failed`, then goes on without the socket. The packets name their descriptors, a byte
 //! each:
 //!
 //! | byte | descriptor |
@@ -11,7 +11,11 @@
 //! | `J` | the job, a memory file |
 //! | `L` | the lock that it holds for life |
 //! | `C` | the first client's end of a socket pair, where a command attaches from the start |
-//! | `R` | the layers of a container that was never started, mounted and attached nowhere |
+//! | `R` | in the second packet: the layers, mounted and attached nowhere |
+//!
+//! `+` at the end of the first says that there is a second. It comes for a container that was never
+//! started before, whose layers the command mounts while the monitor makes everything else; it names
+//! nothing where that failed.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +34,7 @@ pub(crate) mod given {
     pub(crate) const LOCK: u8 = b'L';
     pub(crate) const CLIENT: u8 = b'C';
     pub(crate) const ROOT: u8 = b'R';
+    pub(crate) const ROOT_FOLLOWS: u8 = b'+';
     pub(crate) const OUTPUT: u8 = b'O';
     pub(crate) const ERROR: u8 = b'E';
 }
@@ -38,6 +43,8 @@ pub(crate) mod given {
 #[derive(Debug)]
 pub struct Waiting {
     channel: OwnedFd,
+    // Of a mount of its own, which takes its time to close: the monitor works meanwhile.
+    program: OwnedFd,
 }
 
 /// The last argument of a monitor whose container gets a network namespace of its own.
@@ -55,11 +62,15 @@ impl Waiting {
         let words = ["caisson", "internal", "monitor", id, cgroup, network];
         let given = words.iter().filter(|word| !word.is_empty());
         let arguments: Vec<String> = given.map(ToString::to_string).collect();
-        execute(&arguments, &theirs)?;
-        Ok(Self { channel: ours })
+        let program = execute(&arguments, &theirs)?;
+        Ok(Self {
+            channel: ours,
+            program,
+        })
     }
 
-    /// Gives it its job; returns the start channel, on which its answer arrives.
+    /// Gives it its job, then its layers where something is to mount them; returns the start channel, on
+    /// which its answer arrives.
     ///
     /// # Errors
     /// Where the monitor is gone.
@@ -68,25 +79,34 @@ impl Waiting {
         job: &Job,
         lock: &OwnedFd,
         client: Option<&OwnedFd>,
-        root: Option<&OwnedFd>,
+        mount: Option<impl FnOnce() -> Option<OwnedFd>>,
     ) -> Result<OwnedFd, SysError> {
         let document = job_file(job)?;
         let all = [
             (given::JOB, Some(&document)),
             (given::LOCK, Some(lock)),
             (given::CLIENT, client),
-            (given::ROOT, root),
         ];
-        let (names, fds): (Vec<u8>, Vec<BorrowedFd<'_>>) = all
+        let (mut names, fds): (Vec<u8>, Vec<BorrowedFd<'_>>) = all
             .iter()
             .filter_map(|(name, fd)| Some((*name, fd.as_ref()?.as_fd())))
             .unzip();
+        names.extend(mount.is_some().then_some(given::ROOT_FOLLOWS));
         sys::socket::send(&self.channel, &names, &fds).on("give its job to", "monitor")?;
+        sys::fail::point("monitor.spawn.given");
+        if let Some(mount) = mount {
+            let root = mount();
+            let fds: Vec<_> = root.iter().map(AsFd::as_fd).collect();
+            // Not heard by a monitor that has failed before: that is told by its answer.
+            let _ = sys::socket::send(&self.channel, &[given::ROOT], &fds);
+        }
+        drop(self.program);
         Ok(self.channel)
     }
 }
 
-pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), SysError> {
+/// Returns what was executed.
+pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<OwnedFd, SysError> {
     // From a read-only mount of its own, so that no container can write to it through
     // /proc/PID/exe; where mounts may not be cloned, from the file itself.
     let program = sys::mount::read_only_executable().or_else(|_| {
@@ -99,7 +119,7 @@ pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<(), Sys
     // whoever reaps it; a server ignores the ends of its children.
     sys::spawn::program(program.as_fd(), &arguments, &environment, channel.as_fd())?;
     sys::fail::point("monitor.spawn.made");
-    Ok(())
+    Ok(program)
 }
 
 pub(crate) fn job_file(job: &Job) -> Result<OwnedFd, SysError> {

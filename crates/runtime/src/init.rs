@@ -44,11 +44,13 @@ pub(crate) struct Inherited<'a> {
     pub(crate) seccomp: Option<&'a seccomp::Program>,
     /// Namespaces of others to join, already open.
     pub(crate) join: &'a [(NamespaceKind, OwnedFd)],
+    /// Where its layers arrive, as in [`crate::Ahead`].
+    pub(crate) root: Option<BorrowedFd<'a>>,
 }
 
 /// Runs the list; returns only with the reason why the program does not run.
-pub(crate) fn run(launch: &Launch, inherited: &Inherited<'_>, root: Option<OwnedFd>) -> Failure {
-    match prepare_and_execute(launch, inherited, root) {
+pub(crate) fn run(launch: &Launch, inherited: &Inherited<'_>) -> Failure {
+    match prepare_and_execute(launch, inherited) {
         Ok(never) => match never {},
         Err(failure) => failure,
     }
@@ -56,11 +58,7 @@ pub(crate) fn run(launch: &Launch, inherited: &Inherited<'_>, root: Option<Owned
 
 enum Never {}
 
-fn prepare_and_execute(
-    launch: &Launch,
-    inherited: &Inherited<'_>,
-    root: Option<OwnedFd>,
-) -> Result<Never, Failure> {
+fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Never, Failure> {
     let spec = &launch.spec;
     process::set_dumpable(false)?;
     rustix::process::setsid().ok();
@@ -79,7 +77,7 @@ fn prepare_and_execute(
     let mut prepared = mounts::prepare(&early)?;
     mount::isolate_namespace(false)?;
     mounts::take_images(&mut prepared, &launch.staging)?;
-    let root = rootfs::mount_root(launch, root)?;
+    let root = rootfs::mount_root(launch, inherited.root)?;
     let attached = attach_all(prepared, &root)?;
     limits::give_back(room)?;
     let slave = match inherited.stdio {

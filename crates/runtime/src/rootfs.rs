@@ -1,6 +1,6 @@
 //! The root file system: an overlay of layers, attached only in the container's own namespace.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -20,13 +20,13 @@ const OVERLAY_OPTIONS: [&str; 4] = [
     "nfs_export=off",
 ];
 
-/// Attaches the root at the staging directory and opens it; `mounted` are its layers where they are
-/// mounted already.
+/// Attaches the root at the staging directory and opens it; `coming` is where its layers arrive, as in
+/// [`crate::Ahead`].
 ///
 /// Runs in the container's mount namespace, already isolated.
-pub(crate) fn mount_root(launch: &Launch, mounted: Option<OwnedFd>) -> Result<Dir, Failure> {
+pub(crate) fn mount_root(launch: &Launch, coming: Option<BorrowedFd<'_>>) -> Result<Dir, Failure> {
     let staging = open_path(&launch.staging)?;
-    if let Some(tree) = mounted {
+    if let Some(tree) = coming.and_then(take_mounted) {
         mount::attach(&tree, &staging)?;
         return Ok(Dir::from_fd(tree));
     }
@@ -46,6 +46,12 @@ pub(crate) fn mount_root(launch: &Launch, mounted: Option<OwnedFd>) -> Result<Di
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Waits for the layers. Whoever mounts them may fail at it, or be killed.
+fn take_mounted(coming: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let mut name = [0u8; 1];
+    sys::socket::receive(coming, &mut name).ok()?.1.pop()
 }
 
 /// Mounts layers detached, to be read and written by descriptor while no container has them.

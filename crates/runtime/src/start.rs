@@ -1,6 +1,6 @@
 //! The parent's side of a start: control group, clone, handshake.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -24,8 +24,8 @@ const FAILURE_BYTES_MAX: usize = 16 * 1024;
 pub enum Stdio {
     /// Its ends of three pipes.
     Streams([OwnedFd; 3]),
-    /// The same, from files of a detached mount. Closing that waits for every processor, so it is
-    /// closed while the new process works.
+    /// The same, from files of a detached mount. Whoever closes that last waits for every processor:
+    /// the new process lets go of it first, and it comes back in [`Started::mount`].
     Mounted([OwnedFd; 3], OwnedFd),
     /// A terminal of its own; the master comes back in [`Started::terminal`].
     Terminal,
@@ -40,6 +40,8 @@ pub struct Started {
     pub pidfd: OwnedFd,
     /// Master of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// The mount that its streams are from, to be closed when nobody waits.
+    pub mount: Option<OwnedFd>,
     /// Its control group.
     pub cgroup: ContainerCgroup,
     /// What was asked for and this kernel lacks.
@@ -53,8 +55,10 @@ pub struct Ahead<'a> {
     pub layout: Option<Layout>,
     /// A network namespace, loopback up.
     pub network: Option<&'a OwnedFd>,
-    /// Its layers, mounted by [`crate::mount_layers`] and attached nowhere.
-    pub root: Option<OwnedFd>,
+    /// A packet socket on which its layers are still to arrive, mounted by [`crate::mount_layers`] and
+    /// attached nowhere, as the descriptor of the next packet; a packet without one, or the end, leaves
+    /// that to the start.
+    pub root: Option<BorrowedFd<'a>>,
 }
 
 /// Starts a container. On failure nothing of it is left but files beneath its upper directory.
@@ -91,6 +95,7 @@ pub fn start(launch: &Launch, stdio: Stdio, ahead: Ahead<'_>) -> Result<Started,
             pid: child.pid,
             pidfd: child.pidfd,
             terminal,
+            mount: child.mount,
             cgroup,
             warnings,
         }),
@@ -169,6 +174,7 @@ struct Child {
     pid: i32,
     pidfd: OwnedFd,
     channel: OwnedFd,
+    mount: Option<OwnedFd>,
 }
 
 impl Child {
@@ -193,7 +199,7 @@ struct Material<'a> {
     stdio: Stdio,
     seccomp: Option<&'a Program>,
     join: &'a [(NamespaceKind, OwnedFd)],
-    root: Option<OwnedFd>,
+    root: Option<BorrowedFd<'a>>,
 }
 
 fn clone(launch: &Launch, material: Material<'_>, cgroup: &Begun) -> Result<Child, Failure> {
@@ -212,15 +218,16 @@ fn clone(launch: &Launch, material: Material<'_>, cgroup: &Begun) -> Result<Chil
     if let (Some(home), false) = (home, matches!(side, Ok(Side::Child))) {
         process::join_namespaces(home, NamespaceKind::Pid.clone_flag())?;
     }
+    let (streams, mount) = match material.stdio {
+        Stdio::Streams(fds) => (Some(fds), None),
+        Stdio::Mounted(fds, mount) => (Some(fds), Some(mount)),
+        Stdio::Terminal => (None, None),
+    };
     match side? {
         Side::Child => {
-            drop(ours);
-            let streams = match &material.stdio {
-                Stdio::Streams(fds) | Stdio::Mounted(fds, _) => {
-                    Some([fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()])
-                }
-                Stdio::Terminal => None,
-            };
+            drop((ours, mount));
+            let streams = streams.as_ref();
+            let streams = streams.map(|fds| [fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()]);
             let inherited = Inherited {
                 channel: theirs.as_fd(),
                 stdio: streams,
@@ -228,8 +235,9 @@ fn clone(launch: &Launch, material: Material<'_>, cgroup: &Begun) -> Result<Chil
                 hierarchies: &hierarchies,
                 seccomp: material.seccomp,
                 join,
+                root: material.root,
             };
-            let failure = init::run(launch, &inherited, material.root);
+            let failure = init::run(launch, &inherited);
             report(theirs.as_fd(), &failure);
             process::exit_now(failure.kind.exit_code());
         }
@@ -240,6 +248,7 @@ fn clone(launch: &Launch, material: Material<'_>, cgroup: &Begun) -> Result<Chil
                 pid,
                 pidfd,
                 channel: ours,
+                mount,
             })
         }
     }

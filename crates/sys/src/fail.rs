@@ -92,6 +92,7 @@ pub const NAMES: &[&str] = &[
     "monitor.request.done",
     "monitor.request.read",
     "monitor.restart.due",
+    "monitor.spawn.given",
     "monitor.spawn.made",
     "monitor.start.announced",
     "monitor.start.listening",

@@ -278,14 +278,18 @@ impl Engine {
             let places = self.places(&record.id);
             files::write(&job.directory, record, &job.launch, &places, &links)?;
         }
-        let root = match beginning {
-            Beginning::First => mount_ahead(&job.launch.root),
+        // The root of a container that was never started is mounted while its monitor makes the rest.
+        // Where that fails the start itself tries, and says why not.
+        let mount = match (beginning, &job.launch.root) {
+            (Beginning::First, RootSource::Layers(layers)) => {
+                Some(|| runtime::mount_layers(layers).ok())
+            }
             _ => None,
         };
         sys::fail::point("engine.start.prepared");
-        let channel = waiting.give(&job, &alive, client, root.as_ref());
+        let channel = waiting.give(&job, &alive, client, mount);
         sys::fail::point("engine.start.given");
-        drop((alive, root));
+        drop(alive);
         match channel {
             Ok(channel) => Ok(Given {
                 channel,
@@ -482,15 +486,6 @@ struct Given {
     attachment: Option<network::attachment::Attachment>,
     adopt: bool,
     warnings: Vec<String>,
-}
-
-/// Mounts the root of a container that was never started, while its monitor still starts up. Where that
-/// fails the start itself tries, and says why not.
-fn mount_ahead(root: &RootSource) -> Option<OwnedFd> {
-    match root {
-        RootSource::Layers(layers) => runtime::mount_layers(layers).ok(),
-        RootSource::Directory => None,
-    }
 }
 
 /// Lowering the score needs CAP_SYS_RESOURCE; the kernel is asked on ourselves, and the start goes on

@@ -66,7 +66,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         job,
         lock,
         client,
-        root,
+        root_follows,
     } = given;
     sys::fail::point("monitor.start.received");
     // An earlier monitor of this container may still be unmounting.
@@ -101,7 +101,6 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         networks: None,
         left: None,
         layout,
-        root,
         lock: Some(lock),
         _mounted: mounted,
         job,
@@ -113,7 +112,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
     let warnings = if monitor.job.adopt {
         monitor.adopt()?
     } else {
-        monitor.start(false)?
+        monitor.start(root_follows.then(|| channel.as_fd()), false)?
     };
     sys::fail::point("monitor.start.announced");
     Ok(Some((monitor, warnings)))
@@ -135,7 +134,7 @@ struct Given {
     job: Job,
     lock: OwnedFd,
     client: Option<OwnedFd>,
-    root: Option<OwnedFd>,
+    root_follows: bool,
 }
 
 fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
@@ -144,6 +143,7 @@ fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
     if length == 0 {
         return Ok(None);
     }
+    let root_follows = names[..length].contains(&given::ROOT_FOLLOWS);
     let mut given: BTreeMap<u8, OwnedFd> = names[..length].iter().copied().zip(fds).collect();
     let (Some(document), Some(lock)) = (given.remove(&given::JOB), given.remove(&given::LOCK))
     else {
@@ -156,6 +156,6 @@ fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
         job,
         lock,
         client: given.remove(&given::CLIENT),
-        root: given.remove(&given::ROOT),
+        root_follows,
     }))
 }
