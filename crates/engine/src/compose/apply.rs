@@ -159,6 +159,8 @@ struct Executor<'a> {
     made: BTreeMap<(String, i64), String>,
     /// Services whose `pre_start` hooks have run.
     prepared: BTreeSet<String>,
+    /// Somebody asked for the end: no hook begins any more.
+    without_hooks: bool,
     warnings: Vec<String>,
 }
 
@@ -193,6 +195,7 @@ impl Engine {
             ids,
             made: BTreeMap::new(),
             prepared: BTreeSet::new(),
+            without_hooks: false,
             warnings: Vec::new(),
         };
         let result = executor.run(tell);

@@ -68,7 +68,9 @@ impl Executor<'_> {
     }
 
     /// Somebody asked for the end: nothing waits for hooks any more. Those in a container end with it.
+    /// A container that is starting now gets none: nobody would leave it.
     pub(super) fn leave_hooks(&mut self) {
+        self.without_hooks = true;
         for (index, flight) in std::mem::take(&mut self.flights) {
             match flight {
                 Flight::Hooks(_) => {}
@@ -134,7 +136,7 @@ impl Executor<'_> {
         tell: Tell<'_>,
     ) -> Result<Option<Flight>, EngineError> {
         hooks.retain(|hook| !is_empty(hook));
-        if hooks.is_empty() {
+        if hooks.is_empty() || self.without_hooks {
             return Ok(None);
         }
         let hook = hooks.remove(0);
