@@ -108,7 +108,8 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
     }
     set_names(spec)?;
     crate::hooks::run(launch)?;
-    enter_root(spec, &root)?;
+    let old_root = mount::pivot(root.as_fd())?;
+    close_root(spec, &root)?;
     drop(attached);
 
     let user = users::resolve_in(&root, &launch.user)?;
@@ -119,6 +120,7 @@ fn prepare_and_execute(launch: &Launch, inherited: &Inherited<'_>) -> Result<Nev
         own_streams(&stdio, user.uid)?;
         process::replace_stdio(stdio)?;
     }
+    old_root.wait()?;
     confine_and_execute(&Confinement {
         process: &spec.process,
         user,
@@ -385,8 +387,7 @@ fn set_names(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
-fn enter_root(spec: &Spec, root: &Dir) -> Result<(), Failure> {
-    mount::pivot(root.as_fd())?;
+fn close_root(spec: &Spec, root: &Dir) -> Result<(), Failure> {
     if !spec.linux.masked_paths.is_empty() {
         let null = mounts::null_device(root)?;
         mounts::mask(root, &spec.linux.masked_paths, &null)?;

@@ -3,6 +3,7 @@
 //! Everything above speaks typed descriptors and typed errors; what rustix has is used from there
 //! directly, what it lacks (clone3, mount_setattr, capset, seccomp …) has one function per call here.
 
+mod aside;
 pub mod atomic;
 pub mod bpf;
 pub mod caller;

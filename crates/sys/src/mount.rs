@@ -12,6 +12,7 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags,
 };
 
+use crate::aside::Aside;
 use crate::error::{Context, SysError};
 
 /// Attributes of one mount.
@@ -239,11 +240,27 @@ pub fn isolate_namespace(slave: bool) -> Result<(), SysError> {
     rustix::mount::mount_change("/", kind | MountPropagationFlags::REC).on("isolate mounts of", "/")
 }
 
-/// Makes the directory `root` the root of this mount namespace and lets go of the old one.
+/// A root that was left, of which another process lets go: the kernel makes it wait for every processor.
+/// Paths from the new root do not meet it; the next program must not start before it is gone.
+#[derive(Debug)]
+pub struct OldRoot(Option<Aside>);
+
+impl OldRoot {
+    /// Waits until it is gone.
+    ///
+    /// # Errors
+    /// Where it stays.
+    pub fn wait(self) -> Result<(), SysError> {
+        let gone = self.0.map_or(Ok(()), Aside::finish);
+        gone.on("let go of", "old root")
+    }
+}
+
+/// Makes the directory `root` the root of this mount namespace and begins to let go of the old one.
 ///
 /// # Errors
 /// `EINVAL` where the current root is the initramfs.
-pub fn pivot(root: impl AsFd) -> Result<(), SysError> {
+pub fn pivot(root: impl AsFd) -> Result<OldRoot, SysError> {
     let old = crate::atomic::open_directory(std::path::Path::new("/"))?;
     rustix::process::fchdir(root).on("enter", "root file system")?;
     // The old root is stacked beneath the new one, so that no directory is needed for it.
@@ -254,8 +271,13 @@ pub fn pivot(root: impl AsFd) -> Result<(), SysError> {
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
     .on("isolate", "old root")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).on("let go of", "old root")?;
-    rustix::process::chdir("/").on("enter", "/")
+    let let_go = || rustix::mount::unmount(c".", UnmountFlags::DETACH);
+    let aside = Aside::begin(let_go).ok();
+    if aside.is_none() {
+        let_go().on("let go of", "old root")?;
+    }
+    rustix::process::chdir("/").on("enter", "/")?;
+    Ok(OldRoot(aside))
 }
 
 trait OnNul<T> {

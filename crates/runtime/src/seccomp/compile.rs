@@ -332,6 +332,30 @@ fn multiplexed(call: u16) -> Option<(&'static str, u32)> {
 #[derive(Default)]
 struct Assembler {
     code: Vec<(u16, u8, u8, u32)>,
+    /// Comparisons that decide and do not lead to a return yet, in the order of their places.
+    pending: Vec<Pending>,
+}
+
+/// A comparison that decides when it comes out as `side`.
+struct Pending {
+    at: usize,
+    side: bool,
+    action: Action,
+}
+
+/// So far lead conditional jumps, less room for a return of each kind.
+const REACH: usize = 240;
+
+/// How many instructions a run takes at most: the comparison that leads to it, and seven for a condition.
+fn length(run: &Run, leaves: &[Leaf], source: &Source<'_>) -> usize {
+    let Leaf::Chain(links) = &leaves[usize::from(run.leaf)] else {
+        return 1;
+    };
+    let conditions = |link: &Link| source.rules[usize::from(link.rule)].conditions.len().max(1);
+    2 + links
+        .iter()
+        .map(|link| 7 * conditions(link) + 1)
+        .sum::<usize>()
 }
 
 impl Assembler {
@@ -356,6 +380,18 @@ impl Assembler {
         leaves: &[Leaf],
         source: &Source<'_>,
     ) -> Result<(), TooLong> {
+        self.subtree(runs, leaves, source)?;
+        self.give_pending();
+        Ok(())
+    }
+
+    /// Nothing falls through to what comes before or behind it.
+    fn subtree(
+        &mut self,
+        runs: &[Run],
+        leaves: &[Leaf],
+        source: &Source<'_>,
+    ) -> Result<(), TooLong> {
         if self.code.len() > INSTRUCTIONS_MAX {
             return Err(TooLong);
         }
@@ -365,17 +401,8 @@ impl Assembler {
                 return Ok(());
             };
             let at = self.push(JUMP_GREATER_OR_EQUAL, 0, 0, first.start);
-            self.search(left, leaves, source)?;
-            let distance = self.code.len() - at - 1;
-            match u8::try_from(distance) {
-                Ok(distance) => self.code[at].1 = distance,
-                Err(_) => {
-                    // Conditional jumps reach 255 instructions; further goes a plain one.
-                    self.code[at].2 = 1;
-                    self.code.insert(at + 1, (JUMP, 0, 0, distance as u32));
-                }
-            }
-            return self.search(right, leaves, source);
+            self.branch(at, false, left, leaves, source)?;
+            return self.branch(at, true, right, leaves, source);
         };
         match &leaves[usize::from(only.leaf)] {
             Leaf::Give(action) => self.give(*action),
@@ -390,6 +417,70 @@ impl Assembler {
             }
         }
         Ok(())
+    }
+
+    /// Where the comparison at `at` leads when it comes out as `side`.
+    fn branch(
+        &mut self,
+        at: usize,
+        side: bool,
+        runs: &[Run],
+        leaves: &[Leaf],
+        source: &Source<'_>,
+    ) -> Result<(), TooLong> {
+        if let [only] = runs
+            && let Leaf::Give(action) = leaves[usize::from(only.leaf)]
+        {
+            self.pending.push(Pending { at, side, action });
+            return Ok(());
+        }
+        // What is decided before a part that is too long is given before it, so that no jump leads from
+        // before a part into it: a plain jump may still be put at its start.
+        let length: usize = runs.iter().map(|run| length(run, leaves, source)).sum();
+        let oldest = self.pending.iter().map(|one| one.at).min();
+        if oldest.is_some_and(|oldest| self.code.len() - oldest + length > REACH) {
+            self.give_pending();
+        }
+        let distance = self.code.len() - at - 1;
+        match u8::try_from(distance) {
+            Ok(distance) => self.set_branch(at, side, distance),
+            Err(_) => {
+                // Conditional jumps reach 255 instructions; further goes a plain one.
+                let other = if side {
+                    self.code[at].2
+                } else {
+                    self.code[at].1
+                };
+                self.set_branch(at, !side, other + 1);
+                self.set_branch(at, side, 0);
+                self.code.insert(at + 1, (JUMP, 0, 0, distance as u32));
+                let behind = self.pending.iter_mut().filter(|one| one.at > at);
+                behind.for_each(|one| one.at += 1);
+            }
+        }
+        self.subtree(runs, leaves, source)
+    }
+
+    fn set_branch(&mut self, at: usize, side: bool, distance: u8) {
+        match side {
+            true => self.code[at].1 = distance,
+            false => self.code[at].2 = distance,
+        }
+    }
+
+    /// Lets comparisons that decide lead to returns, one of each kind: the kernel takes time for every
+    /// instruction when a container starts.
+    fn give_pending(&mut self) {
+        let mut given: Vec<(Action, usize)> = Vec::new();
+        for Pending { at, side, action } in std::mem::take(&mut self.pending) {
+            let found = given.iter().find(|(other, _)| *other == action);
+            let place = found.map_or(self.code.len(), |(_, place)| *place);
+            if place == self.code.len() {
+                self.give(action);
+                given.push((action, place));
+            }
+            self.set_branch(at, side, (place - at - 1).min(255) as u8);
+        }
     }
 
     /// One rule of a chain: returns where all its conditions hold, else goes on behind itself.
@@ -697,7 +788,7 @@ mod tests {
                         kernel,
                     });
                     assert!(
-                        program.instructions.len() < 1024,
+                        program.instructions.len() < 512,
                         "{}",
                         program.instructions.len()
                     );
