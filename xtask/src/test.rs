@@ -1,9 +1,9 @@
 //! `test`, `ready`, `it`, `crash`.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::house::{cargo, fail_binary, release_binary, root};
 use crate::steps::Steps;
@@ -26,8 +26,10 @@ pub(crate) fn everything() -> anyhow::Result<()> {
 /// fewer features, and a hundred of them would be compiled once more.
 fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("packages", packages::install)?;
+    // Its last crates wait for one another: beside the other builds it takes little time of its own.
+    let release = Background::begin(&mut release_build())?;
     quick_steps(steps)?;
-    build(steps)?;
+    steps.run("rest of the release build", || release.finish())?;
     steps.run("release binary", tidy::binary::check)?;
     steps.run("generated pages", || docs::command(docs::Mode::Check))?;
     build_with_fail_points(steps)?;
@@ -78,10 +80,39 @@ fn quick_steps(steps: &mut Steps) -> anyhow::Result<()> {
 }
 
 fn build(steps: &mut Steps) -> anyhow::Result<()> {
-    steps.command(
-        "release build",
-        cargo().args(["build", "--release", "--quiet"]),
-    )
+    steps.command("release build", &mut release_build())
+}
+
+fn release_build() -> Command {
+    let mut build = cargo();
+    build.args(["build", "--release", "--quiet"]);
+    build
+}
+
+/// A command beside the steps; it ends with the run.
+struct Background(Child);
+
+impl Background {
+    fn begin(command: &mut Command) -> anyhow::Result<Self> {
+        let child = command.spawn();
+        Ok(Self(
+            child.with_context(|| format!("cannot run {command:?}"))?,
+        ))
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        let status = self.0.wait().context("cannot wait for a command")?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Nothing where it has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The binary that can be killed at every fail point. Cargo puts it where the ordinary one of this
