@@ -26,6 +26,13 @@ macro_rules! damages {
 }
 
 damages! {
+    what_a_killed_command_left_of_its_mount: r#"
+        # The kernel marks what was mounted without syncing, and takes it for no second mount.
+        caisson create --rm --name one $N busybox sleep 1000 >/dev/null; id=$(caisson inspect -f '{{.Id}}' one)
+        mkdir -p $CAISSON_ROOT/containers/$id/work/work/incompat/volatile
+        does caisson cp one:/bin/sh copy; mkdir -p $CAISSON_ROOT/containers/$id/work/work/incompat/volatile
+        does caisson start one; [ "$(state one)" = 'running 0' ] || die "$(state one)"; does caisson rm -f one"#;
+
     the_state_of_a_running_container: r#"
         harm() { case $how in words) echo '!!' > $file;; empty) : > $file;; half) head -c 40 $file > half; cat half > $file;; object) echo '{}' > $file;; gone) rm -f $file;; pipe) rm -f $file; mkfifo $file;; esac; }
         works() { harm; soon "$@" || die "$how: code $?: $* $(cat out err)"; }

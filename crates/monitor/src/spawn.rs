@@ -96,6 +96,7 @@ impl Waiting {
         sys::fail::point("monitor.spawn.given");
         if let Some(mount) = mount {
             let root = mount();
+            sys::fail::point("monitor.spawn.mounted");
             let fds: Vec<_> = root.iter().map(AsFd::as_fd).collect();
             // Not heard by a monitor that has failed before: that is told by its answer.
             let _ = sys::socket::send(&self.channel, &[given::ROOT], &fds);

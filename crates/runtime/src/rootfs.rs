@@ -1,6 +1,6 @@
 //! The root file system: an overlay of layers, attached only in the container's own namespace.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -106,8 +106,19 @@ fn detached_overlay(layers: &Layers) -> Result<OwnedFd, SysError> {
     if layers.volatile {
         options.push("volatile");
     }
-    use std::os::fd::AsFd;
-    mount::new_overlay(&lowers, Some((upper.as_fd(), work.as_fd())), &options)
+    let above = Some((upper.as_fd(), work.as_fd()));
+    match mount::new_overlay(&lowers, above, &options) {
+        Err(error) if error.errno == Errno::INVAL && forget_volatile(&layers.work) => {
+            mount::new_overlay(&lowers, above, &options)
+        }
+        other => other,
+    }
+}
+
+/// Removes the mark by which the kernel refuses a directory that was mounted `volatile` before: whoever
+/// mounted it for a start may have been killed before there was one. Whether there was a mark.
+fn forget_volatile(work: &Path) -> bool {
+    std::fs::remove_dir(work.join("work/incompat/volatile")).is_ok()
 }
 
 /// The overlay by mount(2), whose option string must fit a page: lower directories are named

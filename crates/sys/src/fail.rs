@@ -94,6 +94,7 @@ pub const NAMES: &[&str] = &[
     "monitor.restart.due",
     "monitor.spawn.given",
     "monitor.spawn.made",
+    "monitor.spawn.mounted",
     "monitor.start.announced",
     "monitor.start.listening",
     "monitor.start.received",
