@@ -118,7 +118,7 @@ fn detached_overlay(layers: &Layers) -> Result<OwnedFd, SysError> {
 /// Removes the mark by which the kernel refuses a directory that was mounted `volatile` before: whoever
 /// mounted it for a start may have been killed before there was one. Whether there was a mark.
 fn forget_volatile(work: &Path) -> bool {
-    std::fs::remove_dir(work.join("work/incompat/volatile")).is_ok()
+    std::fs::remove_dir_all(work.join("work/incompat/volatile")).is_ok()
 }
 
 /// The overlay by mount(2), whose option string must fit a page: lower directories are named
