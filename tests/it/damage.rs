@@ -29,8 +29,8 @@ damages! {
     what_a_killed_command_left_of_its_mount: r#"
         # The kernel marks what was mounted without syncing, and takes it for no second mount.
         caisson create --rm --name one $N busybox sleep 1000 >/dev/null; id=$(caisson inspect -f '{{.Id}}' one)
-        mkdir -p $CAISSON_ROOT/containers/$id/work/work/incompat/volatile; touch $CAISSON_ROOT/containers/$id/work/work/incompat/volatile/dirty
-        does caisson cp one:/bin/sh copy; mkdir -p $CAISSON_ROOT/containers/$id/work/work/incompat/volatile; touch $CAISSON_ROOT/containers/$id/work/work/incompat/volatile/dirty
+        mark() { mkdir -p $1 && touch $1/dirty; }; mark $CAISSON_ROOT/containers/$id/work/work/incompat/volatile
+        does caisson cp one:/bin/sh copy; mark $CAISSON_ROOT/containers/$id/work/work/incompat/volatile
         does caisson start one; [ "$(state one)" = 'running 0' ] || die "$(state one)"; does caisson rm -f one"#;
 
     the_state_of_a_running_container: r#"

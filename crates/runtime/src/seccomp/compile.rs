@@ -502,10 +502,7 @@ impl Assembler {
         for Failure { at, when } in failures {
             // Six conditions of at most seven instructions: always in reach.
             let distance = (self.code.len() - at - 1).min(255) as u8;
-            match when {
-                true => self.code[at].1 = distance,
-                false => self.code[at].2 = distance,
-            }
+            self.set_branch(at, when, distance);
         }
     }
 
@@ -555,10 +552,7 @@ impl Assembler {
         });
         for (at, when) in holds {
             let distance = (self.code.len() - at - 1) as u8;
-            match when {
-                true => self.code[at].1 = distance,
-                false => self.code[at].2 = distance,
-            }
+            self.set_branch(at, when, distance);
         }
     }
 
