@@ -22,8 +22,8 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     outcome
 }
 
-/// Every build of the development profile is of the whole workspace: with one package alone, libraries get
-/// fewer features, and a hundred of them would be compiled once more.
+/// Every build of the development profile is [`linting`] and of the whole workspace: with one package alone,
+/// libraries get fewer features, and a hundred of them would be compiled once more.
 fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("packages", packages::install)?;
     // Its last crates wait for one another: beside the other builds it takes little time of its own.
@@ -32,13 +32,12 @@ fn all_steps(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("rest of the release build", || release.finish())?;
     steps.run("release binary", tidy::binary::check)?;
     steps.run("generated pages", || docs::command(docs::Mode::Check))?;
-    build_with_fail_points(steps)?;
+    keep_fail_binary(steps)?;
     let mut tests = real_kernel_command(&[])?;
     steps.tests("real-kernel tests", &mut tests)?;
-    let network = ["test", "--workspace", "--test", "kernel"];
     steps.tests(
         "real-kernel tests of the network room",
-        cargo().args(network).args(["--", "--show-output"]),
+        linting("test").args(["--test", "kernel", "--", "--show-output"]),
     )?;
     refuse_unexpected_skips(steps)
 }
@@ -64,19 +63,26 @@ fn quick_steps(steps: &mut Steps) -> anyhow::Result<()> {
             .arg(manifest)
             .stdout(std::process::Stdio::null()),
     )?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    steps.command("clippy", cargo().args(clippy))?;
+    steps.command("clippy and builds", linting("build").arg("--all-targets"))?;
     // Not nextest: a fresh machine has none.
-    let unit = ["test", "--workspace", "--lib", "--bins", "--quiet"];
-    steps.tests("unit and snapshot tests", cargo().args(unit))
+    steps.tests(
+        "unit and snapshot tests",
+        linting("test").args(["--lib", "--bins"]),
+    )
+}
+
+/// `cargo` with clippy as the compiler of the workspace, warnings denied. What it compiles is what the tests
+/// run: `cargo clippy` compiles nothing, so that every library would be read twice. With the fail points,
+/// which do nothing until a variable asks for them, there is one development build in all.
+fn linting(verb: &str) -> Command {
+    let mut command = cargo();
+    command
+        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        // As `cargo clippy` hands its arguments on.
+        .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")
+        .args([verb, "--quiet", "--workspace"])
+        .args(["--features", "caisson/failpoints"]);
+    command
 }
 
 fn build(steps: &mut Steps) -> anyhow::Result<()> {
@@ -115,13 +121,9 @@ impl Drop for Background {
     }
 }
 
-/// The binary that can be killed at every fail point. Cargo puts it where the ordinary one of this
-/// profile lies, so it is copied to a place of its own.
-fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--workspace", "--bin", "caisson"]);
-    build.args(["--features", "caisson/failpoints"]);
-    steps.command("build with fail points", &mut build)?;
+/// The binary that can be killed at every fail point. Cargo puts it where an ordinary one of this profile
+/// lies, so it is copied to a place of its own.
+fn keep_fail_binary(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("copy of the build with fail points", || {
         let (made, kept) = fail_binary()?;
         let directory = kept.parent().context("invariant: it has a directory")?;
@@ -135,10 +137,15 @@ fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
     })
 }
 
+fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.command("build with fail points", &mut linting("build"))?;
+    keep_fail_binary(steps)
+}
+
 fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--test", "it", "--", "--show-output"]);
+    let mut command = linting("test");
     command
+        .args(["--test", "it", "--", "--show-output"])
         .args(filters)
         .env("CAISSON_BIN", release_binary()?)
         .env("CAISSON_FAIL_BIN", fail_binary()?.1);
