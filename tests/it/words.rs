@@ -143,7 +143,8 @@ Error: failed to rename container named runs" rename runs runs
         says 'invalid value for "since": failed to parse value as time or duration: "bad"' logs --since bad runs
         says 'failed to parse value as time or duration: "bad"' events --since bad --until 0s
         says "$D container cannot be disconnected from host network or connected to host network" network connect host runs
-        CODE=127 says 'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nodir") set in config.json failed: no such file or directory: unknown' exec -w /nodir runs true"#;
+        CODE=127 says 'OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nodir") set in config.json failed: no such file or directory: unknown' exec -w /nodir runs true
+        caisson run --rm $N -w /proc/self/fd/9 busybox true 2> e; [ $? = 125 ] && grep -q '("/proc/self/fd/9").*it leads through a link of /proc' e || { cat e; exit 4; }"#;
     nothing_of_the_host_s_paths_is_shown: r#"
         caisson run --rm $N busybox readlink /proc/self/fd/1 | grep -qx /stdout && caisson run --rm $N busybox sh -c 'echo x > /dev/stdout' | grep -qx x || exit 2
         caisson import $IMAGE named >/dev/null; [ "$(caisson history --format '{{.Comment}}' named)" = 'Imported from -' ]"#;
@@ -249,7 +250,9 @@ Deleted: $id" ] && [ $(wc -l < o) = 3 ] && [ "$(cat e)" = "WARNING: the record o
         done
         echo '{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}' > sec; want='execve with SCMP_ACT_ERRNO'; refused caisson run --rm $N --security-opt seccomp=sec busybox true
         caisson run -d $N --name cc --security-opt seccomp=sec busybox true > o 2> e; [ $? = 126 ] && [ "$(caisson inspect -f '{{.State.Status}} {{.State.ExitCode}}' cc)" = 'created 126' ] || exit 3
-        echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]}' > sec; caisson run --rm $N --security-opt seccomp=sec busybox sh -c 'mkdir /x; echo $?' 2> e | grep -qx 159 || exit 4"#;
+        echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]}' > sec; caisson run --rm $N --security-opt seccomp=sec busybox sh -c 'mkdir /x; echo $?' 2> e | grep -qx 159 || exit 4
+        echo '{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["access", "faccessat", "faccessat2"], "action": "SCMP_ACT_ERRNO"}]}' > sec
+        [ "$(caisson run --rm $N --security-opt seccomp=sec busybox echo found)" = found ] || exit 5"#;
     what_is_wrong_in_a_document_is_said_for_people: r#"
         caisson save -o whole.tar busybox; mkdir t; tar -C t -xf whole.tar; config=$(sed 's/.*"Config":"\([^"]*\)".*/\1/' t/manifest.json)
         sed 's/"config":{/"config":{"Env":["A=b",7],/' t/$config > t/bad.json; sed -i "s,\"Config\":\"[^\"]*\",\"Config\":\"bad.json\"," t/manifest.json; rm -f t/index.json t/oci-layout; tar -C t -cf bad.tar .

@@ -420,6 +420,10 @@ pub(crate) fn no_working_directory(path: &str, error: &sys::rootfs::RootError) -
         rustix::io::Errno::NOENT => "no such file or directory".to_owned(),
         rustix::io::Errno::NOTDIR => "not a directory".to_owned(),
         rustix::io::Errno::ACCESS => "permission denied".to_owned(),
+        rustix::io::Errno::LOOP => {
+            "it leads through a link of /proc, or too many links, which are not followed; name a directory of the image"
+                .to_owned()
+        }
         _ => error.to_string(),
     };
     format!("chdir to cwd ({path:?}) set in config.json failed: {reason}")
