@@ -1,27 +1,27 @@
 //! Making a monitor: a fresh execution of our own binary, which is then given its job.
 //!
-//! It can be made before its job is known, so that it starts up on another processor, and makes the
-//! container's network namespace, while the command still finds the image and writes the record.
-//! All that it finds is descriptor 3, a packet socket: it hears one packet there, or two, and answers
-//! `Started` or `Failed`, then goes on without the socket. The packets name their descriptors, a byte
-//! each:
+//! It can be made before its job is known, so that it starts up on another processor while the command
+//! still finds the image and writes the record. All that it finds is descriptor 3, a packet socket: it
+//! hears up to three packets there and answers `Started` or `Failed`, then goes on without the socket.
+//! The packets name their descriptors, a byte each:
 //!
 //! | byte | descriptor |
 //! |---|---|
 //! | `J` | the job, a memory file |
 //! | `L` | the lock that it holds for life |
 //! | `C` | the first client's end of a socket pair, where a command attaches from the start |
-//! | `R` | in the second packet: the layers, mounted and attached nowhere |
+//! | `N` | in a packet of its own, that `n` in the first announces: a network namespace |
+//! | `R` | in the last packet, that `+` in the first announces: the layers, mounted and attached nowhere |
 //!
-//! `+` at the end of the first says that there is a second. It comes for a container that was never
-//! started before, whose layers the command mounts while the monitor makes everything else; it names
-//! nothing where that failed.
+//! The command makes both while the monitor makes everything else, which takes as long; the layers only
+//! of a container that was never started before. Such a packet brings no descriptor where that failed.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
 use sys::process::CStrings;
+use sys::spawn::Spawned;
 use sys::{Context, SysError};
 
 use crate::job::Job;
@@ -33,6 +33,8 @@ pub(crate) mod given {
     pub(crate) const JOB: u8 = b'J';
     pub(crate) const LOCK: u8 = b'L';
     pub(crate) const CLIENT: u8 = b'C';
+    pub(crate) const NETWORK: u8 = b'N';
+    pub(crate) const NETWORK_FOLLOWS: u8 = b'n';
     pub(crate) const ROOT: u8 = b'R';
     pub(crate) const ROOT_FOLLOWS: u8 = b'+';
     pub(crate) const OUTPUT: u8 = b'O';
@@ -43,43 +45,60 @@ pub(crate) mod given {
 #[derive(Debug)]
 pub struct Waiting {
     channel: OwnedFd,
+    execution: Execution,
+}
+
+/// Our own program, which is about to run in another process.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    spawned: Spawned,
     // Of a mount of its own, which takes its time to close: the monitor works meanwhile.
     program: OwnedFd,
 }
 
-/// The last argument of a monitor whose container gets a network namespace of its own.
-pub const WITH_NETWORK: &str = "network";
+impl Execution {
+    /// Waits until it runs; returns what is to be closed when there is time.
+    pub(crate) fn finish(self) -> Result<OwnedFd, SysError> {
+        self.spawned.finish()?;
+        Ok(self.program)
+    }
+}
+
+/// What a command makes for a monitor that has its job already.
+pub struct Rest<M> {
+    /// Whether the container gets a network namespace.
+    pub network: bool,
+    /// Mounts the layers of a container that was never started before.
+    pub mount: Option<M>,
+}
 
 impl Waiting {
     /// Starts a monitor for the container `id`; `cgroup` is where monitors are put among control
-    /// groups; with `network` it makes a network namespace for the container.
+    /// groups.
     ///
     /// # Errors
     /// Where the process cannot be made.
-    pub fn new(id: &str, cgroup: &str, network: bool) -> Result<Self, SysError> {
+    pub fn new(id: &str, cgroup: &str) -> Result<Self, SysError> {
         let (ours, theirs) = sys::socket::pair()?;
-        let network = if network { WITH_NETWORK } else { "" };
-        let words = ["caisson", "internal", "monitor", id, cgroup, network];
-        let given = words.iter().filter(|word| !word.is_empty());
-        let arguments: Vec<String> = given.map(ToString::to_string).collect();
-        let program = execute(&arguments, &theirs)?;
+        let words = ["caisson", "internal", "monitor", id, cgroup];
+        let execution = execute(&words, &theirs)?;
         Ok(Self {
             channel: ours,
-            program,
+            execution,
         })
     }
 
-    /// Gives it its job, then its layers where something is to mount them; returns the start channel, on
-    /// which its answer arrives.
+    /// Gives it its job, then the rest; returns the start channel, on which its answer arrives. The
+    /// caller must be single-threaded where a network namespace is made.
     ///
     /// # Errors
     /// Where the monitor is gone.
-    pub fn give(
+    pub fn give<M: FnOnce() -> Option<OwnedFd>>(
         self,
         job: &Job,
         lock: &OwnedFd,
         client: Option<&OwnedFd>,
-        mount: Option<impl FnOnce() -> Option<OwnedFd>>,
+        rest: Rest<M>,
     ) -> Result<OwnedFd, SysError> {
         let document = job_file(job)?;
         let all = [
@@ -91,23 +110,33 @@ impl Waiting {
             .iter()
             .filter_map(|(name, fd)| Some((*name, fd.as_ref()?.as_fd())))
             .unzip();
-        names.extend(mount.is_some().then_some(given::ROOT_FOLLOWS));
+        names.extend(rest.network.then_some(given::NETWORK_FOLLOWS));
+        names.extend(rest.mount.is_some().then_some(given::ROOT_FOLLOWS));
         sys::socket::send(&self.channel, &names, &fds).on("give its job to", "monitor")?;
+        let program = self.execution.finish()?;
         sys::fail::point("monitor.spawn.given");
-        if let Some(mount) = mount {
+        if rest.network {
+            let network = sys::loopback::new_network_namespace().ok();
+            send_made(&self.channel, given::NETWORK, network);
+        }
+        if let Some(mount) = rest.mount {
             let root = mount();
             sys::fail::point("monitor.spawn.mounted");
-            let fds: Vec<_> = root.iter().map(AsFd::as_fd).collect();
-            // Not heard by a monitor that has failed before: that is told by its answer.
-            let _ = sys::socket::send(&self.channel, &[given::ROOT], &fds);
+            send_made(&self.channel, given::ROOT, root);
         }
-        drop(self.program);
+        drop(program);
         Ok(self.channel)
     }
 }
 
-/// Returns what was executed.
-pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<OwnedFd, SysError> {
+fn send_made(channel: &OwnedFd, name: u8, made: Option<OwnedFd>) {
+    let fds: Vec<_> = made.iter().map(AsFd::as_fd).collect();
+    // Not heard by a monitor that has failed before: that is told by its answer.
+    let _ = sys::socket::send(channel, &[name], &fds);
+}
+
+/// Begins to run our own program in another process.
+pub(crate) fn execute(arguments: &[&str], channel: &OwnedFd) -> Result<Execution, SysError> {
     // From a read-only mount of its own, so that no container can write to it through
     // /proc/PID/exe; where mounts may not be cloned, from the file itself.
     let program = sys::mount::read_only_executable().or_else(|_| {
@@ -118,9 +147,9 @@ pub(crate) fn execute(arguments: &[String], channel: &OwnedFd) -> Result<OwnedFd
     let environment = CStrings::new(sys::fail::environment())?;
     // Not waited for: a command ends before or with its monitor, and its children are reaped by
     // whoever reaps it; a server ignores the ends of its children.
-    sys::spawn::program(program.as_fd(), &arguments, &environment, channel.as_fd())?;
+    let spawned = sys::spawn::program(&program, arguments, environment, channel)?;
     sys::fail::point("monitor.spawn.made");
-    Ok(program)
+    Ok(Execution { spawned, program })
 }
 
 pub(crate) fn job_file(job: &Job) -> Result<OwnedFd, SysError> {

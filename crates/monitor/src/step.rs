@@ -45,7 +45,7 @@ impl Runner {
     pub fn new(cgroup: &str) -> Result<Self, SysError> {
         let (ours, theirs) = sys::socket::pair()?;
         let words = ["caisson", "internal", STEP, cgroup];
-        spawn::execute(&words.map(str::to_owned), &theirs)?;
+        spawn::execute(&words, &theirs)?.finish()?;
         Ok(Self {
             connection: Connection::from_socket(ours),
         })

@@ -186,11 +186,6 @@ impl CStrings {
         Ok(Self { strings, pointers })
     }
 
-    /// The list as the kernel wants it.
-    pub(crate) fn as_ptr(&self) -> *const *const libc::c_char {
-        self.pointers.as_ptr()
-    }
-
     /// The first string.
     pub fn first(&self) -> Option<&CStr> {
         self.strings.first().map(CString::as_c_str)

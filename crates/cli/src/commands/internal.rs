@@ -19,14 +19,13 @@ pub(crate) fn monitor(argv: Vec<OsString>) -> Option<Vec<OsString>> {
         monitor::step::run(&cgroup.to_string_lossy());
         return None;
     }
-    let [_, internal, monitor, _id, cgroup, rest @ ..] = argv.as_slice() else {
+    let [_, internal, monitor, _id, cgroup] = argv.as_slice() else {
         return Some(argv);
     };
     if internal != "internal" || monitor != "monitor" {
         return Some(argv);
     }
-    let network = rest.iter().any(|word| word == monitor::spawn::WITH_NETWORK);
-    let next = monitor::run(&cgroup.to_string_lossy(), network)?;
+    let next = monitor::run(&cgroup.to_string_lossy())?;
     Some(next.into_iter().map(OsString::from).collect())
 }
 

@@ -148,13 +148,14 @@ fn discard(engine: &Engine, made: Made) {
 }
 
 pub(crate) fn run(engine: &Engine, invocation: &Invocation) -> ExitCode {
+    let id = new_id();
+    // Its monitor starts up on another processor while the flags are read, the image is found and the
+    // record written.
+    let waiting = engine.begin_start(&id);
     let request = match request(invocation) {
         Ok(request) => request,
         Err(code) => return code,
     };
-    let id = new_id();
-    // Its monitor starts up on another processor while the image is found and the record written.
-    let waiting = engine.begin_start(&id, &request.spec);
     let made = match make(engine, invocation, &request, id) {
         Ok(made) => made,
         Err(code) => return code,

@@ -409,7 +409,7 @@ impl Executor<'_> {
             && replaces.is_none()
             && !has_hooks(project, service);
         let waiting = if is_simple {
-            self.engine.begin_start(&id, &spec)
+            self.engine.begin_start(&id)
         } else {
             None
         };

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use monitor::job::{Job, VolumeMount};
 use monitor::protocol;
-use monitor::spawn::Waiting;
+use monitor::spawn::{Rest, Waiting};
 use runtime::RootSource;
 use storage::containers::{ContainerRecord, StoredContainer, make_run_directory};
 use sys::lock::Lock;
-use types::container::{ContainerSpec, Healthcheck};
+use types::container::Healthcheck;
 use types::event::Event;
 use types::state::Status;
 
@@ -86,9 +86,9 @@ impl Engine {
     }
 
     /// Makes a container's monitor before the container: it starts up meanwhile. Where that fails,
-    /// the start will say why. The caller must be single-threaded.
-    pub fn begin_start(&self, id: &str, spec: &ContainerSpec) -> Option<Waiting> {
-        Waiting::new(id, &self.monitors_cgroup(), plan::makes_network(spec)).ok()
+    /// the start will say why.
+    pub fn begin_start(&self, id: &str) -> Option<Waiting> {
+        Waiting::new(id, &self.monitors_cgroup()).ok()
     }
 
     /// Starts a container that this command has just made, with the monitor that was begun for it.
@@ -103,7 +103,7 @@ impl Engine {
     ) -> Result<protocol::Started, EngineError> {
         let waiting = match waiting {
             Some(waiting) => waiting,
-            None => self.new_monitor(&made.record, false)?,
+            None => self.new_monitor(&made.record)?,
         };
         self.give_job(
             &made.record,
@@ -121,21 +121,19 @@ impl Engine {
         client: Option<&OwnedFd>,
     ) -> Result<protocol::Started, EngineError> {
         let lowers = self.container_lowers(&record.image_id)?;
-        let waiting = self.new_monitor(record, false)?;
+        let waiting = self.new_monitor(record)?;
         self.give_job(record, lowers, waiting, Beginning::Again, client)
     }
 
     /// Gives a running container whose monitor was killed a new one.
     pub(crate) fn adopt(&self, record: &ContainerRecord) -> Result<protocol::Started, EngineError> {
         let lowers = self.container_lowers(&record.image_id)?;
-        let waiting = self.new_monitor(record, true)?;
+        let waiting = self.new_monitor(record)?;
         self.give_job(record, lowers, waiting, Beginning::Adoption, None)
     }
 
-    fn new_monitor(&self, record: &ContainerRecord, adopt: bool) -> Result<Waiting, EngineError> {
-        let network = plan::makes_network(&record.spec) && !adopt;
-        let cgroup = self.monitors_cgroup();
-        Ok(Waiting::new(&record.id, &cgroup, network)?)
+    fn new_monitor(&self, record: &ContainerRecord) -> Result<Waiting, EngineError> {
+        Ok(Waiting::new(&record.id, &self.monitors_cgroup())?)
     }
 
     fn monitors_cgroup(&self) -> String {
@@ -166,7 +164,7 @@ impl Engine {
     ) -> Result<Starting, EngineError> {
         let waiting = match waiting {
             Some(waiting) => waiting,
-            None => self.new_monitor(&made.record, false)?,
+            None => self.new_monitor(&made.record)?,
         };
         let lowers = made.lowers.clone();
         let given = self.begin_give(&made.record, lowers, waiting, Beginning::First, None)?;
@@ -191,7 +189,7 @@ impl Engine {
         }
         let record = stored.record;
         let lowers = self.container_lowers(&record.image_id)?;
-        let waiting = self.new_monitor(&record, false)?;
+        let waiting = self.new_monitor(&record)?;
         let given = self.begin_give(&record, lowers, waiting, Beginning::Again, None)?;
         Ok(Some(Starting {
             id: record.id,
@@ -287,7 +285,11 @@ impl Engine {
             _ => None,
         };
         sys::fail::point("engine.start.prepared");
-        let channel = waiting.give(&job, &alive, client, mount);
+        let rest = Rest {
+            network: !adopt && plan::makes_network(&record.spec),
+            mount,
+        };
+        let channel = waiting.give(&job, &alive, client, rest);
         sys::fail::point("engine.start.given");
         drop(alive);
         match channel {

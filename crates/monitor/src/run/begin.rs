@@ -20,10 +20,10 @@ use crate::state;
 
 /// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
 /// arguments of our own binary that shall run next in this process, if any. `cgroup` is where monitors
-/// are among control groups; with `network` the container gets a network namespace.
-pub fn run(cgroup: &str, network: bool) -> Option<Vec<String>> {
+/// are among control groups.
+pub fn run(cgroup: &str) -> Option<Vec<String>> {
     let channel = sys::mount::inherited(spawn::START_CHANNEL).ok()?;
-    match begin(&channel, cgroup, network) {
+    match begin(&channel, cgroup) {
         // The command needed no monitor after all, or was killed.
         Ok(None) => None,
         Ok(Some((mut monitor, warnings))) => {
@@ -45,7 +45,7 @@ pub fn run(cgroup: &str, network: bool) -> Option<Vec<String>> {
 
 type Begun = (Monitor, Vec<String>);
 
-fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>, Failure> {
+fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
     sys::caller::close_all_but(&[channel.as_fd()]);
     sys::caller::detach();
     let _ = sys::process::set_dumpable(false);
@@ -56,9 +56,6 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         // Out of the caller's control groups, so that ending those leaves the container alone.
         let _ = layout.move_to_monitors(cgroup);
     }
-    // Where it cannot be made the start tries again, and says why not.
-    let network = network.then(sys::loopback::new_network_namespace);
-    let network = network.and_then(Result::ok);
     let Some(given) = receive_job(channel)? else {
         return Ok(None);
     };
@@ -66,6 +63,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         job,
         lock,
         client,
+        network_follows,
         root_follows,
     } = given;
     sys::fail::point("monitor.start.received");
@@ -97,7 +95,7 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
         rest_at_ns: Some(sys::journal::now_ns() + REST_AFTER_NS),
         backoff: RestartBackoff::default(),
         started_ns: 0,
-        network,
+        network: None,
         networks: None,
         left: None,
         layout,
@@ -112,6 +110,8 @@ fn begin(channel: &OwnedFd, cgroup: &str, network: bool) -> Result<Option<Begun>
     let warnings = if monitor.job.adopt {
         monitor.adopt()?
     } else {
+        // Asked for as late as can be: the command makes it meanwhile.
+        monitor.network = network_follows.then(|| receive_network(channel)).flatten();
         monitor.start(root_follows.then(|| channel.as_fd()), false)?
     };
     sys::fail::point("monitor.start.announced");
@@ -134,6 +134,7 @@ struct Given {
     job: Job,
     lock: OwnedFd,
     client: Option<OwnedFd>,
+    network_follows: bool,
     root_follows: bool,
 }
 
@@ -143,7 +144,11 @@ fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
     if length == 0 {
         return Ok(None);
     }
-    let root_follows = names[..length].contains(&given::ROOT_FOLLOWS);
+    let follows = |name| names[..length].contains(&name);
+    let (network_follows, root_follows) = (
+        follows(given::NETWORK_FOLLOWS),
+        follows(given::ROOT_FOLLOWS),
+    );
     let mut given: BTreeMap<u8, OwnedFd> = names[..length].iter().copied().zip(fds).collect();
     let (Some(document), Some(lock)) = (given.remove(&given::JOB), given.remove(&given::LOCK))
     else {
@@ -156,6 +161,15 @@ fn receive_job(channel: &OwnedFd) -> Result<Option<Given>, Failure> {
         job,
         lock,
         client: given.remove(&given::CLIENT),
+        network_follows,
         root_follows,
     }))
+}
+
+/// The network namespace that the command made; none where that failed: the start tries again, and says
+/// why not.
+fn receive_network(channel: &OwnedFd) -> Option<OwnedFd> {
+    let mut name = [0u8; 1];
+    let (_, mut fds) = sys::socket::receive(channel, &mut name).ok()?;
+    fds.pop()
 }
