@@ -196,10 +196,7 @@ impl Store {
             return Ok(LayerClaim::Ready(id));
         }
         sys::fail::result("storage.layer.claimed")?;
-        let directory = lease
-            .temporary()
-            .path()
-            .join(format!("layer-{}", random_name()));
+        let directory = lease.tree_path()?;
         let tree = directory.join(TREE);
         std::fs::create_dir_all(&tree).on("create", tree.display())?;
         let mode = std::fs::Permissions::from_mode(ROOT_MODE);
@@ -521,10 +518,9 @@ pub(crate) mod tests {
             assert!(matches!(claim, LayerClaim::Work(_)));
         }
         assert_eq!(store.find_layer(&key).unwrap(), None);
-        assert_eq!(
-            std::fs::read_dir(lease.temporary().path()).unwrap().count(),
-            1
-        );
+        let trees = lease.tree_path().unwrap();
+        let trees = std::fs::read_dir(trees.parent().unwrap()).unwrap();
+        assert_eq!(trees.count(), 0);
     }
 
     #[test]

@@ -13,16 +13,18 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, FlockOperation, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 use sys::{Context, SysError, atomic};
 use types::digest::Digest;
 
 use crate::error::Result;
-use crate::store::{Store, TemporaryDirectory};
+use crate::store::{Store, TemporaryDirectory, random_name};
 
 const NEEDS: &str = "needs";
+const TREES: &str = "trees";
 /// A lease names at most some thousand digests of 72 bytes.
 const NEEDS_BYTES_MAX: u64 = 4 << 20;
 
@@ -144,14 +146,46 @@ impl Lease {
         &self.temporary
     }
 
+    /// A free name beneath [`Self::temporary`] for a tree of many files.
+    ///
+    /// # Errors
+    /// The disk's answer.
+    pub fn tree_path(&self) -> Result<PathBuf> {
+        let trees = self.temporary.path().join(TREES);
+        match rustix::fs::mkdir(&trees, Mode::RWXU) {
+            Ok(()) => spread(&trees),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).on("create", trees.display())?,
+        }
+        Ok(trees.join(random_name()))
+    }
+
     /// The store it belongs to.
     pub fn store(&self) -> &Store {
         &self.store
     }
 }
 
+/// Has ext4 choose, by its name, a part of the disk for each directory that is made in this one (`chattr +T`).
+///
+/// Else every tree of a store fills the same groups one after the other. Without a journal, as in many a
+/// virtual machine, ext4 gives the number of a removed file to none for one to five minutes, and walks
+/// over all of these in a group for each file that it makes there: a pull of 43,000 files took 3 to 21 s
+/// more of processor time where as many had just been removed. Nothing depends on it; other file systems
+/// refuse it.
+fn spread(directory: &Path) {
+    let Ok(fd) = atomic::open_directory(directory) else {
+        return;
+    };
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&fd) {
+        let _ = rustix::fs::ioctl_setflags(&fd, flags | IFlags::TOPDIR);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rustix::fs::IFlags;
+
     use crate::blobs::digest_of;
     use crate::store::tests::Scratch;
 
@@ -164,6 +198,22 @@ mod tests {
         let second = scratch.store.lease().unwrap();
         assert!(!stale.exists());
         assert!(first.temporary().path().exists() && second.temporary().path().exists());
+    }
+
+    #[test]
+    fn ext4_spreads_trees_over_the_disk() {
+        const EXT4: u64 = 0xef53;
+        let scratch = Scratch::new();
+        let lease = scratch.store.lease().unwrap();
+        let paths = [lease.tree_path().unwrap(), lease.tree_path().unwrap()];
+        // The place is chosen by the name.
+        assert_ne!(paths[0], paths[1]);
+        let trees = std::fs::File::open(paths[0].parent().unwrap()).unwrap();
+        let system = rustix::fs::fstatfs(&trees).unwrap();
+        if system.f_type as u64 == EXT4 {
+            let flags = rustix::fs::ioctl_getflags(&trees).unwrap();
+            assert!(flags.contains(IFlags::TOPDIR), "{flags:?}");
+        }
     }
 
     #[test]

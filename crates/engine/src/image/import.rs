@@ -153,7 +153,7 @@ fn import_layer(lease: &Lease, source: impl Read + Send) -> Result<Digest> {
         let what = error.to_string();
         ImageError::Archive { what }
     })?;
-    let path = lease.temporary().path().join("import");
+    let path = lease.tree_path()?;
     std::fs::create_dir(&path).on("create", path.display())?;
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&path, mode).on("set the mode of", path.display())?;
