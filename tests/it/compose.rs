@@ -88,6 +88,8 @@ projects! {
         printf 'services: {a: {image: busybox, volumes: ["d:d"]}}\nvolumes: {d: }\n' | y; c up -d 2> e; [ $? = 1 ] && grep -q "services.a.volumes: invalid mount path: 'd:d' mount path must be absolute" e && [ -z "$(caisson ps -aq)" ] || { cat e; exit 6; }
         printf 'services: {a: {image: busybox, volumes: ["d:/d"], command: touch /d/x}}\nvolumes: {d: }\n' | y; c up -d 2> e && caisson volume ls -q | grep -q '_d$' && c down -v 2> e || { cat e; exit 7; }
         printf 'include: [/dev/zero]\nservices: {}\n' | y; timeout 5 caisson compose config 2>&1 | grep -q 'not a regular file' || exit 5
+        # A shell's pipe is read, once; one that nobody writes to is not waited for.
+        [ "$(caisson compose -f <(echo 'services: {a: {image: "${I}"}}') --env-file <(echo I=piped) config --images)" = piped ] || exit 9; mkfifo pipe; timeout 5 caisson compose -f pipe config 2>&1 | grep -q 'nobody writes to this pipe' || exit 10
         rm compose.yaml; ln -s compose.yaml compose.yaml; c ps 2>&1 | grep -q 'compose.yaml: is a symbolic link that leads back to itself' || exit 8
         rm compose.yaml; c ps 2>&1 | grep -q 'no configuration file provided: not found' && c -p 'A B' ps 2>&1 | grep -q 'invalid project name "A B"' && gone"#;
     what_cannot_be_made_is_told_with_its_place_before_anything_is_made: r#"
@@ -196,7 +198,7 @@ base" ] || { caisson run --rm second:1 cat /all; exit 4; }
         c exec -T db touch /go; waits grep -qx 'web-1  | late' o && [ "$(grep -c early o)" = 1 ] || { cat o e; exit 4; }
         kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && c down 2>/dev/null || { cat e; exit 5; }
         # Ctrl-C while a service is waited for stops those that run; nothing more begins.
-        caisson compose up > o 2> e & p=$!; waits grep -q early o && waits grep -q 'web-1  Waiting' e || { cat o e; exit 6; }
+        caisson compose up > o 2> e & p=$!; waits grep -q early o && waits grep -q 'db-1  Waiting' e && ! grep -q 'web-1  Waiting' e || { cat o e; exit 6; }
         kill -INT $p; wait $p; [ $? = 130 ] && [ -z "$(c ps -q)" ] && ! grep late o && grep -q 'db-1  Stopped' e || { cat o e; exit 7; }
         c down 2>/dev/null; caisson compose up --menu -d 2>&1 | grep -q 'cannot be combined with --detach' || exit 8
         # What is said while stopping is shown; who asks twice does not wait.

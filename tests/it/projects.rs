@@ -29,7 +29,7 @@ projects! {
         is ls "$(c ls --format json | grep -o '"running([0-9]*)"')" '"running(1)"'
         c down --rmi all 2> e || { cat e; exit 4; }; grep -q 'Image p-a  Resource is still in use' e || { cat e; exit 5; }
         is mine "$(caisson inspect -f '{{.State.Running}}' mine)" true; is ls "$(c ls -aq)" ''; caisson rm -f mine >/dev/null
-        is events "$(c events --since 1h --until 0s | grep -c name=mine)" 0; c down --rmi local 2> e; grep -q 'Image p-a  Removed' e || { cat e; exit 6; }"#;
+        is events "$(c events --since 1h --until 0s | grep -c name=mine)" 0; c down --rmi local 2> e; grep -qx ' Image p-a  Removing' e && grep -qx ' Image p-a  Removed' e || { cat e; exit 6; }"#;
     down_leaves_what_somebody_uses_and_what_the_files_do_not_name: r#"
         printf 'name: p\nservices:\n  a: {image: busybox, %s, volumes: ["va:/v", "both:/b"], networks: [na, nb]}\n  b: {image: busybox, %s, volumes: ["both:/b"], networks: [nb]}\nvolumes: {va: , both: }\nnetworks: {na: , nb: }\n' "$S" "$S" | y
         c up -d 2>/dev/null || exit 2; caisson run -d --name mine --stop-signal KILL --network p_nb -v p_both:/x busybox sleep 1000 >/dev/null
@@ -38,7 +38,7 @@ projects! {
         c up -d 2>/dev/null; sed -i 's/va: , //; s/"va:.v", //' compose.yaml
         c down -v > o 2> e || { cat e; exit 4; }; [ ! -s o ] && grep -qx ' Network p_nb  Resource is still in use' e && grep -qx ' Volume p_both  Resource is still in use' e && grep -qx ' Network p_na  Removed' e || { cat o e; exit 5; }
         is volumes "$(caisson volume ls -q | tr '\n' ' ')" 'p_both p_va '; is mine "$(caisson inspect -f '{{.State.Running}}' mine)" true
-        caisson rm -f mine >/dev/null; c down -v 2>/dev/null; is kept "$(caisson volume ls -q)" p_va; caisson compose -p p -f /dev/null down -v 2>/dev/null; cd / && caisson compose -p p down -v 2> /dev/null; is gone "$(caisson volume ls -q)$(caisson network ls -q --filter name=p_)" ''"#;
+        caisson rm -f mine >/dev/null; c down -v 2>/dev/null; is kept "$(caisson volume ls -q)" p_va; cd / && caisson compose -p p down -v 2>&1 | tr '\n' ' ' | grep -q ' Volume p_va  Removing  Volume p_va  Removed' || exit 7; is gone "$(caisson volume ls -q)$(caisson network ls -q --filter name=p_)" ''"#;
     a_dry_run_changes_nothing_and_refuses_what_up_refuses: r#"
         printf 'name: p\nservices:\n  a: {image: busybox, %s, volumes: ["v:/v"], depends_on: [b]}\n  b: {image: busybox, %s}\n  o: {image: busybox, command: [echo, hi]}\n  n: {image: nowhere/none, build: {dockerfile_inline: "FROM busybox"}, profiles: [x]}\nvolumes: {v: }\n' "$S" "$S" | y
         c --dry-run up -d > o && [ -z "$(caisson ps -aq)$(caisson volume ls -q)" ] && grep -q '^Create Container p-a-1: ' o || { cat o; exit 2; }
@@ -58,7 +58,8 @@ Execute in Container p-a-1: touch /x|exec --dry-run a touch /x
 Commit Container p-a-1: new|commit --dry-run a new
 Export Container p-a-1: |export --dry-run -o tar a
 Attach to Container p-a-1: |attach --dry-run a
-Copy compose.yaml to a:/c: |cp --dry-run compose.yaml a:/c
+Copy compose.yaml to p-a-1:/c: |cp --dry-run compose.yaml a:/c
+Copy p-a-1:/c to .: |cp --dry-run a:/c .
 Pull Image busybox: |pull --dry-run
 Push Image nowhere/none: |--profile x push --dry-run n
 Build Image nowhere/none: |--profile x build --dry-run n
@@ -70,7 +71,7 @@ Remove Container p-a-1: |down --dry-run -v
 Remove Volume p_v: -v|down --dry-run -v
 NAME|ps --dry-run
 LIST
-        c pause a 2>/dev/null; c unpause --dry-run | grep -q '^Unpause Container p-a-1' && c ps a | grep -q Paused || exit 5; refused 'depends on what changes' watch --dry-run; [ ! -e tar ] || exit 6; c down -v 2>/dev/null
+        c pause a 2>/dev/null; c unpause --dry-run | grep -q '^Unpause Container p-a-1' && c ps a | grep -q Paused || exit 5; refused 'depends on what changes' watch --dry-run; refused 'service "n" is not running' --profile x cp --dry-run compose.yaml n:/c; refused 'no such service: zz' cp --dry-run zz:/c .; [ ! -e tar ] || exit 6; c down -v 2>/dev/null
         while read bad; do
             printf 'name: p\nservices: {a: {image: busybox, command: [sleep, "1000"], %s}}\n' "$bad" | y; c up -d 2> e1; one=$?; c up --dry-run > o 2> e2; is "$bad" "$? $(cat e2)" "$one $(cat e1)"; [ $one = 1 ] && grep -q 'service "a"' e1 && [ -z "$(caisson ps -aq)" ] || { echo "$bad"; cat e1; exit 7; }
         done <<'LIST'
@@ -92,8 +93,10 @@ LIST
         c down 2>/dev/null"#;
     waiting_tells_of_each_and_who_has_ended_was_not_to: r#"
         printf 'name: p\nservices:\n  job: {image: busybox, command: [sh, -c, "sleep .3"]}\n  a: {image: busybox, %s, depends_on: {job: {condition: service_completed_successfully}}}\n  h: {image: busybox, %s, healthcheck: {test: "test -e /ok || { sleep .2; touch /ok; false; }", interval: 100ms, retries: 9}}\n' "$S" "$S" | y
-        c up -d --wait 2> e || { cat e; exit 2; }; for line in 'p-a-1  Healthy' 'p-job-1  Exited' 'p-h-1  Waiting' 'p-h-1  Healthy'; do grep -qx " Container $line" e || { echo "no $line"; cat e; exit 3; }; done; c down 2>/dev/null
+        c up -d --wait 2> e || { cat e; exit 2; }; for line in 'p-a-1  Healthy' 'p-job-1  Exited' 'p-h-1  Waiting' 'p-h-1  Healthy'; do grep -qx " Container $line" e || { echo "no $line"; cat e; exit 3; }; done; [ "$(grep -n 'job-1  Waiting\|job-1  Exited\|a-1  Starting' e | sed 's/.* //; 3q' | tr '\n' ' ')" = 'Waiting Exited Starting ' ] || { cat e; exit 5; }; c down 2>/dev/null
         printf 'name: p\nservices: {j: {image: busybox, command: [sh, -c, "exit $$CODE"], environment: [CODE]}, h: {image: busybox, %s, healthcheck: {test: "true", start_period: 1h, interval: 1h}}}\n' "$S" | y
+        printf 'name: p\nservices:\n  bad: {image: busybox, %s, healthcheck: {test: "false", interval: 50ms, retries: 1}}\n  ok: {image: busybox, %s, healthcheck: {test: "sleep .5", interval: 50ms}}\n  a: {image: busybox, %s, depends_on: {bad: {condition: service_healthy, required: false}, ok: {condition: service_healthy}}}\n' "$S" "$S" "$S" > two.yaml
+        caisson compose -f two.yaml up -d 2> e || { cat e; exit 6; }; for line in 'Container p-bad-1  Waiting' 'Container p-bad-1  Skipped' 'Container p-ok-1  Waiting' 'Container p-ok-1  Healthy' 'optional dependency bad failed to start'; do [ "$(grep -c "$line" e)" = 1 ] || { echo "not once: $line"; cat e; exit 7; }; done; caisson compose -f two.yaml down 2>/dev/null
         for code in 0 3; do CODE=$code c up -d --wait --wait-timeout 9 > o 2> e; [ $? = 1 ] && grep -q "container p-j-1 exited ($code)" e || { cat e; exit 4; }; done
         c down 2>/dev/null; refused 'service "h" has no container to start' start; is nothing "$(caisson network ls -q --filter name=p_)" ''"#;
     flags_that_contradict_each_other_are_refused: r#"

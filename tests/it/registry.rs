@@ -183,6 +183,8 @@ registry! {
         curl -s $U/v2/_catalog | grep -q secret && exit 12; curl -s "$U/v1/search?q=secret" | grep -q alice && exit 13
         curl -s -u alice:secret-of-alice "$U/v1/search?q=hush" | grep -q alice/secret || exit 14
         is 404 $U/r/alice/secret; curl -s $U/search?q=secret | grep -q alice/secret && exit 15
+        LONG='What this image is for, and what it is not for at all'; [ "$(form alice /new -d name=long --data-urlencode description="$LONG" -d visibility=public)" = 303 ] || exit 20
+        caisson search $H/long > cut && grep -q 'What this image is for, and what it is not f…' cut && caisson search --no-trunc $H/long > full && grep -q "$LONG" full || { cat cut full; exit 21; }
         # Not mountable by whoever cannot read it: an upload begins instead.
         is 202 -u bob:secret-of-bob -X POST "$U/v2/bob/x/blobs/uploads/?mount=$D&from=alice/secret"
         is 202 -u bob:secret-of-bob -X POST "$U/v2/bob/x/blobs/uploads/?mount=$D"

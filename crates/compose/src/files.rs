@@ -7,13 +7,13 @@ use std::io;
 pub enum FileKind {
     /// Nothing.
     Missing,
-    /// A regular file, or a link to one.
+    /// A regular file or a pipe, or a link to one.
     File,
     /// A directory, or a link to one.
     Directory,
     /// A symbolic link that leads back to itself.
     Loop,
-    /// A device, a pipe, a socket: never opened, because it might never end.
+    /// A device, a socket: never opened, because it might never end.
     Other,
 }
 
@@ -21,7 +21,7 @@ pub enum FileKind {
 pub trait Files {
     /// What is there.
     fn kind(&self, path: &str) -> FileKind;
-    /// The content of a file; an error of kind `FileTooLarge` beyond `bytes_max`.
+    /// The content of a file, the same at each call; an error beyond `bytes_max`.
     fn read(&self, path: &str, bytes_max: usize) -> io::Result<Vec<u8>>;
     /// The path with its symbolic links followed.
     fn real_path(&self, path: &str) -> io::Result<String>;

@@ -115,12 +115,16 @@ fn check_alternatives(
     worst.map_or(Ok(()), Err)
 }
 
-/// Two reasons of the same depth: kinds add up, else the first is told.
+/// Two reasons of the same depth: kinds add up, and what is wrong with one of the right kind says more;
+/// else the first is told.
 fn both(mut known: Problem, found: Problem) -> Problem {
-    if let (Reason::Kinds(kinds), Reason::Kinds(more)) = (&mut known.reason, found.reason)
-        && known.path == found.path
-    {
-        kinds.extend(more);
+    if known.path != found.path {
+        return known;
+    }
+    match (&mut known.reason, found.reason) {
+        (Reason::Kinds(kinds), Reason::Kinds(more)) => kinds.extend(more),
+        (Reason::Kinds(_), more) => known.reason = more,
+        _ => {}
     }
     known
 }
@@ -380,6 +384,10 @@ mod tests {
         assert_eq!(
             text("services: {a: {command: {}}}"),
             "services.a.command must be a array, null or string"
+        );
+        assert_eq!(
+            text("services: {a: {oom_score_adj: 5000}}"),
+            "services.a.oom_score_adj must be less than or equal to 1000"
         );
         assert_eq!(
             text("services: {a: {pull_policy: sometimes}}")

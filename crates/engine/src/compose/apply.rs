@@ -75,16 +75,32 @@ pub struct Request<'a> {
 pub enum Phase {
     /// It begins.
     Begun,
-    /// It waits for other services.
-    Waiting,
     /// It is done.
     Done,
+}
+
+/// What is told of a container that others wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// It is not as they need it yet.
+    Waiting,
+    /// It is healthy, or runs.
+    Healthy,
+    /// It has done its work.
+    Exited,
+    /// It failed, and they start without it.
+    Skipped,
+    /// It failed, and they do not start.
+    Error,
 }
 
 /// Hears what happens.
 pub trait Audience {
     /// Of a step.
     fn hears(&mut self, step: &Step, phase: Phase);
+
+    /// Of a container, by name, that is waited for.
+    fn awaits(&mut self, _name: &str, _what: Awaited) {}
 
     /// A container was started.
     fn runs(&mut self, _id: &str) {}
@@ -114,7 +130,6 @@ type Tell<'a> = &'a mut dyn Audience;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Pending,
-    Waiting,
     Running,
     Done,
 }
@@ -161,6 +176,8 @@ struct Executor<'a> {
     prepared: BTreeSet<String>,
     /// Somebody asked for the end: no hook begins any more.
     without_hooks: bool,
+    /// Ids of containers that others wait for, and how that went.
+    awaited: BTreeMap<String, Awaited>,
     warnings: Vec<String>,
 }
 
@@ -196,6 +213,7 @@ impl Engine {
             made: BTreeMap::new(),
             prepared: BTreeSet::new(),
             without_hooks: false,
+            awaited: BTreeMap::new(),
             warnings: Vec::new(),
         };
         let result = executor.run(tell);
@@ -278,7 +296,7 @@ impl Executor<'_> {
     fn advance(&mut self, index: usize, tell: Tell<'_>) -> Result<Advance, EngineError> {
         let plan = self.request.plan;
         let step = &plan.steps[index];
-        if !matches!(self.states[index], State::Pending | State::Waiting) {
+        if self.states[index] != State::Pending {
             return Ok(Advance::Not);
         }
         if step
@@ -292,14 +310,13 @@ impl Executor<'_> {
         if starts && (self.flights.len() >= STARTING_MAX || self.is_being_prepared(&step.action)) {
             return Ok(Advance::Not);
         }
+        let mut is_waiting = false;
         for condition in &step.conditions {
-            if !self.holds(condition)? {
-                if self.states[index] == State::Pending {
-                    self.states[index] = State::Waiting;
-                    tell.hears(step, Phase::Waiting);
-                }
-                return Ok(Advance::Waiting);
-            }
+            // All are looked at: who waits is told of each.
+            is_waiting |= !self.holds(condition, tell)?;
+        }
+        if is_waiting {
+            return Ok(Advance::Waiting);
         }
         tell.hears(step, Phase::Begun);
         match self.begin(&step.action, tell)? {

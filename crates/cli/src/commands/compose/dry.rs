@@ -41,9 +41,12 @@ pub(super) fn dry(engine: &Engine, invocation: &Invocation, action: ComposeActio
         | ComposeAction::Exec
         | ComposeAction::Export => of_one(engine, invocation, action),
         ComposeAction::Copy => {
-            let args = &invocation.matches.args;
-            tell("Copy", &args.join(" to "), "asked for");
-            Ok(ExitCode::SUCCESS)
+            let name = |stored: &StoredContainer| stored.record.name.clone();
+            one::copies(engine, invocation, name).map(|all| {
+                all.iter()
+                    .for_each(|ends| tell("Copy", &ends.join(" to "), "asked for"));
+                ExitCode::SUCCESS
+            })
         }
         ComposeAction::Pull => run::pull_dry(engine, invocation),
         ComposeAction::Push => run::push_dry(invocation),

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use engine::compose::apply::{Audience, Phase};
+use engine::compose::apply::{Audience, Awaited, Phase};
 use engine::compose::container::{container_name, labels};
 use engine::compose::plan::Step;
 use engine::compose::{Project, label};
@@ -324,6 +324,10 @@ impl<'a> Output<'a> {
 impl Audience for Output<'_> {
     fn hears(&mut self, step: &Step, phase: Phase) {
         up::tell(step, phase);
+    }
+
+    fn awaits(&mut self, name: &str, what: Awaited) {
+        up::Lines.awaits(name, what);
     }
 
     fn runs(&mut self, id: &str) {

@@ -142,28 +142,42 @@ pub(super) fn export(engine: &Engine, invocation: &Invocation) -> Done {
 
 /// Copies from the service's first container, or to all of its containers.
 pub(super) fn copy(engine: &Engine, invocation: &Invocation) -> Done {
-    let matches = &invocation.matches;
-    let project = project_or_name(invocation)?;
     let mut words = vec!["cp".to_owned()];
     for flag in ["archive", "follow-link"] {
-        if matches.get_bool(flag) {
+        if invocation.matches.get_bool(flag) {
             words.push(format!("--{flag}"));
         }
     }
+    for ends in copies(engine, invocation, id)? {
+        let words = [words.clone(), ends.to_vec()].concat();
+        let code = plain(engine, invocation, &words);
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// From where to where `cp` copies, containers called as `call` says.
+pub(super) fn copies(
+    engine: &Engine,
+    invocation: &Invocation,
+    call: fn(&StoredContainer) -> String,
+) -> Result<Vec<[String; 2]>, Failure> {
+    let matches = &invocation.matches;
+    let project = project_or_name(invocation)?;
     let [source, target] = matches.args.as_slice() else {
         return Err(Failure::text("copy from one place to one other"));
     };
     let from = match of_service(source) {
         Some((service, inside)) => {
             let stored = chosen(engine, invocation, &project, service)?;
-            format!("{}:{inside}", stored.record.id)
+            format!("{}:{inside}", call(&stored))
         }
         None => source.clone(),
     };
-    words.push(from);
     let Some((service, inside)) = of_service(target) else {
-        words.push(target.clone());
-        return Ok(plain(engine, invocation, &words));
+        return Ok(vec![[from, target.clone()]]);
     };
     let oneoff = match matches.get_bool("all") {
         true => OneOff::With,
@@ -177,15 +191,8 @@ pub(super) fn copy(engine: &Engine, invocation: &Invocation) -> Done {
         // For its words about what is missing.
         chosen(engine, invocation, &project, service)?;
     }
-    for stored in to {
-        let mut words = words.clone();
-        words.push(format!("{}:{inside}", stored.record.id));
-        let code = plain(engine, invocation, &words);
-        if code != ExitCode::SUCCESS {
-            return Ok(code);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let each = |stored| [from.clone(), format!("{}:{inside}", call(stored))];
+    Ok(to.iter().map(each).collect())
 }
 
 /// The service and the path of `SERVICE:PATH`, where a path of this machine may have a colon too.

@@ -82,7 +82,10 @@ impl Remains {
         let removed: Vec<_> = std::thread::scope(|scope| {
             let volumes = self.volumes.iter();
             let threads: Vec<_> = volumes
-                .map(|name| scope.spawn(move || engine.remove_volume(name)))
+                .map(|name| {
+                    errors::complain(&format!(" Volume {name}  Removing"));
+                    scope.spawn(move || engine.remove_volume(name))
+                })
                 .collect();
             for name in &self.networks {
                 errors::complain(&format!(" Network {name}  Removing"));
@@ -99,6 +102,7 @@ impl Remains {
             failed |= told("Volume", name, removed, invocation);
         }
         for name in &self.images {
+            errors::complain(&format!(" Image {name}  Removing"));
             let users = || engine.image_users();
             let options = RemoveOptions { force: false };
             let removed = remove_image(&engine.images(), name, options, &users);

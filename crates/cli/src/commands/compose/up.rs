@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use engine::compose::apply::{self, Audience, Phase, ServiceImage};
+use engine::compose::apply::{self, Audience, Awaited, Phase, ServiceImage};
 use engine::compose::container::labels;
 use engine::compose::model::Service;
 use engine::compose::plan::{Action, Observed, Plan, PlanOptions, Recreate, Step, plan};
@@ -518,6 +518,10 @@ impl Audience for Lines {
     fn hears(&mut self, step: &Step, phase: Phase) {
         tell(step, phase);
     }
+
+    fn awaits(&mut self, name: &str, what: Awaited) {
+        errors::complain(&format!(" Container {name}  {what:?}"));
+    }
 }
 
 pub(super) fn tell(step: &Step, phase: Phase) {
@@ -533,7 +537,6 @@ pub(super) fn tell(step: &Step, phase: Phase) {
             "Handing over its ports".to_owned()
         }
         Phase::Begun => format!("{}ing", verb.trim_end_matches('e')),
-        Phase::Waiting => "Waiting".to_owned(),
         Phase::Done => done.to_owned(),
     };
     errors::complain(&format!(" {}  {word}", step.subject));
