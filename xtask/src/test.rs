@@ -143,9 +143,12 @@ fn build_with_fail_points(steps: &mut Steps) -> anyhow::Result<()> {
 }
 
 fn real_kernel_command(filters: &[&str]) -> anyhow::Result<Command> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut command = linting("test");
     command
         .args(["--test", "it", "--", "--show-output"])
+        // They wait half of the time: for a limit, a kernel's thread, a second to pass.
+        .arg(format!("--test-threads={}", processors + 1))
         .args(filters)
         .env("CAISSON_BIN", release_binary()?)
         .env("CAISSON_FAIL_BIN", fail_binary()?.1);
