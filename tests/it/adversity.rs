@@ -99,6 +99,29 @@ fn a_read_only_disk_is_read_and_the_rest_is_refused() {
 }
 
 adversities! {
+    an_end_that_nobody_saw_is_no_success: r#"
+        caisson run --rm $N --name att busybox sleep 1000 > out 2> err & c=$!; within 'caisson exec att true'; pids att
+        kill -STOP $c; kill -9 $m $p; within '! kill -0 $p'; kill -CONT $c; wait $c; code=$?
+        [ $code = 255 ] && grep -q 'the connection to the monitor of container .* was lost' err || die "$code: $(cat err)"
+        # It ends between two looks of a client that has lost its monitor.
+        for i in $(seq 30); do
+            caisson run --rm $N busybox sh -c 'i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; exit 6' > out 2> err & c=$!
+            sleep 0.0$((i % 3 + 1)); m=$(pgrep -P $c) && kill -9 $m 2>/dev/null; wait $c; code=$?
+            case $code in 6 | 125 | 255) ;; *) die "round $i: $code: $(cat err)" ;; esac
+        done"#;
+    a_limit_of_file_sizes_ends_the_log_and_nothing_else: r#"
+        (ulimit -f 50; caisson run --rm $N busybox sh -c 'i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; i=$((i+1)); done; exit 6'; echo $? > code) | wc -c > seen
+        [ "$(cat code)" = 6 ] && [ "$(cat seen)" = 213000 ] || die "$(cat code seen)"
+        (ulimit -f 50; caisson run -d $N --name long busybox sh -c 'i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; i=$((i+1)); done; exec sleep 1000' >/dev/null)
+        within 'caisson top long | grep -q sleep.1000'; does caisson logs long; does caisson stop -t 0 long; [ "$(state long)" = 'exited 137' ] || die "$(state long)""#;
+    a_caller_who_reaps_others_finds_nothing_of_a_run_that_failed: r#"
+        python3 -c '
+import ctypes, os, subprocess, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+for words in (["-p", "99999:1"], ["--network", "nosuch"], ["-v", "/nowhere/at/all:relative"]):
+    code = subprocess.run(["caisson", "run", *words, "busybox", "true"], stderr=subprocess.DEVNULL).returncode
+    left = open(f"/proc/self/task/{os.getpid()}/children").read()
+    if code != 125 or left: raise SystemExit(f"{words}: {code}, left {left}")' || die 'see above'"#;
     a_container_that_a_command_holds_goes_on_when_command_and_monitor_are_killed: r#"
         caisson run -d $N --name held busybox sh -c 'head -c 300000000 /dev/urandom > /big; touch /made; exec sleep 1000' >/dev/null; within 'caisson exec held test -e /made'; pids held
         frozen() { cat $(find /sys/fs/cgroup -path "*/$(caisson inspect -f '{{.Id}}' held)/*" \( -name cgroup.freeze -o -name freezer.state \)) | grep -q '^1$\|FROZEN'; }

@@ -41,11 +41,18 @@ pub(crate) mod given {
     pub(crate) const ERROR: u8 = b'E';
 }
 
-/// A monitor that waits for its job. Dropped, it ends by itself.
+/// A monitor that waits for its job. Dropped, it ends.
 #[derive(Debug)]
-pub struct Waiting {
-    channel: OwnedFd,
-    execution: Execution,
+pub struct Waiting(Option<(OwnedFd, Execution)>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some((channel, execution)) = self.0.take() {
+            drop(channel);
+            // A caller who reaps others' children shall find none of a command that has made no container.
+            execution.spawned.end();
+        }
+    }
 }
 
 /// Our own program, which is about to run in another process.
@@ -82,10 +89,7 @@ impl Waiting {
         let (ours, theirs) = sys::socket::pair()?;
         let words = ["caisson", "internal", "monitor", id, cgroup];
         let execution = execute(&words, &theirs)?;
-        Ok(Self {
-            channel: ours,
-            execution,
-        })
+        Ok(Self(Some((ours, execution))))
     }
 
     /// Gives it its job, then the rest; returns the start channel, on which its answer arrives. The
@@ -94,13 +98,14 @@ impl Waiting {
     /// # Errors
     /// Where the monitor is gone.
     pub fn give<M: FnOnce() -> Option<OwnedFd>>(
-        self,
+        mut self,
         job: &Job,
         lock: &OwnedFd,
         client: Option<&OwnedFd>,
         rest: Rest<M>,
     ) -> Result<OwnedFd, SysError> {
         let document = job_file(job)?;
+        let (channel, execution) = self.0.take().expect("invariant: given once");
         let all = [
             (given::JOB, Some(&document)),
             (given::LOCK, Some(lock)),
@@ -112,20 +117,20 @@ impl Waiting {
             .unzip();
         names.extend(rest.network.then_some(given::NETWORK_FOLLOWS));
         names.extend(rest.mount.is_some().then_some(given::ROOT_FOLLOWS));
-        sys::socket::send(&self.channel, &names, &fds).on("give its job to", "monitor")?;
-        let program = self.execution.finish()?;
+        sys::socket::send(&channel, &names, &fds).on("give its job to", "monitor")?;
+        let program = execution.finish()?;
         sys::fail::point("monitor.spawn.given");
         if rest.network {
             let network = sys::loopback::new_network_namespace().ok();
-            send_made(&self.channel, given::NETWORK, network);
+            send_made(&channel, given::NETWORK, network);
         }
         if let Some(mount) = rest.mount {
             let root = mount();
             sys::fail::point("monitor.spawn.mounted");
-            send_made(&self.channel, given::ROOT, root);
+            send_made(&channel, given::ROOT, root);
         }
         drop(program);
-        Ok(self.channel)
+        Ok(channel)
     }
 }
 

@@ -165,6 +165,9 @@ fn reset_limits() {
         Resource::As,
         Resource::Fsize,
         Resource::Nproc,
+        Resource::Rss,
+        Resource::Locks,
+        Resource::Rttime,
     ];
     for resource in infinite {
         raise(resource, None, None);
@@ -174,6 +177,9 @@ fn reset_limits() {
     // close a million descriptors.
     raise(Resource::Nofile, Some(1024), Some(524_288));
     raise(Resource::Memlock, Some(8 << 20), Some(8 << 20));
+    raise(Resource::Msgqueue, Some(819_200), Some(819_200));
+    raise(Resource::Nice, Some(0), Some(0));
+    raise(Resource::Rtprio, Some(0), Some(0));
 }
 
 fn raise(resource: Resource, soft: Option<u64>, hard: Option<u64>) {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, Errno};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 use rustix::thread::futex;
 
 use crate::caller::swap_mask;
@@ -25,7 +26,10 @@ const STACK: usize = 1024;
 /// A process that is about to execute its program. Until it does, it is in this process's memory, on a stack
 /// of its own, which is freed afterwards: dropped, this waits for that.
 #[derive(Debug)]
-pub struct Spawned(Box<Shared>);
+pub struct Spawned {
+    pid: Option<Pid>,
+    shared: Box<Shared>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -92,7 +96,10 @@ pub fn program(
     let failed = (pid < 0).then(std::io::Error::last_os_error);
     swap_mask(mask);
     match failed.map(|error| error.raw_os_error().unwrap_or(libc::EAGAIN)) {
-        None => Ok(Spawned(shared)),
+        None => Ok(Spawned {
+            pid: Pid::from_raw(pid),
+            shared,
+        }),
         Some(number) => {
             let errno = Errno::from_raw_os_error(number);
             Err(SysError::new("create", "process", errno))
@@ -101,13 +108,24 @@ pub fn program(
 }
 
 impl Spawned {
+    /// Waits until the process has ended.
+    pub fn end(self) {
+        let Some(pid) = self.pid else {
+            return;
+        };
+        // Where the ends of children are ignored there is nothing to reap, and this waits all the same.
+        while let Err(Errno::INTR) =
+            rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
+        {}
+    }
+
     /// Waits until it has executed its program.
     ///
     /// # Errors
     /// The kernel's answer to exec, or to what comes before it.
     pub fn finish(self) -> Result<(), SysError> {
-        self.0.wait();
-        match self.0.answer.load(Ordering::Acquire) {
+        self.shared.wait();
+        match self.shared.answer.load(Ordering::Acquire) {
             0 => Ok(()),
             number => {
                 let errno = Errno::from_raw_os_error(number);
@@ -119,7 +137,7 @@ impl Spawned {
 
 impl Drop for Spawned {
     fn drop(&mut self) {
-        self.0.wait();
+        self.shared.wait();
     }
 }
 

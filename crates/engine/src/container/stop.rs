@@ -26,6 +26,8 @@ pub enum WaitFor {
 }
 
 const SIGNAL_KILL: i32 = 9;
+/// The exit code of whatever ended unseen.
+const EXIT_UNKNOWN: i32 = 255;
 const KILL_PATIENCE: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,
@@ -359,11 +361,13 @@ impl Engine {
             if condition == WaitFor::NextExit {
                 return Ok(0);
             }
-            // Ended between our two looks, perhaps: then the later word counts.
-            let code = self
-                .observe(&stored.record.id)
-                .map_or(stored.state.exit_code, |now| now.state.exit_code);
-            return Ok(code);
+            // Ended between our two looks, perhaps: then the later word counts. One that ran at the first and
+            // is removed at the second took its code along.
+            return Ok(match self.observe(&stored.record.id) {
+                Ok(now) => now.state.exit_code,
+                Err(_) if stored.state.status.is_live() => EXIT_UNKNOWN,
+                Err(_) => stored.state.exit_code,
+            });
         };
         match end_of(connection)? {
             Some(code) => Ok(code),
@@ -395,7 +399,7 @@ fn told_end(mut connection: Connection) -> Result<Option<i32>, EngineError> {
     while let Some(Packet { kind, body, .. }) = connection.receive()? {
         if kind == Kind::Ended {
             let ended = serde_json::from_slice::<protocol::Ended>(&body);
-            return Ok(Some(ended.map_or(255, |e| e.code)));
+            return Ok(Some(ended.map_or(EXIT_UNKNOWN, |e| e.code)));
         }
     }
     Ok(None)

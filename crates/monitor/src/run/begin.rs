@@ -48,6 +48,8 @@ type Begun = (Monitor, Vec<String>);
 fn begin(channel: &OwnedFd, cgroup: &str) -> Result<Option<Begun>, Failure> {
     sys::caller::close_all_but(&[channel.as_fd()]);
     sys::caller::detach();
+    // Where the caller's hard limit of file sizes stays, its log ends there, and it goes on.
+    sys::caller::outlive_file_size_limit();
     let _ = sys::process::set_dumpable(false);
     sys::process::set_name(c"caisson-monitor");
     sys::process::become_subreaper();

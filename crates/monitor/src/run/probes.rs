@@ -4,6 +4,7 @@ use types::container::RestartKind;
 use types::state::Probe;
 
 use super::Monitor;
+use crate::health::Checker;
 use crate::joined::{self, Process, Purpose};
 use crate::protocol::{self, Ended, Kind};
 use crate::state::{self, now};
@@ -97,6 +98,13 @@ impl Monitor {
         }
     }
 
+    /// Docker's words.
+    fn timed_out(&self) -> String {
+        let timeout_ns = self.checker.as_ref().map_or(0, Checker::timeout_ns);
+        let timeout = types::units::format_duration(timeout_ns);
+        format!("Health check exceeded timeout ({timeout})")
+    }
+
     pub(super) fn finish_process(&mut self, index: usize, exit: Option<sys::process::Exit>) {
         let process = self.processes.remove(index);
         let code = exit.map_or(255, sys::process::Exit::shell_code);
@@ -108,7 +116,7 @@ impl Monitor {
                     probe.read();
                 }
                 let output = match probe.timed_out {
-                    true => "Health check exceeded timeout".to_string(),
+                    true => self.timed_out(),
                     false => String::from_utf8_lossy(&probe.output).into_owned(),
                 };
                 let exit_code = probe.exit_code(exit);
