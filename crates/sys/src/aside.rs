@@ -74,10 +74,7 @@ impl Aside {
         let Some(pid) = self.pid.take() else {
             return;
         };
-        // Where the ends of children are ignored there is nothing to reap, and this waits all the same.
-        while let Err(Errno::INTR) =
-            rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
-        {}
+        wait_for_end(pid);
     }
 }
 
@@ -87,7 +84,14 @@ impl Drop for Aside {
     }
 }
 
-fn last_errno() -> Errno {
+/// Waits until a child has ended, and reaps it. Where the ends of children are ignored there is nothing to
+/// reap, and this waits all the same.
+pub(crate) fn wait_for_end(pid: Pid) {
+    while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED) {}
+}
+
+/// What a call of the C library has just failed with.
+pub(crate) fn last_errno() -> Errno {
     let number = std::io::Error::last_os_error().raw_os_error();
     Errno::from_raw_os_error(number.unwrap_or(libc::EAGAIN))
 }

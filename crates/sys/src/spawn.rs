@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, Errno};
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::Pid;
 use rustix::thread::futex;
 
+use crate::aside::{last_errno, wait_for_end};
 use crate::caller::swap_mask;
 use crate::error::{Context, SysError};
 use crate::process::{CStrings, execute};
@@ -93,30 +94,24 @@ pub fn program(
             shared.is_here.as_ptr(),
         )
     };
-    let failed = (pid < 0).then(std::io::Error::last_os_error);
+    // Before the next call of the C library.
+    let failed = (pid < 0).then(last_errno);
     swap_mask(mask);
-    match failed.map(|error| error.raw_os_error().unwrap_or(libc::EAGAIN)) {
+    match failed {
         None => Ok(Spawned {
             pid: Pid::from_raw(pid),
             shared,
         }),
-        Some(number) => {
-            let errno = Errno::from_raw_os_error(number);
-            Err(SysError::new("create", "process", errno))
-        }
+        Some(errno) => Err(SysError::new("create", "process", errno)),
     }
 }
 
 impl Spawned {
     /// Waits until the process has ended.
     pub fn end(self) {
-        let Some(pid) = self.pid else {
-            return;
-        };
-        // Where the ends of children are ignored there is nothing to reap, and this waits all the same.
-        while let Err(Errno::INTR) =
-            rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
-        {}
+        if let Some(pid) = self.pid {
+            wait_for_end(pid);
+        }
     }
 
     /// Waits until it has executed its program.

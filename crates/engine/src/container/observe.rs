@@ -207,7 +207,7 @@ impl Engine {
         state.status = Status::Exited;
         state.pid = 0;
         if !was_restarting {
-            state.exit_code = 255;
+            state.exit_code = super::stop::EXIT_UNKNOWN;
             state.exit_unknown = true;
             state.finished_at = self.now();
         }

@@ -27,7 +27,7 @@ pub enum WaitFor {
 
 const SIGNAL_KILL: i32 = 9;
 /// The exit code of whatever ended unseen.
-const EXIT_UNKNOWN: i32 = 255;
+pub(super) const EXIT_UNKNOWN: i32 = 255;
 const KILL_PATIENCE: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,

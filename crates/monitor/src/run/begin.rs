@@ -18,7 +18,7 @@ use crate::protocol::{self, Kind, Started};
 use crate::spawn::{self, given};
 use crate::state;
 
-/// Runs a monitor in this process, which must have been made by [`spawn::spawn`]. Returns the
+/// Runs a monitor in this process, which must have been made by [`spawn::Waiting::new`]. Returns the
 /// arguments of our own binary that shall run next in this process, if any. `cgroup` is where monitors
 /// are among control groups.
 pub fn run(cgroup: &str) -> Option<Vec<String>> {
